@@ -1,0 +1,1 @@
+//! backsource: being built.

@@ -1,0 +1,1 @@
+//! mediaring: being built.
