@@ -1,1 +1,11 @@
-//! flv: being built.
+//! The FLV format: what the bodies of audio and video packets say of themselves (classic and enhanced), and the file
+//! that carries them as tags. RTMP messages of types 8, 9 and 18 have the same bodies.
+//!
+//! Pure layout of bytes: no files, no time, and nothing here changes a packet.
+
+#![forbid(unsafe_code)]
+
+pub mod file;
+pub mod packet;
+
+pub use packet::{Codec, PacketInfo, classify};

@@ -1,0 +1,346 @@
+//! How a publisher's timestamps become the one continuous timeline of a stream.
+//!
+//! The correction runs once, where a message enters the stream, so that every viewer, segmenter and recorder sees the
+//! same time. It works on the *stream*, not on single messages: audio and video keep the offset that the encoder gave
+//! them, and a clock jump (an encoder that restarts, a wrap, a step of its clock) moves the origin of both together.
+//!
+//! Rules of [`Jitter::Full`]:
+//! * the first audio or video message of a stream is at 0;
+//! * a step of a track between 0 and its bound (500 ms, or three of its usual steps where those are longer) is kept as
+//!   it is; a larger step, or one that goes back by more than 500 ms, is a jump: the track goes on one usual step
+//!   after its last message, and the origin moves with it, so that the other track, which usually jumps by the same
+//!   amount, falls into place by itself;
+//! * a track that steps back by up to 500 ms is held (one millisecond per message) until its time catches up;
+//! * a track that joins late keeps its offset to the other one up to ten seconds;
+//! * a new publish goes on one usual step after the last message.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Kind;
+
+/// How timestamps are corrected (`time_jitter`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Jitter {
+    /// Continuous and monotonic from 0.
+    Full,
+    /// Rebased to 0 at the first message (and at a publisher that restarts), otherwise untouched.
+    Zero,
+    /// Untouched (also what `atc on` means).
+    Off,
+}
+
+/// Largest step that is believed without further evidence, in ms.
+const MAX_STEP_MS: i64 = 500;
+/// The step assumed where nothing is known, in ms.
+const DEFAULT_STEP_MS: i64 = 40;
+/// Largest offset between audio and video that is taken for intended, in ms.
+const MAX_TRACK_OFFSET_MS: i64 = 10_000;
+/// The longest usual step that evidence can establish, in ms.
+const MAX_USUAL_STEP_MS: i64 = 10_000;
+
+/// One track's past.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Track {
+    /// Last output time, if the track has had one since the stream began.
+    last_out: Option<i64>,
+    /// Last input time of this publish, unwrapped.
+    last_in: Option<i64>,
+    /// The last plausible input step; 0 = unknown.
+    step: i64,
+    /// The step that metadata or repetition establish; 0 = unknown.
+    rhythm: i64,
+    /// The last input step that was too long to be believed: one that repeats itself is the track's rhythm.
+    wide: i64,
+}
+
+/// The timeline of one stream. A plain value: it is part of what survives a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timeline {
+    jitter: Jitter,
+    /// Unwrapping of the 32-bit wire clock: the last unwrapped input, of any track.
+    unwrapped: Option<i64>,
+    /// out = in + offset.
+    offset: Option<i64>,
+    audio: Track,
+    video: Track,
+    jumps: u64,
+}
+
+impl Timeline {
+    /// A timeline that has seen nothing.
+    #[must_use]
+    pub fn new(jitter: Jitter) -> Self {
+        Self {
+            jitter,
+            unwrapped: None,
+            offset: None,
+            audio: Track::default(),
+            video: Track::default(),
+            jumps: 0,
+        }
+    }
+
+    /// A timeline that goes on after `last_audio` and `last_video` (output times), for a successor that has only the
+    /// ring of a stream.
+    #[must_use]
+    pub fn resume(jitter: Jitter, last_audio: Option<i64>, last_video: Option<i64>) -> Self {
+        let mut timeline = Self::new(jitter);
+        timeline.audio.last_out = last_audio;
+        timeline.video.last_out = last_video;
+        timeline
+    }
+
+    /// Changes the algorithm; the output stays monotonic where the new one promises it.
+    pub fn set_jitter(&mut self, jitter: Jitter) {
+        if self.jitter != jitter {
+            self.jitter = jitter;
+            self.offset = None;
+        }
+    }
+
+    /// How many jumps were corrected since the stream began.
+    #[must_use]
+    pub fn jumps(&self) -> u64 {
+        self.jumps
+    }
+
+    /// The latest output time of any track, in ms; `None` before the first message.
+    #[must_use]
+    pub fn last(&self) -> Option<i64> {
+        self.audio.last_out.max(self.video.last_out)
+    }
+
+    /// Tells what metadata says of the usual steps: `audiosamplerate` and `framerate`.
+    pub fn set_rates(&mut self, sample_rate: Option<f64>, frame_rate: Option<f64>) {
+        if let Some(rate) = sample_rate.filter(|rate| (8_000.0..=192_000.0).contains(rate)) {
+            self.audio.rhythm = whole_ms(1024.0 * 1000.0 / rate);
+        }
+        if let Some(rate) = frame_rate.filter(|rate| (0.1..=1000.0).contains(rate)) {
+            self.video.rhythm = whole_ms(1000.0 / rate);
+        }
+    }
+
+    /// A new publisher begins: its clock has nothing to do with the last one's.
+    pub fn begin_publish(&mut self) {
+        self.unwrapped = None;
+        self.offset = None;
+        for track in [&mut self.audio, &mut self.video] {
+            track.last_in = None;
+            track.step = 0;
+            track.rhythm = 0;
+        }
+    }
+
+    /// The time of a message that is not part of the timeline's rhythm (sequence headers, cue points): where the stream
+    /// is now, in ms.
+    #[must_use]
+    pub fn aside(&self, wire_ms: u32) -> i64 {
+        match self.jitter {
+            Jitter::Full => self.last().unwrap_or(0),
+            Jitter::Zero | Jitter::Off => {
+                let at = self.unwrap(wire_ms);
+                if self.jitter == Jitter::Off { at } else { (at + self.offset.unwrap_or(-at)).max(0) }
+            }
+        }
+    }
+
+    /// Maps the timestamp of an audio or video frame to the stream's timeline, in ms.
+    pub fn frame(&mut self, kind: Kind, wire_ms: u32) -> i64 {
+        let at = self.unwrap(wire_ms);
+        self.unwrapped = Some(at);
+        match self.jitter {
+            Jitter::Off => self.keep(kind, at),
+            Jitter::Zero => {
+                let offset = match self.offset {
+                    Some(offset) if at + offset >= -MAX_STEP_MS => offset,
+                    _ => -at,
+                };
+                self.offset = Some(offset);
+                self.keep(kind, (at + offset).max(0))
+            }
+            Jitter::Full => self.full(kind, at),
+        }
+    }
+
+    fn keep(&mut self, kind: Kind, out: i64) -> i64 {
+        self.track(kind).last_out = Some(out);
+        out
+    }
+
+    fn track(&mut self, kind: Kind) -> &mut Track {
+        if kind == Kind::Audio { &mut self.audio } else { &mut self.video }
+    }
+
+    fn other(&self, kind: Kind) -> &Track {
+        if kind == Kind::Audio { &self.video } else { &self.audio }
+    }
+
+    fn unwrap(&self, wire_ms: u32) -> i64 {
+        match self.unwrapped {
+            None => i64::from(wire_ms),
+            Some(last) => {
+                let last_wire = u32::try_from(last & 0xffff_ffff).unwrap_or(0);
+                let step = wire_ms.wrapping_sub(last_wire).cast_signed();
+                last + i64::from(step)
+            }
+        }
+    }
+
+    fn full(&mut self, kind: Kind, at: i64) -> i64 {
+        let other_out = self.other(kind).last_out;
+        let other_live = self.other(kind).last_in.is_some();
+        let offset = self.offset;
+        let track = self.track(kind);
+        let in_step = track.last_in.map(|last| at - last);
+        track.last_in = Some(at);
+        let bound = MAX_STEP_MS.max(track.rhythm * 3);
+        let usual = [track.step, track.rhythm, DEFAULT_STEP_MS]
+            .into_iter()
+            .find(|step| *step > 0)
+            .unwrap_or(DEFAULT_STEP_MS)
+            .min(MAX_STEP_MS);
+        let expected = match (track.last_out, offset) {
+            (None, None) => other_out.map_or(0, |other| other + DEFAULT_STEP_MS),
+            (None, Some(_)) => other_out.unwrap_or(0),
+            (Some(last), _) => last + usual,
+        };
+        // A step that repeats itself is the rhythm of the track, however long (one frame a second, say).
+        if let Some(step) = in_step.filter(|step| (1..=MAX_USUAL_STEP_MS).contains(step)) {
+            if step <= bound {
+                track.step = step;
+            } else {
+                if (step - track.wide).abs() <= step / 4 {
+                    track.rhythm = step;
+                }
+                track.wide = step;
+            }
+        }
+        let wanted = offset.map(|offset| at + offset);
+        let out = match (wanted, track.last_out) {
+            // First message of the stream, or of a new publish: both tracks go on together.
+            (None, _) => expected.max(other_out.filter(|_| !other_live).map_or(expected, |other| other + 1)),
+            // A track that joins late keeps its offset to the other one.
+            (Some(wanted), None) if (wanted - expected).abs() <= MAX_TRACK_OFFSET_MS => wanted.max(0),
+            (Some(_), None) => expected,
+            (Some(wanted), Some(last)) => {
+                let step = wanted - last;
+                if (0..=bound).contains(&step) {
+                    return self.keep(kind, wanted);
+                }
+                if (-MAX_STEP_MS..0).contains(&step) {
+                    return self.keep(kind, last + 1);
+                }
+                expected
+            }
+        };
+        if wanted != Some(out) {
+            if wanted.is_some() {
+                self.jumps += 1;
+            }
+            self.offset = Some(out - at);
+        }
+        self.keep(kind, out)
+    }
+}
+
+/// A positive number of ms as an integer; the callers have bounded it.
+fn whole_ms(ms: f64) -> i64 {
+    #[expect(clippy::cast_possible_truncation, reason = "both callers bound the value to 10 s")]
+    let whole = ms.round() as i64;
+    whole.clamp(1, MAX_USUAL_STEP_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(jitter: Jitter, input: &[(Kind, u32)]) -> Vec<i64> {
+        let mut timeline = Timeline::new(jitter);
+        input.iter().map(|(kind, at)| timeline.frame(*kind, *at)).collect()
+    }
+
+    fn video(times: &[u32]) -> Vec<(Kind, u32)> {
+        times.iter().map(|at| (Kind::Video, *at)).collect()
+    }
+
+    #[test]
+    fn a_stream_starts_at_zero_wherever_its_clock_starts() {
+        for start in [0, 16_777_200, 0x7fff_fff0, 0xffff_fff0_u32] {
+            let times: Vec<u32> = (0..10).map(|n| start.wrapping_add(n * 40)).collect();
+            assert_eq!(run(Jitter::Full, &video(&times)), (0..10).map(|n| n * 40).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn jumps_cost_one_step() {
+        for jump in [3_600_000_u32, 0_u32.wrapping_sub(60_000), 501 + 120] {
+            let times: Vec<u32> = (0..20)
+                .map(|n: u32| 100_000_u32.wrapping_add(n * 40).wrapping_add(if n > 9 { jump } else { 0 }))
+                .collect();
+            let out = run(Jitter::Full, &video(&times));
+            assert!(out.windows(2).all(|pair| (1..=500).contains(&(pair[1] - pair[0]))), "{jump}: {out:?}");
+            assert_eq!(out[19], 19 * 40, "{jump}: {out:?}");
+        }
+    }
+
+    #[test]
+    fn audio_and_video_keep_their_offset_over_a_jump() {
+        let mut input = Vec::new();
+        for n in 0..200_u32 {
+            let jump = if n >= 100 { 3_600_000 } else { 0 };
+            input.push((Kind::Video, n * 40 + jump));
+            input.push((Kind::Audio, n * 40 + 700 + jump));
+        }
+        let out = run(Jitter::Full, &input);
+        for (n, pair) in out.chunks(2).enumerate() {
+            assert_eq!(pair[1] - pair[0], 700, "pair {n}: {pair:?}");
+        }
+        assert_eq!(out[398] - out[0], 199 * 40);
+    }
+
+    #[test]
+    fn small_steps_back_are_held_and_caught_up() {
+        let out = run(Jitter::Full, &video(&[0, 40, 80, 60, 100, 140]));
+        assert_eq!(out, [0, 40, 80, 81, 100, 140]);
+    }
+
+    #[test]
+    fn a_slow_rhythm_is_kept_with_metadata_and_learnt_without() {
+        let times: Vec<u32> = (0..6).map(|n| n * 1000).collect();
+        let mut told = Timeline::new(Jitter::Full);
+        told.set_rates(None, Some(1.0));
+        let out: Vec<i64> = times.iter().map(|at| told.frame(Kind::Video, *at)).collect();
+        assert_eq!(out, [0, 1000, 2000, 3000, 4000, 5000]);
+        assert_eq!(run(Jitter::Full, &video(&times)), [0, 40, 80, 1080, 2080, 3080]);
+    }
+
+    #[test]
+    fn a_republish_goes_on() {
+        let mut timeline = Timeline::new(Jitter::Full);
+        for n in 0..10 {
+            timeline.frame(Kind::Video, n * 40);
+            timeline.frame(Kind::Audio, n * 40 + 5);
+        }
+        timeline.begin_publish();
+        let audio = timeline.frame(Kind::Audio, 1_000_000);
+        let video = timeline.frame(Kind::Video, 1_000_010);
+        assert!(audio > 365 && audio < 500, "{audio}");
+        assert_eq!(video, audio + 10);
+    }
+
+    #[test]
+    fn zero_rebases_and_off_passes_on() {
+        assert_eq!(run(Jitter::Zero, &video(&[5000, 5040, 6000, 100, 140])), [0, 40, 1000, 0, 40]);
+        assert_eq!(run(Jitter::Off, &video(&[5000, 5040, 100])), [5000, 5040, 100]);
+        assert_eq!(run(Jitter::Off, &video(&[0xffff_fff0, 0x10])), [0xffff_fff0, 0x1_0000_0010]);
+    }
+
+    #[test]
+    fn one_wild_timestamp_moves_the_stream_by_two_steps_at_most() {
+        let mut times: Vec<u32> = (0..50).map(|n| n * 40).collect();
+        times[25] = 900_000;
+        let out = run(Jitter::Full, &video(&times));
+        assert!(out.windows(2).all(|pair| (0..=500).contains(&(pair[1] - pair[0]))), "{out:?}");
+        assert!((out[49] - 49 * 40).abs() <= 80);
+    }
+}
