@@ -22,6 +22,7 @@ mod error;
 mod limits;
 
 mod value;
+mod value_serde;
 
 pub use decode::{decode, decode_all};
 pub use encode::{encode, encode_all};

@@ -13,7 +13,9 @@ impl Serialize for Value {
         match self {
             Self::Number(number) | Self::Date { ms: number, .. } => serializer.serialize_f64(*number),
             Self::Boolean(boolean) => serializer.serialize_bool(*boolean),
-            Self::String(text) | Self::LongString(text) | Self::XmlDocument(text) => serializer.serialize_str(text),
+            Self::String(text) | Self::LongString(text) | Self::XmlDocument(text) => {
+                serializer.serialize_str(text)
+            }
             Self::Object(properties) | Self::EcmaArray(properties) | Self::TypedObject { properties, .. } => {
                 let mut map = serializer.serialize_map(Some(properties.len()))?;
                 for (key, value) in properties {
@@ -22,7 +24,9 @@ impl Serialize for Value {
                 map.end()
             }
             Self::StrictArray(elements) => serializer.collect_seq(elements),
-            Self::Null | Self::Undefined | Self::Unsupported | Self::Reference(_) => serializer.serialize_unit(),
+            Self::Null | Self::Undefined | Self::Unsupported | Self::Reference(_) => {
+                serializer.serialize_unit()
+            }
         }
     }
 }
@@ -47,12 +51,10 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
-        #[expect(clippy::cast_precision_loss, reason = "AMF0 has no integers; the nearest double is its number")]
         Ok(Value::Number(number as f64))
     }
 
     fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
-        #[expect(clippy::cast_precision_loss, reason = "AMF0 has no integers; the nearest double is its number")]
         Ok(Value::Number(number as f64))
     }
 
