@@ -1,1 +1,20 @@
-//! ipc: being built.
+//! How our own processes talk: typed control messages over Unix SEQPACKET sockets, with descriptors beside them, and the
+//! wake-up datagrams by which a writer of rings tells its readers that something new is there.
+//!
+//! Nothing here blocks: what a peer does not take yet waits in a bounded queue. Everything received is checked against
+//! ceilings before memory is taken for it; a peer that breaks the form is an error of that one channel. `unsafe` stands
+//! in `fd.rs` alone.
+
+mod channel;
+mod fd;
+mod frame;
+mod message;
+mod wake;
+
+pub use channel::{Channel, ChannelError};
+pub use fd::{send_queue_bytes, take_stdin};
+pub use frame::{FrameError, MAX_BODY_BYTES, MAX_FDS, decode_header};
+pub use message::{
+    ChildToMaster, MasterToChild, ProcessInfo, ReaderToSource, Role, SourceToReader, Start, StreamInfo,
+};
+pub use wake::{Wake, WakeReceiver, WakeSender};

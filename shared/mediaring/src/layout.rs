@@ -46,6 +46,8 @@ pub(crate) const NOTES: usize = 16;
 const HEADERS_AT: u64 = 4096;
 const INDEX_AT: u64 = HEADERS_AT + 2 * (65536 + 16384 + 4096);
 pub(crate) const RECORD_WORDS: u64 = 4;
+/// A record as it lies in the index.
+pub(crate) type RecordWords = [u64; 4];
 
 /// The ring was replaced by its next generation: nothing more is written to this one.
 pub(crate) const STATE_SUPERSEDED: u64 = 1;
@@ -214,7 +216,7 @@ impl Record {
         self.position.wrapping_add(u64::from(self.wire_len))
     }
 
-    pub(crate) fn to_words(self) -> [u64; RECORD_WORDS as usize] {
+    pub(crate) fn to_words(self) -> RecordWords {
         let kind = match self.kind {
             Kind::Audio => 1,
             Kind::Video => 2,
@@ -227,7 +229,7 @@ impl Record {
         [self.position, self.dts_ms.cast_unsigned(), self.arrival_ns, packed]
     }
 
-    pub(crate) fn from_words(seq: u64, words: [u64; RECORD_WORDS as usize]) -> Option<Self> {
+    pub(crate) fn from_words(seq: u64, words: RecordWords) -> Option<Self> {
         let [position, dts, arrival_ns, packed] = words;
         let low = |value: u64| u32::try_from(value & 0xffff_ffff).unwrap_or(0);
         Some(Self {
@@ -249,4 +251,4 @@ impl Record {
 }
 
 const _: () = assert!(W_HEADERS + 6 * HEADER_WORDS <= W_NOTES);
-const _: () = assert!((W_NOTES + NOTES) * 8 <= HEADERS_AT as usize);
+const _: () = assert!((W_NOTES + NOTES) * 8 <= 4096);

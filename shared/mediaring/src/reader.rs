@@ -6,8 +6,8 @@ use std::sync::atomic::{Ordering, fence};
 
 use crate::RingError;
 use crate::layout::{
-    HeaderKind, MAGIC, Record, STATE_CLOSED, STATE_SUPERSEDED, Shape, W_CHUNK_SIZE, W_DATA_BYTES,
-    W_GENERATION, W_HEAD, W_KEY, W_MAGIC, W_RECORDS, W_STATE, W_TAIL, W_TAIL_POS,
+    HeaderKind, MAGIC, NOTES, Record, STATE_CLOSED, STATE_SUPERSEDED, Shape, W_CHUNK_SIZE, W_DATA_BYTES,
+    W_GENERATION, W_HEAD, W_KEY, W_MAGIC, W_NOTES, W_RECORDS, W_STATE, W_TAIL, W_TAIL_POS,
 };
 use crate::map::Map;
 
@@ -125,6 +125,12 @@ impl RingReader {
     #[must_use]
     pub fn chunk_size(&self) -> u32 {
         u32::try_from(self.map.load(W_CHUNK_SIZE, Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    /// A word that the writer's owner keeps, `n` below 16.
+    #[must_use]
+    pub fn note(&self, n: usize) -> u64 {
+        if n < NOTES { self.map.load(W_NOTES + n, Ordering::Relaxed) } else { 0 }
     }
 
     /// Whether the next generation has taken over: nothing more comes here.

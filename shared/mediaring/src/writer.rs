@@ -39,7 +39,6 @@ pub struct RingWriter {
     tail: u64,
     tail_pos: u64,
     key: Option<u64>,
-    header_versions: [usize; 3],
 }
 
 impl RingWriter {
@@ -60,8 +59,7 @@ impl RingWriter {
             map.store(word, value, Ordering::Relaxed);
         }
         map.store(W_MAGIC, MAGIC, Ordering::Release);
-        let header_versions = [0; 3];
-        Ok(Self { map, shape, head: 0, head_pos: 0, tail: 0, tail_pos: 0, key: None, header_versions })
+        Ok(Self { map, shape, head: 0, head_pos: 0, tail: 0, tail_pos: 0, key: None })
     }
 
     /// Takes over the ring of a writer that is gone. A packet that it had not published is forgotten.
@@ -78,7 +76,6 @@ impl RingWriter {
             tail: map.load(W_TAIL, Ordering::Relaxed).min(head),
             tail_pos: map.load(W_TAIL_POS, Ordering::Relaxed),
             key: map.load(W_KEY, Ordering::Relaxed).checked_sub(1).filter(|key| *key < head),
-            header_versions: [0; 3],
             map,
             shape,
         };
@@ -94,9 +91,6 @@ impl RingWriter {
             None => ring.tail_pos,
         };
         ring.key = ring.key.filter(|key| *key >= ring.tail);
-        for kind in [HeaderKind::Metadata, HeaderKind::Video, HeaderKind::Audio] {
-            ring.header_versions[kind as usize] = reader::newest_version(&ring.map, kind);
-        }
         Ok(ring)
     }
 
@@ -247,9 +241,8 @@ impl RingWriter {
         if bytes.len() > kind.max_bytes() {
             return false;
         }
-        let version = 1 - self.header_versions[kind as usize];
+        let version = 1 - reader::newest_version(&self.map, kind);
         self.write_header(kind, version, seq, dts_ms, bytes);
-        self.header_versions[kind as usize] = version;
         true
     }
 
@@ -342,7 +335,6 @@ impl RingWriter {
                     next.write_header(kind, version, header.seq, header.dts_ms, &header.bytes);
                 }
             }
-            next.header_versions[kind as usize] = self.header_versions[kind as usize];
         }
         for n in 0..NOTES {
             next.set_note(n, self.note(n));

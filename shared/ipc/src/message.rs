@@ -1,0 +1,193 @@
+//! Every control message, typed by direction: a worker cannot even express a master's order.
+//!
+//! Growth is additive: new fields have defaults, new variants come at the end.
+
+use std::net::SocketAddr;
+
+use media::StreamKey;
+use serde::{Deserialize, Serialize};
+
+/// What a process is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Role {
+    /// Supervises the others; keeper of what must outlive them.
+    Master,
+    /// Faces publishers; the only writer of rings.
+    BackSource,
+    /// Faces RTMP viewers.
+    Stream,
+    /// Faces HTTP.
+    Http,
+    /// Plays a file into the server.
+    Ingest,
+}
+
+impl Role {
+    /// As on the command line and in logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Master => "master",
+            Self::BackSource => "backsource",
+            Self::Stream => "stream",
+            Self::Http => "http",
+            Self::Ingest => "ingest",
+        }
+    }
+
+    /// The reverse of [`Self::name`].
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Master, Self::BackSource, Self::Stream, Self::Http, Self::Ingest]
+            .into_iter()
+            .find(|role| role.name() == name)
+    }
+}
+
+/// The first message to a child: all it needs to begin. One descriptor: the scoreboard.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Start {
+    /// What it is.
+    pub role: Role,
+    /// Its number among those of its role, from 0.
+    pub slot: u32,
+    /// Its place on the scoreboard.
+    pub board_slot: u32,
+    /// First id for its connections: the ids of two processes never meet.
+    pub first_connection_id: u64,
+    /// Generation of the configuration.
+    pub generation: u64,
+    /// The configuration.
+    pub config: Box<conf::Config>,
+    /// For [`Role::Ingest`]: vhost and id of the ingest it does.
+    #[serde(default)]
+    pub ingest: Option<(String, String)>,
+}
+
+/// A process as the master knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessInfo {
+    /// What it is.
+    pub role: Role,
+    /// Its number among those of its role.
+    pub slot: u32,
+    /// Process id (in single mode the same for all).
+    pub pid: u32,
+    /// How often this slot was started before.
+    pub restarts: u32,
+    /// Port of its private API on loopback; 0 until it said so.
+    pub private_api_port: u16,
+}
+
+/// From the master to any child.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum MasterToChild {
+    /// First message. Descriptor: the scoreboard.
+    Start(Start),
+    /// Accept on these. Descriptors: one listening socket for each address.
+    Listen {
+        /// Where they are bound.
+        addresses: Vec<SocketAddr>,
+    },
+    /// A back-source is there. Descriptors: the channel to it, and the receiving end of its wake-ups.
+    Source {
+        /// Which one.
+        shard: u32,
+    },
+    /// A reader of rings is there. Descriptors: the channel to it, and the sending end for its wake-ups.
+    Reader {
+        /// What it is.
+        role: Role,
+        /// Its number.
+        slot: u32,
+    },
+    /// A ring that an earlier back-source wrote. Descriptor: the writable memfd.
+    Ring {
+        /// What it carries.
+        stream: StreamInfo,
+    },
+    /// All processes, for the API.
+    Processes(Vec<ProcessInfo>),
+    /// End: say goodbye to clients and exit.
+    Stop,
+}
+
+/// From any child to the master.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ChildToMaster {
+    /// It serves.
+    Ready {
+        /// Port of its private API on loopback.
+        private_api_port: u16,
+    },
+    /// Keep this ring for a successor. Descriptor: the writable memfd. Replaces the one of the same stream id.
+    KeepRing {
+        /// What it carries.
+        stream: StreamInfo,
+    },
+    /// The stream is gone.
+    DropRing {
+        /// Its id.
+        stream_id: u32,
+    },
+}
+
+/// A stream as its back-source describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamInfo {
+    /// Number of the stream within its back-source, never reused while the server runs.
+    pub stream_id: u32,
+    /// Its name.
+    pub key: StreamKey,
+    /// Whether somebody publishes it now.
+    pub live: bool,
+}
+
+/// From a reader of rings (a stream process, or another back-source) to a back-source.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ReaderToSource {
+    /// Take over this connection: it wants to publish. Descriptor: the socket.
+    Handoff {
+        /// The connection's snapshot.
+        #[serde(with = "serde_bytes")]
+        connection: Vec<u8>,
+    },
+    /// I have viewers of this stream: send me its ring, and wake me.
+    Subscribe {
+        /// Its id.
+        stream_id: u32,
+    },
+    /// I have none any more.
+    Unsubscribe {
+        /// Its id.
+        stream_id: u32,
+    },
+    /// A viewer of mine lags: let the ring hold this much.
+    Hold {
+        /// Its id.
+        stream_id: u32,
+        /// Milliseconds of media to hold.
+        want_ms: u64,
+    },
+}
+
+/// From a back-source to a reader of rings.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum SourceToReader {
+    /// A stream begins, goes on, or (not `live`) rests. Sent for all streams when the channel opens, then at each change.
+    Stream(StreamInfo),
+    /// A stream is gone.
+    Gone {
+        /// Its id.
+        stream_id: u32,
+    },
+    /// The ring of a stream, its first or its next generation. Descriptor: the read-only memfd.
+    Ring {
+        /// Its id.
+        stream_id: u32,
+        /// Generation of the ring.
+        generation: u32,
+    },
+    /// All streams that exist were told.
+    Listed,
+}
