@@ -1,1 +1,34 @@
-//! endpoint: being built.
+//! RTMP connections on an event loop: what a stream process and a back-source have in common.
+//!
+//! A [`Hub`] owns the loop, the connections and the audiences (the viewers of one stream, with the stream's ring). What
+//! differs between roles — who takes a publisher, where rings come from — is asked of a [`Host`]. The protocol itself
+//! is `rtmp`'s; here are only sockets, queues, deadlines and the path from ring to socket.
+//!
+//! A viewer is a position in a ring. Its bytes are a pure function of where it began, what its base time is, and where it
+//! jumped: after the first packet of each track, which gets a header of the viewer's own, everything goes from the ring
+//! to the socket as it lies there, one system call for all that waits.
+
+#![forbid(unsafe_code)]
+
+mod audience;
+mod connection;
+mod end;
+mod hub;
+mod outbox;
+mod play;
+mod refer;
+mod report;
+mod snapshot;
+mod viewer;
+mod wire;
+
+pub use audience::AudienceId;
+pub use connection::Connection;
+pub use end::End;
+pub use hub::{ConnectionId, FIRST_TOKEN, Host, Hub};
+pub use snapshot::ConnectionSnapshot;
+pub use wire::unpack;
+
+/// Note of a ring (word 0): the stream keeps its publisher's absolute time (`atc`, or `time_jitter off`), so that viewers
+/// are not rebased.
+pub const NOTE_ABSOLUTE_TIME: usize = 0;

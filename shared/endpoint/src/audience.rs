@@ -1,0 +1,533 @@
+//! The viewers of one stream, with the stream's ring: the path from shared memory to sockets.
+
+use std::collections::VecDeque;
+
+use media::{Kind, StreamKey};
+use mediaring::{Flags, HeaderKind, Lapped, Record, RingReader, Sent};
+use slab::Slab;
+
+use crate::connection::Connection;
+use crate::end::End;
+use crate::viewer::{
+    BLOCKED, FROM_KEY, GATED, NO_AUDIO, NO_VIDEO, PARTIAL, PAUSED, PRIMED_AUDIO, PRIMED_VIDEO, PRIVATE, QUEUED, Viewer,
+    WAITING, WANTS_AUDIO_HEADER, WANTS_HEADERS, WANTS_METADATA, WANTS_VIDEO_HEADER,
+};
+use crate::{NOTE_ABSOLUTE_TIME, wire};
+
+/// Key of an audience in its hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AudienceId(pub(crate) usize);
+
+/// How far apart audio and video may lie when a viewer's base is chosen, in packets looked at.
+const BASE_SEARCH: u64 = 128;
+/// Packets with headers of a viewer's own that are made before the socket is tried.
+const PRIVATE_BATCH_BYTES: usize = 128 << 10;
+/// Where a viewer without key frames begins after a jump: this much behind the live edge, ms.
+const AUDIO_JUMP_MS: i64 = 1000;
+
+/// What serving a viewer came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Served {
+    /// It has everything there is, or waits for its socket.
+    Done,
+    /// The time it asked for is over.
+    Finished,
+}
+
+/// The viewers of a stream.
+#[derive(Debug)]
+pub(crate) struct Audience {
+    pub(crate) key: StreamKey,
+    pub(crate) viewers: Slab<Viewer>,
+    pub(crate) ring: Option<RingReader>,
+    pub(crate) gop_cache: bool,
+    pub(crate) queue_ms: i64,
+    /// When the gathered packets are due, ms.
+    pub(crate) due_ms: Option<u64>,
+    /// Position at which the last gathered packets were sent.
+    pub(crate) flushed: u64,
+    /// Next packet to look at, and the position behind the last one looked at.
+    scanned: u64,
+    pub(crate) head_position: u64,
+    head_dts: i64,
+    /// Positions of packets that every viewer needs with a header of its own.
+    specials: VecDeque<u64>,
+    last_audio: Option<u64>,
+    last_video: Option<u64>,
+    /// The stream has shown a key frame.
+    has_keys: bool,
+    /// When the ring was last asked to hold more, ms.
+    pub(crate) hold_asked_ms: u64,
+}
+
+impl Audience {
+    pub(crate) fn new(key: StreamKey) -> Self {
+        Self {
+            key,
+            viewers: Slab::new(),
+            ring: None,
+            gop_cache: true,
+            queue_ms: 30_000,
+            due_ms: None,
+            flushed: 0,
+            scanned: 0,
+            head_position: 0,
+            head_dts: 0,
+            specials: VecDeque::new(),
+            last_audio: None,
+            last_video: None,
+            has_keys: false,
+            hold_asked_ms: 0,
+        }
+    }
+
+    /// Reads from another ring from now on. A next generation, or the same ring from a successor of its writer, has the
+    /// same positions, so viewers go on; a ring that knows less than what was already read is another stream: everybody
+    /// begins anew.
+    pub(crate) fn set_ring(&mut self, ring: RingReader) {
+        let goes_on = self.ring.is_some() && ring.head() >= self.scanned && ring.tail() <= self.scanned;
+        if !goes_on {
+            self.scanned = ring.key().unwrap_or_else(|| ring.head());
+            self.head_position = match ring.record(self.scanned) {
+                Ok(record) => record.position,
+                Err(Lapped) => ring.record(self.scanned.wrapping_sub(1)).map_or(ring.tail_position(), |last| last.end()),
+            };
+            self.specials.clear();
+            (self.last_audio, self.last_video) = (None, None);
+            self.has_keys = ring.key().is_some();
+            for (_, viewer) in &mut self.viewers {
+                viewer.flags |= WAITING | WANTS_HEADERS;
+                if let Some(base) = viewer.base_ms.take() {
+                    viewer.resume_ms = (self.head_dts - base + 40).max(0);
+                }
+                if viewer.has(PARTIAL) {
+                    // In the middle of a packet of a ring that is gone: nothing can complete it, it will be closed.
+                    viewer.position = u64::MAX;
+                }
+            }
+            self.head_dts = 0;
+        }
+        self.ring = Some(ring);
+        self.refresh();
+    }
+
+    /// Looks at what the writer has added. Returns whether there is something.
+    pub(crate) fn refresh(&mut self) -> bool {
+        let Some(ring) = &self.ring else { return false };
+        let head = ring.head();
+        if head == self.scanned {
+            return false;
+        }
+        if ring.tail() > self.scanned {
+            self.scanned = ring.tail();
+        }
+        while self.scanned < head {
+            let Ok(record) = ring.record(self.scanned) else {
+                self.scanned = ring.tail().max(self.scanned + 1);
+                continue;
+            };
+            self.scanned += 1;
+            self.head_position = record.end();
+            match record.kind {
+                Kind::Audio => self.last_audio = Some(record.position),
+                Kind::Video => self.last_video = Some(record.position),
+                Kind::Data => {}
+            }
+            if record.kind == Kind::Data || record.flags.contains(Flags::ABSOLUTE) {
+                self.specials.push_back(record.position);
+            } else {
+                self.head_dts = record.dts_ms;
+            }
+            self.has_keys |= record.flags.contains(Flags::KEY);
+        }
+        let tail = ring.tail_position();
+        while self.specials.front().is_some_and(|position| *position < tail) {
+            self.specials.pop_front();
+        }
+        true
+    }
+
+    /// Where a run of packets that go as they are, from `position`, ends.
+    fn run_end(&self, position: u64) -> u64 {
+        // Specials are few; the newest matter most, since viewers are near the head.
+        let mut end = self.head_position;
+        for special in self.specials.iter().rev() {
+            if *special < position {
+                break;
+            }
+            end = *special;
+        }
+        end
+    }
+
+    /// Whether each packet from `position` on follows one of its track that this viewer got.
+    fn is_primed(&self, viewer: &Viewer) -> bool {
+        let ahead = |last: Option<u64>| last.is_some_and(|last| last >= viewer.position);
+        (viewer.has(PRIMED_AUDIO) || !ahead(self.last_audio)) && (viewer.has(PRIMED_VIDEO) || !ahead(self.last_video))
+    }
+
+    /// Sends a viewer what its socket takes.
+    pub(crate) fn serve(&mut self, key: usize, connection: &mut Connection, now_ms: u64) -> Result<Served, End> {
+        let Some(mut viewer) = self.viewers.get(key).cloned() else {
+            return Ok(Served::Done);
+        };
+        let served = self.serve_viewer(&mut viewer, connection, now_ms);
+        if let Some(place) = self.viewers.get_mut(key) {
+            *place = viewer;
+        }
+        served
+    }
+
+    /// The common case, without touching the connection: everything that waits goes out as it lies in the ring. `false`
+    /// when [`Self::serve`] has to be called.
+    pub(crate) fn serve_fast(&mut self, key: usize, now_ms: u64) -> Result<bool, End> {
+        let Some(ring) = &self.ring else { return Ok(false) };
+        let Some(viewer) = self.viewers.get(key) else { return Ok(true) };
+        if viewer.has(BLOCKED) || viewer.position == self.head_position && !viewer.is_slow() {
+            return Ok(true);
+        }
+        if viewer.is_slow() || !self.is_primed(viewer) {
+            return Ok(false);
+        }
+        let end = self.run_end(viewer.position);
+        let (socket, position) = (viewer.socket, viewer.position);
+        let sent = ring.send(socket, &[], position, end).map_err(End::Socket)?;
+        let head = self.head_position;
+        let Some(viewer) = self.viewers.get_mut(key) else { return Ok(true) };
+        Self::account(viewer, sent, end, now_ms)?;
+        Ok(viewer.has(BLOCKED) || viewer.position == head)
+    }
+
+    fn account(viewer: &mut Viewer, sent: Sent, end: u64, now_ms: u64) -> Result<(), End> {
+        match sent {
+            Sent::Lapped => Err(End::Lapped),
+            Sent::WouldBlock => {
+                viewer.set(BLOCKED, true);
+                Ok(())
+            }
+            Sent::Bytes(count) => {
+                viewer.position += count as u64;
+                viewer.sent += count as u64;
+                viewer.progress_ms = now_ms;
+                viewer.set(PARTIAL | BLOCKED, viewer.position < end);
+                Ok(())
+            }
+        }
+    }
+
+    fn serve_viewer(
+        &self,
+        viewer: &mut Viewer,
+        connection: &mut Connection,
+        now_ms: u64,
+    ) -> Result<Served, End> {
+        viewer.set(BLOCKED, false);
+        let Some(ring) = &self.ring else {
+            return self.flush(viewer, connection, now_ms);
+        };
+        if viewer.has(WAITING) && !viewer.has(PARTIAL) {
+            self.place(ring, viewer);
+        }
+        loop {
+            if !viewer.is_slow() && self.is_primed(viewer) {
+                let end = self.run_end(viewer.position);
+                if viewer.position < end {
+                    let sent = ring.send(viewer.socket, &[], viewer.position, end).map_err(End::Socket)?;
+                    Self::account(viewer, sent, end, now_ms)?;
+                    if viewer.has(BLOCKED) {
+                        return Ok(Served::Done);
+                    }
+                    continue;
+                }
+            }
+            if viewer.has(PARTIAL) && !self.finish_packet(ring, viewer, now_ms)? {
+                return Ok(Served::Done);
+            }
+            if connection.outbox.is_empty() {
+                viewer.set(QUEUED, false);
+            } else if connection.outbox.len() >= PRIVATE_BATCH_BYTES || !self.can_add(viewer) {
+                self.flush(viewer, connection, now_ms)?;
+                if viewer.has(BLOCKED) || viewer.has(QUEUED) {
+                    return Ok(Served::Done);
+                }
+                continue;
+            }
+            if !self.can_add(viewer) {
+                return Ok(Served::Done);
+            }
+            match ring.find(viewer.position) {
+                Ok(record) => {
+                    if self.add_private(ring, &record, viewer, connection) == Served::Finished {
+                        self.flush(viewer, connection, now_ms)?;
+                        return Ok(Served::Finished);
+                    }
+                }
+                Err(Lapped) => self.jump(ring, viewer),
+            }
+        }
+    }
+
+    /// Whether there is a packet that this viewer may get now.
+    fn can_add(&self, viewer: &Viewer) -> bool {
+        viewer.position < self.head_position && !viewer.has(PAUSED) && !viewer.has(WAITING)
+    }
+
+    fn flush(&self, viewer: &mut Viewer, connection: &mut Connection, now_ms: u64) -> Result<Served, End> {
+        let before = connection.outbox.len();
+        let blocked = connection.flush()?;
+        if connection.outbox.len() < before {
+            viewer.progress_ms = now_ms;
+        }
+        viewer.set(BLOCKED, blocked);
+        viewer.set(QUEUED, !connection.outbox.is_empty());
+        Ok(Served::Done)
+    }
+
+    /// Sends the rest of a packet that went out in part; `true` when the viewer stands at a packet's beginning.
+    fn finish_packet(&self, ring: &RingReader, viewer: &mut Viewer, now_ms: u64) -> Result<bool, End> {
+        if viewer.position == self.head_position {
+            viewer.set(PARTIAL, false);
+            return Ok(true);
+        }
+        let Ok(record) = ring.find(viewer.position) else {
+            return Err(End::Lapped);
+        };
+        if record.position < viewer.position {
+            let sent = ring.send(viewer.socket, &[], viewer.position, record.end()).map_err(End::Socket)?;
+            Self::account(viewer, sent, record.end(), now_ms)?;
+            if viewer.has(BLOCKED) {
+                return Ok(false);
+            }
+        }
+        viewer.set(PARTIAL, false);
+        Ok(true)
+    }
+
+    /// Gives a new viewer its place: the newest key frame, or the live edge.
+    fn place(&self, ring: &RingReader, viewer: &mut Viewer) {
+        let key = if self.gop_cache && viewer.has(FROM_KEY) { ring.key() } else { None };
+        match key.and_then(|seq| ring.record(seq).ok()) {
+            Some(record) if record.position <= self.head_position => {
+                viewer.position = record.position;
+                viewer.first_seq = record.seq;
+            }
+            _ => {
+                viewer.position = self.head_position;
+                viewer.first_seq = self.scanned;
+            }
+        }
+        viewer.set(WAITING | PRIMED_AUDIO | PRIMED_VIDEO, false);
+        viewer.progress_ms = viewer.progress_ms.max(1);
+    }
+
+    /// A viewer that joins a ring without content waits for the stream's first packet, not for a key frame of the past.
+    fn base_for(&self, ring: &RingReader, record: &Record) -> i64 {
+        if ring.note(NOTE_ABSOLUTE_TIME) != 0 {
+            return 0;
+        }
+        // The other track may lie behind: its last packet's time bounds what it can send next.
+        let other = (1..=BASE_SEARCH.min(record.seq))
+            .filter_map(|back| ring.record(record.seq - back).ok())
+            .find(|before| before.kind != record.kind && before.kind != Kind::Data)
+            .map(|before| before.dts_ms);
+        match other {
+            Some(other) if (record.dts_ms - other).abs() <= 10_000 => record.dts_ms.min(other),
+            _ => record.dts_ms,
+        }
+    }
+
+    /// Puts one packet into the outbox with a header of the viewer's own (or passes over it), and moves on.
+    fn add_private(
+        &self,
+        ring: &RingReader,
+        record: &Record,
+        viewer: &mut Viewer,
+        connection: &mut Connection,
+    ) -> Served {
+        let is_frame = record.kind != Kind::Data;
+        let unwanted = match record.kind {
+            Kind::Audio => viewer.has(NO_AUDIO),
+            Kind::Video => viewer.has(NO_VIDEO) || viewer.has(GATED) && !record.flags.contains(Flags::KEY),
+            Kind::Data => false,
+        } && !record.flags.contains(Flags::SEQUENCE_HEADER);
+        if unwanted {
+            viewer.position = record.end();
+            viewer.set(Viewer::primed(record.kind), false);
+            viewer.dropped += u64::from(viewer.has(GATED));
+            return Served::Done;
+        }
+        if is_frame && viewer.base_ms.is_none() {
+            viewer.base_ms = Some(self.base_for(ring, record) - viewer.resume_ms);
+        }
+        if let (Some(duration), None, true) = (viewer.duration_ms, viewer.until_ms, is_frame) {
+            viewer.until_ms = Some(record.dts_ms.saturating_add(i64::try_from(duration).unwrap_or(i64::MAX)));
+        }
+        if is_frame && viewer.until_ms.is_some_and(|until| record.dts_ms >= until) {
+            return Served::Finished;
+        }
+        let mut payload = Vec::new();
+        let mut bytes = Vec::new();
+        if ring.copy(record.position, record.wire_len, &mut bytes).is_err()
+            || !wire::unpack(&bytes, record.payload_len as usize, ring.chunk_size(), &mut payload)
+        {
+            // Lapped between finding and copying.
+            self.jump(ring, viewer);
+            return Served::Done;
+        }
+        self.add_headers(ring, record, viewer, connection);
+        let absolute = ring.note(NOTE_ABSOLUTE_TIME) != 0;
+        let is_metadata = record.flags.contains(Flags::METADATA);
+        let time = if is_metadata && !absolute { 0 } else { viewer.time(record.dts_ms) };
+        write(viewer, connection, record.kind, time, &payload);
+        if viewer.has(GATED) && record.flags.contains(Flags::KEY) {
+            viewer.set(GATED, false);
+        }
+        viewer.position = record.end();
+        let shared = !viewer.has(PRIVATE) && connection.session.out_chunk_size() == ring.chunk_size();
+        if !shared {
+            viewer.set(PRIVATE, true);
+        }
+        viewer.set(Viewer::primed(record.kind), shared && is_frame);
+        Served::Done
+    }
+
+    /// The kept headers that hold for `record`, for a viewer that has not got them.
+    fn add_headers(&self, ring: &RingReader, record: &Record, viewer: &mut Viewer, connection: &mut Connection) {
+        let itself = match (record.kind, record.flags.contains(Flags::SEQUENCE_HEADER)) {
+            (Kind::Video, true) => WANTS_VIDEO_HEADER,
+            (Kind::Audio, true) => WANTS_AUDIO_HEADER,
+            (Kind::Data, _) if record.flags.contains(Flags::METADATA) => WANTS_METADATA,
+            _ => 0,
+        };
+        viewer.set(itself, false);
+        if record.kind == Kind::Data || !viewer.has(WANTS_HEADERS) {
+            return;
+        }
+        let absolute = ring.note(NOTE_ABSOLUTE_TIME) != 0;
+        for (flag, header, kind) in [
+            (WANTS_METADATA, HeaderKind::Metadata, Kind::Data),
+            (WANTS_VIDEO_HEADER, HeaderKind::Video, Kind::Video),
+            (WANTS_AUDIO_HEADER, HeaderKind::Audio, Kind::Audio),
+        ] {
+            if !viewer.has(flag) {
+                continue;
+            }
+            // A header that comes only behind this packet is still ahead in the ring.
+            if let Some(stored) = ring.header(header, record.seq).filter(|stored| stored.seq <= record.seq) {
+                let time = if kind == Kind::Data && !absolute { 0 } else { viewer.time(record.dts_ms) };
+                write(viewer, connection, kind, time, &stored.bytes);
+            }
+            viewer.set(flag, false);
+        }
+    }
+
+    /// Moves a viewer that lags, or was lapped, to the newest key frame (it stands at a packet's beginning).
+    fn jump(&self, ring: &RingReader, viewer: &mut Viewer) {
+        let from = ring.find(viewer.position).map(|record| record.seq).ok();
+        let target = match ring.key().and_then(|key| ring.record(key).ok()) {
+            Some(key) if key.position > viewer.position && key.position < self.head_position => Some(key),
+            _ if self.last_video.is_none() => (ring.tail()..self.scanned).rev().find_map(|seq| {
+                let record = ring.record(seq).ok()?;
+                (record.dts_ms <= self.head_dts - AUDIO_JUMP_MS).then_some(record)
+            }),
+            _ => None,
+        };
+        let target = target.filter(|target| target.position > viewer.position);
+        let to = target.map_or(self.scanned, |target| target.seq);
+        viewer.position = target.map_or(self.head_position, |target| target.position);
+        if target.is_none() && self.has_keys && self.last_video.is_some() {
+            viewer.set(GATED, true);
+        }
+        // Without a record of where it stood, what lies below the ring's tail is all that can be counted.
+        let from = from.unwrap_or_else(|| ring.tail());
+        viewer.dropped += to.saturating_sub(from);
+        viewer.jumps += 1;
+        viewer.set(PRIMED_AUDIO | PRIMED_VIDEO, false);
+        viewer.set(WANTS_VIDEO_HEADER | WANTS_AUDIO_HEADER, true);
+    }
+
+    /// Looks after a viewer that can't take its packets (blocked or paused): moves it on before the ring laps it, or when
+    /// it lags more than the queue length. Returns how far it lags in ms when the ring should hold more.
+    pub(crate) fn watch(&mut self, key: usize, connection: &mut Connection, look_at_time: bool) -> Option<u64> {
+        let ring = self.ring.as_ref()?;
+        let mut viewer = self.viewers.get(key)?.clone();
+        if viewer.has(WAITING) || viewer.position >= self.head_position {
+            return None;
+        }
+        let capacity = ring.shape().data_bytes;
+        let behind = self.head_position - viewer.position;
+        let about_to_be_lapped = behind > capacity - capacity / 8 || viewer.position < ring.tail_position();
+        let mut lag_ms = 0;
+        let mut too_late = false;
+        if look_at_time || about_to_be_lapped {
+            match ring.find(viewer.position) {
+                Ok(record) => {
+                    lag_ms = self.head_dts - record.dts_ms;
+                    too_late = lag_ms > self.queue_ms;
+                }
+                Err(Lapped) => too_late = true,
+            }
+        }
+        if about_to_be_lapped || too_late {
+            if viewer.has(PARTIAL) && !Self::keep_rest(ring, &mut viewer, connection) {
+                // The rest of its packet is gone: served, it will be closed.
+                return None;
+            }
+            let was = viewer.position;
+            self.jump(ring, &mut viewer);
+            if viewer.position == was {
+                viewer.jumps -= 1;
+            }
+        }
+        let hold = (behind > capacity / 2 && !too_late).then(|| u64::try_from(lag_ms.max(500)).unwrap_or(500));
+        if let Some(place) = self.viewers.get_mut(key) {
+            *place = viewer;
+        }
+        hold
+    }
+
+    /// Copies the rest of a packet that went out in part into the outbox, before all else: the viewer can leave its place.
+    fn keep_rest(ring: &RingReader, viewer: &mut Viewer, connection: &mut Connection) -> bool {
+        let Ok(record) = ring.find(viewer.position) else { return false };
+        if record.position < viewer.position {
+            let Ok(left) = u32::try_from(record.end() - viewer.position) else { return false };
+            let mut rest = Vec::new();
+            if ring.copy(viewer.position, left, &mut rest).is_err() {
+                return false;
+            }
+            connection.outbox.prepend(&rest);
+            viewer.set(QUEUED, true);
+            viewer.position = record.end();
+        }
+        viewer.set(PARTIAL, false);
+        true
+    }
+
+    /// Brings a viewer to a packet's beginning, so that its connection can get other bytes or another owner.
+    pub(crate) fn settle(&mut self, key: usize, connection: &mut Connection) -> bool {
+        let (Some(ring), Some(viewer)) = (&self.ring, self.viewers.get_mut(key)) else {
+            return true;
+        };
+        !viewer.has(PARTIAL) || Self::keep_rest(ring, viewer, connection)
+    }
+
+    /// How many packets a viewer got.
+    pub(crate) fn frames(&self, viewer: &Viewer) -> u64 {
+        let Some(ring) = &self.ring else { return 0 };
+        if viewer.has(WAITING) {
+            return 0;
+        }
+        let at = ring.find(viewer.position).map_or(self.scanned, |record| record.seq);
+        at.saturating_sub(viewer.first_seq).saturating_sub(viewer.dropped)
+    }
+}
+
+/// One message into the outbox.
+fn write(viewer: &mut Viewer, connection: &mut Connection, kind: Kind, time: u32, payload: &[u8]) {
+    let chunk_size = connection.session.out_chunk_size();
+    let out = connection.outbox.tail();
+    let csid = viewer.csid(kind);
+    rtmp::chunk::writer::write_message(out, csid, time, kind.type_id(), viewer.msid, payload, chunk_size);
+    viewer.sent += payload.len() as u64;
+    viewer.set(QUEUED, true);
+}

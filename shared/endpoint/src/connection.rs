@@ -1,0 +1,134 @@
+//! One RTMP connection: socket, session, outbox, and what it plays and publishes.
+
+use std::io::{self, Read};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsRawFd, RawFd};
+
+use rtmp::ServerSession;
+
+use crate::audience::AudienceId;
+use crate::end::End;
+use crate::outbox::Outbox;
+
+/// A stream that a connection plays.
+#[derive(Debug, Clone)]
+pub(crate) struct Playing {
+    pub(crate) msid: u32,
+    pub(crate) audience: AudienceId,
+    pub(crate) viewer: usize,
+}
+
+/// A connection. Its owner is the hub; hosts look at it.
+#[derive(Debug)]
+pub struct Connection {
+    pub(crate) socket: TcpStream,
+    pub(crate) session: Box<ServerSession>,
+    pub(crate) outbox: Outbox,
+    pub(crate) playing: Vec<Playing>,
+    pub(crate) publishing: Vec<u32>,
+    /// Resolved vhost, once connected.
+    pub(crate) vhost: Option<Box<str>>,
+    pub(crate) id: u64,
+    pub(crate) peer: SocketAddr,
+    pub(crate) accepted_ms: u64,
+    pub(crate) last_input_ms: u64,
+    pub(crate) last_media_ms: u64,
+    pub(crate) had_media: bool,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) frames: u64,
+    pub(crate) dropped: u64,
+    /// It closes as soon as its outbox is empty.
+    pub(crate) closing: Option<End>,
+    /// Our side is shut down; the peer's end is awaited so that it reads our last words.
+    pub(crate) half_closed: bool,
+    /// The deadline that was put on the hub's list.
+    pub(crate) deadline: Option<u64>,
+    /// It has said what it wants (publish or play).
+    pub(crate) established: bool,
+    /// A reserved place: refuse it at connect.
+    pub(crate) refuse: bool,
+}
+
+/// What reading brought.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum ReadTurn {
+    /// Nothing more waits.
+    Drained,
+    /// The turn's budget is used up; more may wait.
+    Budget,
+    /// The peer has sent its last byte.
+    Eof,
+}
+
+impl Connection {
+    pub(crate) fn new(socket: TcpStream, peer: SocketAddr, id: u64, session: ServerSession, now_ms: u64) -> Self {
+        Self {
+            socket,
+            session: Box::new(session),
+            outbox: Outbox::default(),
+            playing: Vec::new(),
+            publishing: Vec::new(),
+            vhost: None,
+            id,
+            peer,
+            accepted_ms: now_ms,
+            last_input_ms: now_ms,
+            last_media_ms: now_ms,
+            had_media: false,
+            bytes_in: 0,
+            bytes_out: 0,
+            frames: 0,
+            dropped: 0,
+            closing: None,
+            half_closed: false,
+            deadline: None,
+            established: false,
+            refuse: false,
+        }
+    }
+
+    /// Id in logs and APIs.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The peer's address.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Resolved vhost, once connected.
+    #[must_use]
+    pub fn vhost(&self) -> Option<&str> {
+        self.vhost.as_deref()
+    }
+
+    pub(crate) fn fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+
+    /// Reads one piece into `buffer`; the caller hands it to the session.
+    pub(crate) fn read<'b>(&mut self, buffer: &'b mut [u8]) -> Result<Option<&'b [u8]>, End> {
+        loop {
+            match self.socket.read(buffer) {
+                Ok(count) => {
+                    self.bytes_in += count as u64;
+                    return Ok(Some(buffer.get(..count).unwrap_or(&[])));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(End::Socket(error)),
+            }
+        }
+    }
+
+    /// Sends what waits; `true` when the socket takes no more.
+    pub(crate) fn flush(&mut self) -> Result<bool, End> {
+        let (count, blocked) = self.outbox.flush(&self.socket).map_err(End::Socket)?;
+        self.bytes_out += count as u64;
+        Ok(blocked)
+    }
+}

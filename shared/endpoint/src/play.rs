@@ -1,0 +1,246 @@
+//! The part of the hub that plays: joining and leaving audiences, and sending them what is new.
+
+use std::os::fd::RawFd;
+
+use conf::vhost::MwLatency;
+use media::StreamKey;
+use mediaring::RingReader;
+use rtmp::{PlayReject, PlayRequest};
+
+use crate::audience::{Audience, AudienceId};
+use crate::connection::Playing;
+use crate::end::End;
+use crate::hub::{Host, Hub, MAX_GATHER_MS};
+use crate::viewer::{BLOCKED, PAUSED, PRIVATE, QUEUED, Viewer};
+
+impl Hub {
+    pub(crate) fn play<H: Host>(&mut self, host: &mut H, key: usize, request: &PlayRequest) {
+        let Some(name) = self.asked(key, &request.name) else { return };
+        if !self.may_play(key) {
+            if let Some(connection) = self.connections.get_mut(key) {
+                let why = "The page is not allowed to play (refer_play)";
+                connection.session.reject_play(request.msid, PlayReject::Failed, why);
+            }
+            return;
+        }
+        self.mark_established(key);
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        tracing::info!(cid = connection.id, "play stream={name}");
+        if let Err(error) = connection.session.accept_play(self.now_ms(), request.msid) {
+            self.end_of(host, key, End::Protocol(error));
+            return;
+        }
+        let (msid, duration) = (request.msid, request.duration_ms);
+        self.join(host, key, name, |fd, key, now_ms| {
+            let mut viewer = Viewer::new(fd, key, msid, now_ms);
+            viewer.duration_ms = duration;
+            viewer.set(PRIVATE, duration.is_some());
+            viewer
+        });
+    }
+
+    /// Makes a connection a viewer of a stream.
+    pub(crate) fn join<H: Host>(
+        &mut self,
+        host: &mut H,
+        key: usize,
+        name: StreamKey,
+        make: impl FnOnce(RawFd, usize, u64) -> Viewer,
+    ) {
+        let now_ms = self.now_ms();
+        let (id, is_new) = match self.audiences_by_key().get(&name) {
+            Some(id) => (*id, false),
+            None => {
+                let id = AudienceId(self.audiences.insert(Audience::new(name.clone())));
+                self.audiences_by_key().insert(name.clone(), id);
+                self.configure(id);
+                (id, true)
+            }
+        };
+        let (Some(audience), Some(connection)) = (self.audiences.get_mut(id.0), self.connections.get_mut(key)) else {
+            return;
+        };
+        let mut viewer = make(connection.fd(), key, now_ms);
+        viewer.lane = u8::try_from(connection.playing.len()).unwrap_or(u8::MAX);
+        viewer.set(QUEUED, true);
+        if let Some(ring) = audience.ring.as_ref().filter(|_| viewer.lane == 0) {
+            connection.session.set_out_chunk_size(ring.chunk_size());
+        }
+        let msid = viewer.msid;
+        let viewer_key = audience.viewers.insert(viewer);
+        connection.playing.push(Playing { msid, audience: id, viewer: viewer_key });
+        if connection.playing.len() > 1 {
+            // Two streams on one connection: packets of both are put together one by one.
+            for play in connection.playing.clone() {
+                if let Some(audience) = self.audiences.get_mut(play.audience.0) {
+                    audience.settle(play.viewer, connection);
+                    if let Some(viewer) = audience.viewers.get_mut(play.viewer) {
+                        viewer.set(PRIVATE | QUEUED, true);
+                    }
+                }
+            }
+        }
+        if is_new {
+            host.wanted(self, id, &name);
+        }
+    }
+
+    /// What a vhost's block says of its viewers.
+    fn configure(&mut self, id: AudienceId) {
+        let Some(audience) = self.audiences.get(id.0) else { return };
+        let Some(vhost) = self.vhost(&audience.key.vhost) else { return };
+        let (gop_cache, queue_ms) = (vhost.gop_cache, i64::try_from(vhost.queue_length_ms).unwrap_or(i64::MAX));
+        if let Some(audience) = self.audiences.get_mut(id.0) {
+            audience.gop_cache = gop_cache;
+            audience.queue_ms = queue_ms;
+        }
+    }
+
+    pub(crate) fn stop_play<H: Host>(&mut self, host: &mut H, key: usize, msid: u32) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(at) = connection.playing.iter().position(|play| play.msid == msid) else { return };
+        let play = connection.playing.remove(at);
+        let Some(audience) = self.audiences.get_mut(play.audience.0) else { return };
+        audience.settle(play.viewer, connection);
+        let Some(viewer) = audience.viewers.try_remove(play.viewer) else { return };
+        connection.frames += audience.frames(&viewer);
+        connection.dropped += viewer.dropped;
+        connection.bytes_out += viewer.sent;
+        let name = audience.key.clone();
+        let empty = audience.viewers.is_empty();
+        *self.sent_before.entry(name.clone()).or_default() += viewer.sent;
+        if empty {
+            self.audiences.remove(play.audience.0);
+            self.audiences_by_key().remove(&name);
+            host.unwanted(self, play.audience, &name);
+        }
+    }
+
+    pub(crate) fn switch<H: Host>(&mut self, host: &mut H, key: usize, msid: u32, flag: u16, on: bool) {
+        let Some(connection) = self.connections.get(key) else { return };
+        let Some(play) = connection.playing.iter().find(|play| play.msid == msid).cloned() else { return };
+        if let Some(viewer) = self.audiences.get_mut(play.audience.0).and_then(|a| a.viewers.get_mut(play.viewer)) {
+            viewer.set(flag, on);
+            viewer.progress_ms = reactor::now_ms();
+        }
+        if flag != PAUSED || !on {
+            self.serve_one(host, play.audience, play.viewer, key);
+        }
+    }
+
+    pub(crate) fn attach_ring<H: Host>(&mut self, host: &mut H, id: AudienceId, ring: RingReader) {
+        let chunk_size = ring.chunk_size();
+        let Some(audience) = self.audiences.get_mut(id.0) else { return };
+        audience.set_ring(ring);
+        audience.flushed = audience.head_position;
+        let viewers: Vec<usize> = audience.viewers.iter().map(|(_, viewer)| viewer.connection).collect();
+        for key in viewers {
+            if let Some(connection) = self.connections.get_mut(key)
+                && connection.playing.len() == 1
+                && connection.session.out_chunk_size() != chunk_size
+            {
+                connection.session.set_out_chunk_size(chunk_size);
+                self.pump(host, key);
+            }
+        }
+        self.fan_out(host, id);
+    }
+
+    /// How long packets of a stream are gathered now, ms.
+    fn gather_ms(&self, vhost: &str) -> u64 {
+        match self.vhost(vhost) {
+            Some(vhost) if vhost.min_latency => 0,
+            Some(vhost) => match vhost.mw_latency {
+                MwLatency::Fixed(ms) => ms.min(MAX_GATHER_MS * 10),
+                MwLatency::Auto => self.auto_gather_ms(),
+            },
+            None => 0,
+        }
+    }
+
+    /// The writer of a stream has added packets: send them, or gather them.
+    pub fn advanced<H: Host>(&mut self, host: &mut H, id: AudienceId) {
+        let now_ms = self.now_ms();
+        let Some(audience) = self.audiences.get_mut(id.0) else { return };
+        if !audience.refresh() {
+            return;
+        }
+        let Some(audience) = self.audiences.get(id.0) else { return };
+        let gather = self.gather_ms(&audience.key.vhost);
+        let capacity = audience.ring.as_ref().map_or(0, |ring| ring.shape().data_bytes);
+        // Gathering must not bring anybody near the writer's tail.
+        if gather == 0 || audience.head_position - audience.flushed > capacity / 4 {
+            self.fan_out(host, id);
+        } else if audience.due_ms.is_none() {
+            if let Some(audience) = self.audiences.get_mut(id.0) {
+                audience.due_ms = Some(now_ms + gather);
+            }
+            self.add_due(now_ms + gather, id);
+        }
+        self.watch_laggards(host, id);
+    }
+
+    /// Nothing more comes for now (the publisher has gone): send what was gathered.
+    pub fn rest<H: Host>(&mut self, host: &mut H, id: AudienceId) {
+        if let Some(audience) = self.audiences.get_mut(id.0) {
+            audience.refresh();
+            self.fan_out(host, id);
+        }
+    }
+
+    pub(crate) fn fan_out<H: Host>(&mut self, host: &mut H, id: AudienceId) {
+        let now_ms = self.now_ms();
+        let Some(audience) = self.audiences.get_mut(id.0) else { return };
+        audience.refresh();
+        audience.due_ms = None;
+        audience.flushed = audience.head_position;
+        let mut key = 0;
+        let mut sent = 0;
+        let mut ends = Vec::new();
+        let mut slow = Vec::new();
+        // Viewers may leave while this goes on, so by key and not by iterator.
+        let bound = audience.viewers.capacity();
+        while key < bound {
+            let Some(viewer) = audience.viewers.get(key) else {
+                key += 1;
+                continue;
+            };
+            let (connection, before) = (viewer.connection, viewer.sent);
+            match audience.serve_fast(key, now_ms) {
+                Ok(true) => {}
+                Ok(false) => slow.push((key, connection)),
+                Err(end) => ends.push((connection, end)),
+            }
+            sent += audience.viewers.get(key).map_or(0, |viewer| viewer.sent - before);
+            key += 1;
+        }
+        self.count_sent(sent);
+        for (viewer, connection) in slow {
+            self.serve_one(host, id, viewer, connection);
+        }
+        for (connection, end) in ends {
+            self.end_of(host, connection, end);
+        }
+    }
+
+    /// Those who can't take their packets are moved on before the ring laps them.
+    fn watch_laggards<H: Host>(&mut self, host: &mut H, id: AudienceId) {
+        let Some(audience) = self.audiences.get_mut(id.0) else { return };
+        let laggards: Vec<(usize, usize)> = audience
+            .viewers
+            .iter()
+            .filter(|(_, viewer)| viewer.has(BLOCKED) || viewer.has(PAUSED))
+            .map(|(key, viewer)| (key, viewer.connection))
+            .collect();
+        let mut lag = None;
+        for (viewer, key) in laggards {
+            if let Some(connection) = self.connections.get_mut(key) {
+                lag = lag.max(audience.watch(viewer, connection, false));
+            }
+        }
+        if let Some(lag_ms) = lag {
+            let name = audience.key.clone();
+            self.ask_hold(host, &name, lag_ms);
+        }
+    }
+}
