@@ -1,7 +1,10 @@
 //! RTMP without IO.
 #![forbid(unsafe_code)]
 
+pub mod aggregate;
 pub mod chunk;
+pub mod control;
+pub mod handshake;
 pub mod limits;
 pub mod message;
 pub mod session;
