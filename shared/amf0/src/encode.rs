@@ -79,15 +79,24 @@ fn encode_properties(properties: &[(String, Value)], out: &mut impl BufMut) {
 }
 
 fn key(name: &str, out: &mut impl BufMut) {
-    let name = name.get(..name.floor_char_boundary(usize::from(u16::MAX))).unwrap_or_default();
+    let name = cut(name, usize::from(u16::MAX));
     out.put_u16(u16::try_from(name.len()).unwrap_or(u16::MAX));
     out.put_slice(name.as_bytes());
 }
 
 fn long(marker: u8, text: &str, out: &mut impl BufMut) {
     let most = usize::try_from(u32::MAX).unwrap_or(usize::MAX);
-    let text = text.get(..text.floor_char_boundary(most)).unwrap_or_default();
+    let text = cut(text, most);
     out.put_u8(marker);
     out.put_u32(u32::try_from(text.len()).unwrap_or(u32::MAX));
     out.put_slice(text.as_bytes());
+}
+
+/// As much of `text` as fits into `most` bytes.
+fn cut(text: &str, most: usize) -> &str {
+    let mut end = text.len().min(most);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
 }

@@ -5,7 +5,9 @@
 //! status for the peer), send it, close. `poll_timeout` is asked again after every call.
 
 pub mod client;
+mod connect;
 pub mod error;
 pub mod event;
 pub mod server;
 pub mod snapshot;
+mod wire;

@@ -1,6 +1,21 @@
-//! tcUrl, vhost, application and stream names.
+//! Where a client wants to go: tcUrl, application, vhost, stream names and their parameters.
+//!
+//! The vhost is what the client said, in one canonical form; what a configuration makes of it is decided elsewhere,
+//! once. Names that become part of paths are checked here, at the door, and nowhere decoded.
+//!
+//! ```
+//! let target = rtmp::url::parse_tc_url("rtmp://10.0.0.1/live?key=x...vhost...Demo.Example.", "", 255)?;
+//! assert_eq!((target.app.as_str(), target.vhost.as_str()), ("live", "demo.example"));
+//! # Ok::<(), rtmp::url::UrlError>(())
+//! ```
 
 use serde::{Deserialize, Serialize};
+
+/// The port of a URL that names none.
+pub const DEFAULT_PORT: u16 = 1935;
+
+/// The name of the vhost that serves all unknown ones; the only one whose case is kept.
+const DEFAULT_VHOST: &str = "__defaultVhost__";
 
 /// Where a client wants to go; the vhost is what it said, not yet what a configuration makes of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,11 +26,11 @@ pub struct Target {
     pub host: String,
     /// Port of the tcUrl, 1935 when absent.
     pub port: u16,
-    /// The vhost asked for: by parameter, else the host.
+    /// The vhost asked for: by parameter, else the host; lower case, without trailing dot.
     pub vhost: String,
     /// Application, one or more components separated by `/`.
     pub app: String,
-    /// Other parameters, in order.
+    /// The other parameters, in order, values as they stood.
     pub params: Vec<(String, String)>,
 }
 
@@ -24,7 +39,7 @@ pub struct Target {
 pub struct StreamName {
     /// The name, one or more components separated by `/`.
     pub name: String,
-    /// Parameters behind `?`, in order.
+    /// Parameters behind `?`, in order, values as they stood; a `vhost` among them is the owner's to judge.
     pub params: Vec<(String, String)>,
 }
 
@@ -34,28 +49,245 @@ pub enum UrlError {
     /// No `schema://` in front.
     #[error("no schema")]
     NoSchema,
+    /// The host is empty or has characters that no host has.
+    #[error("bad host")]
+    BadHost,
+    /// The port is not 1..=65535.
+    #[error("bad port")]
+    BadPort,
+    /// The vhost has characters that no host has.
+    #[error("bad vhost")]
+    BadVhost,
+    /// Two vhost parameters that differ.
+    #[error("two different vhosts")]
+    AmbiguousVhost,
+    /// Neither the URL nor the `app` property names an application.
+    #[error("no application")]
+    NoApp,
+    /// A name is empty, or has an empty component.
+    #[error("empty name")]
+    EmptyName,
+    /// A name is longer than the limit.
+    #[error("name of {len} bytes")]
+    NameTooLong {
+        /// Its length in bytes.
+        len: usize,
+    },
+    /// A name has a character that is dangerous in paths, logs or terminals, or was not UTF-8.
+    #[error("name has character U+{code:04X}")]
+    NameCharacter {
+        /// The character.
+        code: u32,
+    },
+    /// A component of a name begins with a dot.
+    #[error("name has a component with a leading dot")]
+    NameDot,
+    /// A name has an encoded slash, backslash, dot or NUL.
+    #[error("name has an encoded separator")]
+    NameEncoded,
 }
 
-/// Parses a tcUrl, with the connect object's `app` property as a fallback.
+impl UrlError {
+    /// A short stable name for counters.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NoSchema => "url_no_schema",
+            Self::BadHost => "url_bad_host",
+            Self::BadPort => "url_bad_port",
+            Self::BadVhost => "url_bad_vhost",
+            Self::AmbiguousVhost => "url_ambiguous_vhost",
+            Self::NoApp => "url_no_app",
+            Self::EmptyName => "name_empty",
+            Self::NameTooLong { .. } => "name_too_long",
+            Self::NameCharacter { .. } => "name_character",
+            Self::NameDot => "name_dot",
+            Self::NameEncoded => "name_encoded",
+        }
+    }
+}
+
+/// Parses a tcUrl together with the connect object's `app` property (empty when absent).
+///
+/// The URL decides the vhost and, when the property is empty, the application; the property decides the application
+/// otherwise. Parameters may be written `?k=v&k=v`, `...k...v`, or mixed.
 ///
 /// # Errors
 /// When a part is missing or not allowed.
 pub fn parse_tc_url(tc_url: &str, app: &str, max_name_bytes: usize) -> Result<Target, UrlError> {
-    let _ = (tc_url, app, max_name_bytes);
-    Err(UrlError::NoSchema)
+    let (schema, rest) = tc_url.trim().split_once("://").ok_or(UrlError::NoSchema)?;
+    if schema.is_empty() || !schema.chars().all(|letter| letter.is_ascii_alphanumeric()) {
+        return Err(UrlError::NoSchema);
+    }
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
+    let (host, port) = parse_authority(authority)?;
+    let (path_app, mut params) = split_params(path.strip_prefix('/').unwrap_or(path));
+    let (property_app, property_params) = split_params(app);
+    for param in property_params {
+        if !params.iter().any(|(key, _)| *key == param.0) {
+            params.push(param);
+        }
+    }
+    let mut vhost = None;
+    for (_, value) in params.iter().filter(|(key, _)| is_vhost(key)) {
+        let value = value.trim_matches(|letter: char| letter == '/' || letter.is_whitespace());
+        if value.is_empty() {
+            continue;
+        }
+        let canonical = canonical_host(value).ok_or(UrlError::BadVhost)?;
+        if vhost.as_ref().is_some_and(|earlier| *earlier != canonical) {
+            return Err(UrlError::AmbiguousVhost);
+        }
+        vhost = Some(canonical);
+    }
+    params.retain(|(key, _)| !is_vhost(key));
+    let app = [property_app, path_app]
+        .into_iter()
+        .map(trim_name)
+        .find(|app| !app.is_empty())
+        .ok_or(UrlError::NoApp)?;
+    check_name(app, max_name_bytes)?;
+    Ok(Target {
+        schema: schema.to_ascii_lowercase(),
+        vhost: vhost.unwrap_or_else(|| host.clone()),
+        host,
+        port,
+        app: app.to_owned(),
+        params,
+    })
 }
 
-/// Parses the stream name of a publish or play.
+/// Parses the stream name of a publish or play: `name`, `name?k=v&k=v` or `name...vhost...V`.
 ///
 /// # Errors
 /// When the name is not allowed.
 pub fn parse_stream_name(stream: &str, max_name_bytes: usize) -> Result<StreamName, UrlError> {
-    let _ = (stream, max_name_bytes);
-    Err(UrlError::NoSchema)
+    let query = stream.find('?').or_else(|| stream.find("...vhost...")).unwrap_or(stream.len());
+    let (name, query) = stream.split_at_checked(query).unwrap_or((stream, ""));
+    let name = trim_name(name);
+    check_name(name, max_name_bytes)?;
+    Ok(StreamName { name: name.to_owned(), params: split_params(query).1 })
 }
 
-/// The URL with the values of its query replaced, for logs.
+/// Refuses a name that is empty, too long, or dangerous in a path, a log line or a terminal.
+///
+/// # Errors
+/// The rule that is broken.
+pub fn check_name(name: &str, max_bytes: usize) -> Result<(), UrlError> {
+    if name.len() > max_bytes {
+        return Err(UrlError::NameTooLong { len: name.len() });
+    }
+    if let Some(bad) = name.chars().find(|letter| is_dangerous(*letter)) {
+        return Err(UrlError::NameCharacter { code: u32::from(bad) });
+    }
+    for component in name.split('/') {
+        if component.trim().is_empty() {
+            return Err(UrlError::EmptyName);
+        }
+        if component.starts_with('.') {
+            return Err(UrlError::NameDot);
+        }
+    }
+    let lower = name.to_ascii_lowercase();
+    if ["%2f", "%5c", "%2e", "%00"].iter().any(|encoded| lower.contains(encoded)) {
+        return Err(UrlError::NameEncoded);
+    }
+    Ok(())
+}
+
+/// The URL or stream name with the values of its parameters replaced by `***` (a vhost stays), for logs and lists.
 #[must_use]
 pub fn mask_query(url: &str) -> String {
-    url.to_owned()
+    let authority_end = url.find("://").map_or(0, |at| at + 3);
+    let (head, tail) = url.split_at_checked(authority_end).unwrap_or(("", url));
+    let (name, params) = split_params(tail);
+    let mut masked = format!("{head}{name}");
+    for (index, (key, value)) in params.iter().enumerate() {
+        masked.push(if index == 0 { '?' } else { '&' });
+        masked.push_str(key);
+        masked.push('=');
+        masked.push_str(if is_vhost(key) { value } else { "***" });
+    }
+    masked
 }
+
+/// The part before the first parameter separator, and the parameters.
+fn split_params(text: &str) -> (&str, Vec<(String, String)>) {
+    let end = [text.find('?'), text.find("...")].into_iter().flatten().min().unwrap_or(text.len());
+    let (name, query) = text.split_at_checked(end).unwrap_or((text, ""));
+    let mut params = Vec::new();
+    for group in query.split('&') {
+        let mut pieces = group
+            .split("...")
+            .flat_map(|piece| piece.split('?'))
+            .filter(|piece| !piece.is_empty())
+            .peekable();
+        while let Some(piece) = pieces.next() {
+            let (key, value) = match piece.split_once('=') {
+                Some(pair) => pair,
+                None => (piece, pieces.next_if(|next| !next.contains('=')).unwrap_or_default()),
+            };
+            params.push((key.to_owned(), value.to_owned()));
+        }
+    }
+    (name, params)
+}
+
+fn parse_authority(authority: &str) -> Result<(String, u16), UrlError> {
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (host, rest) = rest.split_once(']').ok_or(UrlError::BadHost)?;
+            host.parse::<std::net::Ipv6Addr>().map_err(|_| UrlError::BadHost)?;
+            match rest.strip_prefix(':') {
+                Some(port) => (host, Some(port)),
+                None if rest.is_empty() => (host, None),
+                None => return Err(UrlError::BadHost),
+            }
+        }
+        None => match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        },
+    };
+    let port = match port {
+        None => DEFAULT_PORT,
+        Some(port) if port.bytes().all(|digit| digit.is_ascii_digit()) => {
+            port.parse().ok().filter(|port| *port != 0).ok_or(UrlError::BadPort)?
+        }
+        Some(_) => return Err(UrlError::BadPort),
+    };
+    Ok((canonical_host(host).ok_or(UrlError::BadHost)?, port))
+}
+
+/// Lower case, without the trailing dot; `None` when it cannot be a host.
+fn canonical_host(host: &str) -> Option<String> {
+    if host == DEFAULT_VHOST {
+        return Some(host.to_owned());
+    }
+    let host = host.trim_matches(['[', ']']);
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let allowed = |letter: char| letter.is_alphanumeric() || matches!(letter, '.' | '-' | '_' | ':' | '%');
+    let whole = !host.is_empty() && host.len() <= 255 && !host.starts_with('.') && !host.contains("..");
+    (whole && host.chars().all(allowed)).then(|| host.to_lowercase())
+}
+
+fn is_vhost(key: &str) -> bool {
+    key.eq_ignore_ascii_case("vhost")
+}
+
+/// Without the slashes and blanks that clients leave at the ends.
+fn trim_name(name: &str) -> &str {
+    name.trim_matches(|letter: char| letter == '/' || letter == ' ')
+}
+
+/// Control characters, the backslash, characters that turn the direction of text, and the replacement character, which
+/// says that the name was not UTF-8.
+fn is_dangerous(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\\' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}' | '\u{FFFD}')
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,29 @@
-//! The server's side of a connection.
+//! The server's side of a connection: handshake, `connect`, then any number of message streams that publish or play.
+//!
+//! ```text
+//! Handshake -> AwaitConnect -> (Connect: owner decides) -> Connected -> (Publish, Play: owner decides) -> ...
+//! ```
+//!
+//! While a decision is awaited nothing is parsed: what arrives stays in the session, and a snapshot carries it
+//! together with the question. What each command does in each state stands in [`commands`].
+
+mod commands;
+mod replies;
+mod streams;
 
 use super::error::SessionError;
-use super::event::{Output, PlayReject, RejectReason, ServerEvent};
-use super::snapshot::SnapshotError;
+use super::event::{CloseReason, ConnectRequest, Output, PlayRequest, PublishRequest, ServerEvent};
+use super::snapshot::{self, SnapshotError};
+use super::wire::Wire;
+use crate::aggregate;
+use crate::command::Command;
+use crate::control::Control;
+use crate::handshake::Handshake;
 use crate::limits::Limits;
+use crate::message::{self, MediaKind, Message};
+use bytes::{Buf, BytesMut};
 use serde::{Deserialize, Serialize};
+use streams::{Role, Streams};
 
 /// Who this server says it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +51,7 @@ pub struct ServerOptions {
     pub out_chunk_size: u32,
     /// Acknowledgement window asked of the client in bytes.
     pub out_window: u32,
-    /// Acknowledge every so many bytes whatever the client says; 0 means the client decides.
+    /// Acknowledge every so many bytes until the client says otherwise; 0 means not before the client says so.
     pub in_ack_size: u32,
 }
 
@@ -40,142 +59,370 @@ pub struct ServerOptions {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Pending {
     /// A `connect`.
-    Connect(Box<super::event::ConnectRequest>),
+    Connect(Box<ConnectRequest>),
     /// A `publish`.
-    Publish(super::event::PublishRequest),
+    Publish(PublishRequest),
     /// A `play`.
-    Play(super::event::PlayRequest),
+    Play(PlayRequest),
 }
 
-/// A server session.
+/// Harmless oddities of the peer, counted instead of punished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Counters {
+    /// Media on a message stream that does not publish.
+    pub stray_media: u64,
+    /// Messages of types that mean nothing here (shared objects, unknown types, commands before `connect`).
+    pub ignored_messages: u64,
+    /// Unfinished messages that were dropped.
+    pub dropped_partials: u64,
+}
+
+/// A server session; see [`crate::session`] for the contract.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ServerSession {}
+pub struct ServerSession {
+    limits: Limits,
+    identity: Identity,
+    /// The chunk size wanted once the client is identified.
+    wanted_chunk_size: u32,
+    out_window: u32,
+    state: State,
+    pending: Option<Pending>,
+    requests: u64,
+    deadline_ms: Option<u64>,
+    unread: BytesMut,
+    wire: Wire<ServerEvent>,
+    counters: Counters,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+enum State {
+    Handshake(Handshake),
+    /// The transaction of the pending connect.
+    AwaitConnect {
+        transaction: f64,
+    },
+    Connected(Box<Connection>),
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Connection {
+    request: ConnectRequest,
+    streams: Streams,
+    /// Whether releaseStream or FCPublish announced a publish.
+    announced: bool,
+    toggles: Toggles,
+}
+
+/// Pauses, seeks and switches within the current second.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+struct Toggles {
+    since_ms: u64,
+    count: u32,
+}
 
 impl ServerSession {
-    /// A session for a connection accepted at `now_ms`.
+    /// A session for a connection accepted at `now_ms` (any monotonic clock in milliseconds, the same for all calls).
     #[must_use]
     pub fn new(now_ms: u64, options: ServerOptions) -> Self {
-        let _ = (now_ms, options);
-        Self {}
+        let ServerOptions { limits, seed, identity, out_chunk_size, out_window, in_ack_size } = options;
+        let deadline_ms = Some(now_ms.saturating_add(limits.handshake_timeout_ms));
+        let wire = Wire::new(&limits, (in_ack_size > 0).then_some(in_ack_size));
+        Self {
+            limits,
+            identity,
+            wanted_chunk_size: out_chunk_size,
+            out_window,
+            state: State::Handshake(Handshake::server(seed)),
+            pending: None,
+            requests: 0,
+            deadline_ms,
+            unread: BytesMut::new(),
+            wire,
+            counters: Counters::default(),
+        }
     }
-    /// Takes all of `input`.
+
+    /// Takes all of `input`; what may not be parsed yet is kept. Ignored once the session is closed or dead.
     ///
     /// # Errors
-    /// The session is dead.
+    /// The peer broke a rule; the session is dead, outputs may still hold a status for the peer.
     pub fn handle_input(&mut self, now_ms: u64, input: &[u8]) -> Result<(), SessionError> {
-        let _ = (now_ms, input);
-        Ok(())
+        if self.wire.closed {
+            return Ok(());
+        }
+        self.wire.begin_turn(input.len());
+        let result = if self.pending.is_none() && self.unread.is_empty() {
+            let mut rest = input;
+            let result = self.parse(now_ms, &mut rest);
+            self.unread.extend_from_slice(rest);
+            result
+        } else {
+            self.unread.extend_from_slice(input);
+            self.resume(now_ms)
+        };
+        let result = result.and_then(|()| self.check_unread());
+        self.finish(result)
     }
-    /// The next thing to do.
+
+    /// The next thing to do, `None` when there is nothing left.
     pub fn poll_output(&mut self) -> Option<Output<ServerEvent>> {
-        None
+        self.wire.poll()
     }
-    /// Absolute deadline in milliseconds.
+
+    /// When to call [`Self::handle_timeout`], in milliseconds of the caller's clock; `None` for never, which is so
+    /// while a stream is active and while a decision of the owner is awaited.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
-        None
+        if self.pending.is_some() || self.wire.closed { None } else { self.deadline_ms }
     }
-    /// The deadline passed.
+
+    /// Tells the session what time it is; harmless when called too early.
     ///
     /// # Errors
-    /// The session is dead.
+    /// The peer was too slow; the session is dead.
     pub fn handle_timeout(&mut self, now_ms: u64) -> Result<(), SessionError> {
-        let _ = now_ms;
-        Ok(())
+        if self.poll_timeout().is_none_or(|deadline_ms| now_ms < deadline_ms) {
+            return Ok(());
+        }
+        let error = match self.state {
+            State::Handshake(_) => SessionError::HandshakeTimeout,
+            _ => SessionError::IdentifyTimeout,
+        };
+        self.finish(Err(error))
     }
-    /// The decision that is owed, if any.
+
+    /// The decision that is owed, if any. Its request id tells a late answer from a timely one.
     #[must_use]
     pub fn pending(&self) -> Option<&Pending> {
-        None
+        self.pending.as_ref()
     }
-    /// The accepted (or pending) connect.
+
+    /// The `connect` of this connection, once accepted or while pending.
     #[must_use]
-    pub fn connect_request(&self) -> Option<&super::event::ConnectRequest> {
-        None
+    pub fn connect_request(&self) -> Option<&ConnectRequest> {
+        match (&self.state, &self.pending) {
+            (State::Connected(connection), _) => Some(&connection.request),
+            (_, Some(Pending::Connect(request))) => Some(request),
+            _ => None,
+        }
     }
-    /// Accepts the pending connect and goes on parsing.
-    ///
-    /// # Errors
-    /// From the input that waited; or `NothingPending`, which is the caller's fault and changes nothing.
-    pub fn accept_connect(&mut self, now_ms: u64) -> Result<(), SessionError> {
-        let _ = now_ms;
-        Ok(())
+
+    /// Names of the message streams that publish, with their ids, in order of creation.
+    #[must_use]
+    pub fn publishing(&self) -> Vec<(u32, &str)> {
+        self.streams_with(|role| match role {
+            Role::Publishing { name, .. } => Some(name),
+            _ => None,
+        })
     }
-    /// Rejects the pending connect.
-    pub fn reject_connect(&mut self, description: &str) {
-        let _ = description;
+
+    /// Names of the message streams that play, with their ids, in order of creation.
+    #[must_use]
+    pub fn playing(&self) -> Vec<(u32, &str)> {
+        self.streams_with(|role| match role {
+            Role::Playing { name } => Some(name),
+            _ => None,
+        })
     }
-    /// Accepts the pending publish.
-    ///
-    /// # Errors
-    /// As for `accept_connect`.
-    pub fn accept_publish(&mut self, now_ms: u64, msid: u32) -> Result<(), SessionError> {
-        let _ = (now_ms, msid);
-        Ok(())
+
+    fn streams_with(&self, name: impl Fn(&Role) -> Option<&String>) -> Vec<(u32, &str)> {
+        let State::Connected(connection) = &self.state else { return Vec::new() };
+        connection
+            .streams
+            .iter()
+            .filter_map(|stream| Some((stream.id, name(&stream.role)?.as_str())))
+            .collect()
     }
-    /// Rejects the pending publish.
-    pub fn reject_publish(&mut self, msid: u32, reason: RejectReason, description: &str) {
-        let _ = (msid, reason, description);
-    }
-    /// Accepts the pending play.
-    ///
-    /// # Errors
-    /// As for `accept_connect`.
-    pub fn accept_play(&mut self, now_ms: u64, msid: u32) -> Result<(), SessionError> {
-        let _ = (now_ms, msid);
-        Ok(())
-    }
-    /// Rejects the pending play.
-    pub fn reject_play(&mut self, msid: u32, reason: PlayReject, description: &str) {
-        let _ = (msid, reason, description);
-    }
-    /// Changes our chunk size.
+
+    /// Changes our chunk size to 128..=65536 (clamped) and tells the client when it is another one.
     pub fn set_out_chunk_size(&mut self, size: u32) {
-        let _ = size;
+        self.wanted_chunk_size = size;
+        self.wire.announce_chunk_size(size);
     }
-    /// Our chunk size.
+
+    /// The chunk size in which the owner has to write from here on: 128 until something was accepted.
     #[must_use]
     pub fn out_chunk_size(&self) -> u32 {
-        128
+        self.wire.chunk_size
     }
-    /// The stream ended.
-    pub fn end_play(&mut self, now_ms: u64, msid: u32) {
-        let _ = (now_ms, msid);
-    }
-    /// We go down.
-    pub fn goodbye(&mut self, description: &str) {
-        let _ = description;
-    }
+
     /// Counts media bytes that the owner wrote itself.
     pub fn note_sent(&mut self, bytes: u64) {
-        let _ = bytes;
+        self.wire.sent += bytes;
     }
-    /// Bytes given to `handle_input` so far.
-    #[must_use]
-    pub fn bytes_received(&self) -> u64 {
-        0
-    }
-    /// Bytes of all `Transmit` outputs and of `note_sent`.
+
+    /// Bytes of all `Transmit` outputs and of [`Self::note_sent`].
     #[must_use]
     pub fn bytes_sent(&self) -> u64 {
-        0
+        self.wire.sent
     }
-    /// Bytes buffered but not parsed.
+
+    /// Bytes given to [`Self::handle_input`].
+    #[must_use]
+    pub fn bytes_received(&self) -> u64 {
+        self.wire.received
+    }
+
+    /// Bytes that are kept but not parsed.
     #[must_use]
     pub fn unread(&self) -> usize {
-        0
+        self.unread.len()
     }
-    /// The whole session as bytes.
+
+    /// Harmless oddities so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        Counters { dropped_partials: self.wire.reader.dropped_partials(), ..self.counters }
+    }
+
+    /// The whole session as bytes, at any moment: partial messages, unread bytes, undrained outputs and the pending
+    /// decision included.
     #[must_use]
     pub fn snapshot(&self) -> Vec<u8> {
-        Vec::new()
+        snapshot::write(self)
     }
-    /// A session from a snapshot.
+
+    /// A session that goes on where the snapshot was taken.
     ///
     /// # Errors
-    /// When the bytes are not a snapshot of this version.
+    /// When the bytes are not a snapshot that this version understands.
     pub fn restore(bytes: &[u8]) -> Result<Self, SnapshotError> {
-        let _ = bytes;
-        Err(SnapshotError::Malformed)
+        snapshot::read(bytes)
+    }
+
+    /// Marks the session dead when `result` says so.
+    fn finish(&mut self, result: Result<(), SessionError>) -> Result<(), SessionError> {
+        if result.is_err() {
+            self.wire.closed = true;
+            self.pending = None;
+            self.unread.clear();
+        }
+        result
+    }
+
+    fn check_unread(&self) -> Result<(), SessionError> {
+        let bytes = self.unread.len();
+        if bytes > self.limits.max_undecided_input {
+            Err(SessionError::UndecidedInput { bytes })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Parses what was kept, as far as it may be parsed now.
+    fn resume(&mut self, now_ms: u64) -> Result<(), SessionError> {
+        let mut unread = std::mem::take(&mut self.unread);
+        let mut rest: &[u8] = &unread;
+        let result = self.parse(now_ms, &mut rest);
+        let used = unread.len() - rest.len();
+        unread.advance(used);
+        self.unread = unread;
+        result
+    }
+
+    fn parse(&mut self, now_ms: u64, input: &mut &[u8]) -> Result<(), SessionError> {
+        while self.pending.is_none() && !self.wire.closed {
+            if let State::Handshake(handshake) = &mut self.state {
+                let before = input.len();
+                let mut out = Vec::new();
+                let result = handshake.read(now_ms, input, &mut out);
+                let done = handshake.is_done();
+                self.wire.consumed += (before - input.len()) as u64;
+                self.wire.transmit(out);
+                result?;
+                if !done {
+                    break;
+                }
+                self.state = State::AwaitConnect { transaction: 0.0 };
+                self.deadline_ms = Some(now_ms.saturating_add(self.limits.identify_timeout_ms));
+            }
+            let Some(message) = self.wire.read(input)? else { break };
+            self.wire.acknowledge();
+            self.handle_message(now_ms, message)?;
+        }
+        self.wire.acknowledge();
+        Ok(())
+    }
+
+    fn handle_message(&mut self, now_ms: u64, message: Message) -> Result<(), SessionError> {
+        match message.type_id {
+            message::AUDIO => self.handle_media(MediaKind::Audio, message),
+            message::VIDEO => self.handle_media(MediaKind::Video, message),
+            message::DATA | message::DATA_AMF3 => self.handle_media(MediaKind::Data, message),
+            message::AGGREGATE => {
+                for part in aggregate::split(&message, self.limits.max_aggregate_parts)? {
+                    match part.type_id {
+                        message::AUDIO => self.handle_media(MediaKind::Audio, part),
+                        message::VIDEO => self.handle_media(MediaKind::Video, part),
+                        message::DATA | message::DATA_AMF3 => self.handle_media(MediaKind::Data, part),
+                        _ => self.counters.ignored_messages += 1,
+                    }
+                }
+            }
+            message::COMMAND | message::COMMAND_AMF3 => {
+                let payload = message::amf0_payload(message.type_id, &message.payload);
+                let command = Command::decode(&payload, &self.limits.amf())?;
+                self.handle_command(now_ms, message.stream_id, &command)?;
+            }
+            _ => match self.wire.handle_control(&self.limits, &message)? {
+                Some(Control::Acknowledgement(bytes)) => self.wire.event(ServerEvent::Acknowledged(bytes)),
+                Some(Control::SetBufferLength { msid, ms }) => self.handle_buffer_length(msid, ms),
+                Some(_) => {}
+                None => self.counters.ignored_messages += 1,
+            },
+        }
+        Ok(())
+    }
+
+    fn handle_media(&mut self, kind: MediaKind, message: Message) {
+        let publishes = match &self.state {
+            State::Connected(connection) => connection.streams.is_publishing(message.stream_id),
+            _ => false,
+        };
+        if !publishes {
+            self.counters.stray_media += 1;
+            return;
+        }
+        let payload = match kind {
+            MediaKind::Data => message::amf0_payload(message.type_id, &message.payload),
+            _ => message.payload,
+        };
+        self.wire.event(ServerEvent::Media {
+            msid: message.stream_id,
+            kind,
+            timestamp: message.timestamp,
+            payload,
+        });
+    }
+
+    /// A hint, passed on only for a stream of this connection.
+    fn handle_buffer_length(&mut self, msid: u32, ms: u32) {
+        const MOST_MS: u32 = 60_000;
+        if let State::Connected(connection) = &self.state
+            && connection.streams.get(msid).is_some()
+        {
+            self.wire.event(ServerEvent::BufferLength { msid, ms: ms.min(MOST_MS) });
+        }
+    }
+
+    fn next_request(&mut self) -> u64 {
+        self.requests += 1;
+        self.requests
+    }
+
+    /// Closes in good order.
+    fn close(&mut self, reason: CloseReason) {
+        self.pending = None;
+        self.unread.clear();
+        self.wire.close(reason);
+    }
+
+    /// Without an active stream the client has `timeout_ms` to start one.
+    fn rearm(&mut self, now_ms: u64, timeout_ms: u64) {
+        let active = match &self.state {
+            State::Connected(connection) => connection.streams.is_active(),
+            _ => false,
+        };
+        self.deadline_ms = (!active).then(|| now_ms.saturating_add(timeout_ms));
     }
 }

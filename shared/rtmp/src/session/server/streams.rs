@@ -1,0 +1,100 @@
+//! The message streams of one connection and what each of them does.
+
+use super::super::error::SessionError;
+use serde::{Deserialize, Serialize};
+
+/// What a message stream does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Role {
+    Idle,
+    Publishing { name: String, fmle: bool },
+    Playing { name: String },
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Stream {
+    pub(super) id: u32,
+    pub(super) role: Role,
+}
+
+/// The message streams in order of creation; a handful at most.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Streams(Vec<Stream>);
+
+impl Streams {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Stream> {
+        self.0.iter()
+    }
+
+    pub(super) fn get(&self, id: u32) -> Option<&Stream> {
+        self.0.iter().find(|stream| stream.id == id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: u32) -> Option<&mut Stream> {
+        self.0.iter_mut().find(|stream| stream.id == id)
+    }
+
+    pub(super) fn is_publishing(&self, id: u32) -> bool {
+        self.get(id).is_some_and(|stream| matches!(stream.role, Role::Publishing { .. }))
+    }
+
+    pub(super) fn is_playing(&self, id: u32) -> bool {
+        self.get(id).is_some_and(|stream| matches!(stream.role, Role::Playing { .. }))
+    }
+
+    pub(super) fn is_active(&self) -> bool {
+        self.0.iter().any(|stream| stream.role != Role::Idle)
+    }
+
+    /// The stream that publishes `name`.
+    pub(super) fn publisher_of(&self, name: &str) -> Option<u32> {
+        let publishes = |role: &Role| matches!(role, Role::Publishing { name: own, .. } if own == name);
+        self.0.iter().find(|stream| publishes(&stream.role)).map(|stream| stream.id)
+    }
+
+    /// A new stream with the smallest free id, so that the first one is always 1.
+    pub(super) fn create(&mut self, max: usize) -> Result<u32, SessionError> {
+        let id = (1..=u32::MAX).find(|id| self.get(*id).is_none()).unwrap_or(1);
+        self.insert(id, max)?;
+        Ok(id)
+    }
+
+    /// The stream that a publish or play with message stream id `id` means, created when there is none: some players
+    /// leave createStream away, and some use the connection's id 0.
+    pub(super) fn resolve(&mut self, id: u32, max: usize) -> Result<u32, SessionError> {
+        let id = match (id, self.0.as_slice()) {
+            (0, [only]) => only.id,
+            (0, _) => 1,
+            (id, _) => id,
+        };
+        if self.get(id).is_none() {
+            self.insert(id, max)?;
+        }
+        Ok(id)
+    }
+
+    /// The existing stream that a command with message stream id `id` means.
+    pub(super) fn resolve_known(&self, id: u32) -> Option<u32> {
+        match (id, self.0.as_slice()) {
+            (0, [only]) => Some(only.id),
+            (id, _) => self.get(id).map(|stream| stream.id),
+        }
+    }
+
+    /// Ends what the stream does; returns what it was.
+    pub(super) fn stop(&mut self, id: u32) -> Role {
+        self.get_mut(id).map_or(Role::Idle, |stream| std::mem::replace(&mut stream.role, Role::Idle))
+    }
+
+    pub(super) fn remove(&mut self, id: u32) {
+        self.0.retain(|stream| stream.id != id);
+    }
+
+    fn insert(&mut self, id: u32, max: usize) -> Result<(), SessionError> {
+        if self.0.len() >= max {
+            return Err(SessionError::TooManyMessageStreams { max });
+        }
+        self.0.push(Stream { id, role: Role::Idle });
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+//! Tables of URLs and names, good and bad.
+
+use super::*;
+
+#[track_caller]
+fn check(
+    tc_url: &str,
+    app: &str,
+    host: &str,
+    port: u16,
+    vhost: &str,
+    wanted_app: &str,
+    params: &[(&str, &str)],
+) {
+    let target = parse_tc_url(tc_url, app, 255).unwrap();
+    let params: Vec<_> = params.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    assert_eq!(
+        (target.host.as_str(), target.port, target.vhost.as_str(), target.app.as_str(), target.params),
+        (host, port, vhost, wanted_app, params),
+        "{tc_url}"
+    );
+}
+
+#[test]
+fn all_forms_of_a_vhost() {
+    check("rtmp://demo.example/live", "live", "demo.example", 1935, "demo.example", "live", &[]);
+    check("rtmp://10.0.0.1:1936/live?vhost=demo.example", "", "10.0.0.1", 1936, "demo.example", "live", &[]);
+    check("rtmp://10.0.0.1/live...vhost...demo.example", "", "10.0.0.1", 1935, "demo.example", "live", &[]);
+    check("rtmp://h/live?key=x...vhost...v.w", "", "h", 1935, "v.w", "live", &[("key", "x")]);
+    check("rtmp://h/live?vhost=v.w...key...x", "", "h", 1935, "v.w", "live", &[("key", "x")]);
+    check("rtmp://h/live?key=x&Vhost=v.w&b=", "", "h", 1935, "v.w", "live", &[("key", "x"), ("b", "")]);
+    check("rtmp://h/live?key=x&&vhost=v.w/", "", "h", 1935, "v.w", "live", &[("key", "x")]);
+    check("RTMP://Host.Example.:1935/a/b/", "", "host.example", 1935, "host.example", "a/b", &[]);
+    check("rtmp://[::1]:19350/live", "", "::1", 19350, "::1", "live", &[]);
+    check("rtmp://[FE80::1]/live", "", "fe80::1", 1935, "fe80::1", "live", &[]);
+    check("rtmp://h/live?vhost=__defaultVhost__", "", "h", 1935, "__defaultVhost__", "live", &[]);
+    check("rtmp://h/live?vhost=v&vhost=v", "", "h", 1935, "v", "live", &[]);
+}
+
+#[test]
+fn the_app_property_stands_in_for_a_missing_path_and_wins_over_another() {
+    check("rtmp://h:1935", "live", "h", 1935, "h", "live", &[]);
+    check("rtmp://h?vhost=v", "live", "h", 1935, "v", "live", &[]);
+    check("rtmp://h/", "live?vhost=v&t=1", "h", 1935, "v", "live", &[("t", "1")]);
+    check("rtmp://h/other?vhost=v", "live", "h", 1935, "v", "live", &[]);
+}
+
+#[test]
+fn refused_urls() {
+    let cases = [
+        ("", UrlError::NoSchema),
+        ("live", UrlError::NoSchema),
+        ("://h/live", UrlError::NoSchema),
+        ("rtmp:///live", UrlError::BadHost),
+        ("rtmp://h h/live", UrlError::BadHost),
+        ("rtmp://[::1/live", UrlError::BadHost),
+        ("rtmp://[zz]/live", UrlError::BadHost),
+        ("rtmp://h:/live", UrlError::BadPort),
+        ("rtmp://h:0/live", UrlError::BadPort),
+        ("rtmp://h:65536/live", UrlError::BadPort),
+        ("rtmp://h:+1/live", UrlError::BadPort),
+        ("rtmp://h", UrlError::NoApp),
+        ("rtmp://h/?vhost=v", UrlError::NoApp),
+        ("rtmp://h/live?vhost=a/b", UrlError::BadVhost),
+        ("rtmp://h/live?vhost=..", UrlError::BadVhost),
+        ("rtmp://h/live?vhost=a&vhost=b", UrlError::AmbiguousVhost),
+        ("rtmp://h/a//b", UrlError::EmptyName),
+        ("rtmp://h/a/./b", UrlError::NameDot),
+        ("rtmp://h/a/../b", UrlError::NameDot),
+        ("rtmp://h/a\u{0}", UrlError::NameCharacter { code: 0 }),
+    ];
+    for (url, error) in cases {
+        assert_eq!(parse_tc_url(url, "", 255), Err(error), "{url}");
+    }
+}
+
+#[test]
+fn stream_names() {
+    let name = parse_stream_name(" /a/b?token=1&vhost=v ", 255).unwrap();
+    assert_eq!(name.name, "a/b");
+    assert_eq!(name.params[0], ("token".to_owned(), "1".to_owned()));
+    assert_eq!(
+        parse_stream_name("s...vhost...v", 255).unwrap().params,
+        [("vhost".to_owned(), "v".to_owned())]
+    );
+    assert_eq!(parse_stream_name("übung-日本", 255).unwrap().name, "übung-日本");
+    let long = "x".repeat(256);
+    let cases = [
+        ("", UrlError::EmptyName),
+        ("?a=b", UrlError::EmptyName),
+        ("../../etc/cron.d/x", UrlError::NameDot),
+        ("..%2fx", UrlError::NameDot),
+        ("a%2F..%2fx", UrlError::NameEncoded),
+        ("a%00", UrlError::NameEncoded),
+        ("..\\x", UrlError::NameCharacter { code: 0x5C }),
+        (".hidden", UrlError::NameDot),
+        ("a//b", UrlError::EmptyName),
+        ("a\nb", UrlError::NameCharacter { code: 10 }),
+        ("a\u{1b}[2J", UrlError::NameCharacter { code: 27 }),
+        ("a\u{202e}b", UrlError::NameCharacter { code: 0x202E }),
+        ("a\u{fffd}", UrlError::NameCharacter { code: 0xFFFD }),
+        (long.as_str(), UrlError::NameTooLong { len: 256 }),
+    ];
+    for (stream, error) in cases {
+        assert_eq!(parse_stream_name(stream, 255), Err(error), "{stream:?}");
+    }
+}
+
+#[test]
+fn secrets_are_masked() {
+    let cases = [
+        ("rtmp://h/live?token=secret&vhost=v", "rtmp://h/live?token=***&vhost=v"),
+        ("stream?token=secret", "stream?token=***"),
+        ("rtmp://h/live...token...secret", "rtmp://h/live?token=***"),
+        ("plain", "plain"),
+    ];
+    for (url, masked) in cases {
+        assert_eq!(mask_query(url), masked);
+    }
+}
