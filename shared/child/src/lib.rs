@@ -1,1 +1,11 @@
-//! child: being built.
+//! What every child of the master has: the control channel, and a private API by which it tells what it does.
+//!
+//! The role's own work is not here. In single mode a child is a thread and everything else is the same.
+
+#![forbid(unsafe_code)]
+
+mod control;
+mod private_api;
+
+pub use control::{CONTROL_TOKEN, Control, ControlError};
+pub use private_api::{API_TOKEN, PrivateApi, Query};

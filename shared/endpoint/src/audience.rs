@@ -9,8 +9,8 @@ use slab::Slab;
 use crate::connection::Connection;
 use crate::end::End;
 use crate::viewer::{
-    BLOCKED, FROM_KEY, GATED, NO_AUDIO, NO_VIDEO, PARTIAL, PAUSED, PRIMED_AUDIO, PRIMED_VIDEO, PRIVATE, QUEUED, Viewer,
-    WAITING, WANTS_AUDIO_HEADER, WANTS_HEADERS, WANTS_METADATA, WANTS_VIDEO_HEADER,
+    BLOCKED, FROM_KEY, GATED, NO_AUDIO, NO_VIDEO, PARTIAL, PAUSED, PRIMED_AUDIO, PRIMED_VIDEO, PRIVATE,
+    QUEUED, Viewer, WAITING, WANTS_AUDIO_HEADER, WANTS_HEADERS, WANTS_METADATA, WANTS_VIDEO_HEADER,
 };
 use crate::{NOTE_ABSOLUTE_TIME, wire};
 
@@ -90,7 +90,9 @@ impl Audience {
             self.scanned = ring.key().unwrap_or_else(|| ring.head());
             self.head_position = match ring.record(self.scanned) {
                 Ok(record) => record.position,
-                Err(Lapped) => ring.record(self.scanned.wrapping_sub(1)).map_or(ring.tail_position(), |last| last.end()),
+                Err(Lapped) => {
+                    ring.record(self.scanned.wrapping_sub(1)).map_or(ring.tail_position(), |last| last.end())
+                }
             };
             self.specials.clear();
             (self.last_audio, self.last_video) = (None, None);
@@ -163,11 +165,17 @@ impl Audience {
     /// Whether each packet from `position` on follows one of its track that this viewer got.
     fn is_primed(&self, viewer: &Viewer) -> bool {
         let ahead = |last: Option<u64>| last.is_some_and(|last| last >= viewer.position);
-        (viewer.has(PRIMED_AUDIO) || !ahead(self.last_audio)) && (viewer.has(PRIMED_VIDEO) || !ahead(self.last_video))
+        (viewer.has(PRIMED_AUDIO) || !ahead(self.last_audio))
+            && (viewer.has(PRIMED_VIDEO) || !ahead(self.last_video))
     }
 
     /// Sends a viewer what its socket takes.
-    pub(crate) fn serve(&mut self, key: usize, connection: &mut Connection, now_ms: u64) -> Result<Served, End> {
+    pub(crate) fn serve(
+        &mut self,
+        key: usize,
+        connection: &mut Connection,
+        now_ms: u64,
+    ) -> Result<Served, End> {
         let Some(mut viewer) = self.viewers.get(key).cloned() else {
             return Ok(Served::Done);
         };
@@ -392,7 +400,13 @@ impl Audience {
     }
 
     /// The kept headers that hold for `record`, for a viewer that has not got them.
-    fn add_headers(&self, ring: &RingReader, record: &Record, viewer: &mut Viewer, connection: &mut Connection) {
+    fn add_headers(
+        &self,
+        ring: &RingReader,
+        record: &Record,
+        viewer: &mut Viewer,
+        connection: &mut Connection,
+    ) {
         let itself = match (record.kind, record.flags.contains(Flags::SEQUENCE_HEADER)) {
             (Kind::Video, true) => WANTS_VIDEO_HEADER,
             (Kind::Audio, true) => WANTS_AUDIO_HEADER,
@@ -448,7 +462,12 @@ impl Audience {
 
     /// Looks after a viewer that can't take its packets (blocked or paused): moves it on before the ring laps it, or when
     /// it lags more than the queue length. Returns how far it lags in ms when the ring should hold more.
-    pub(crate) fn watch(&mut self, key: usize, connection: &mut Connection, look_at_time: bool) -> Option<u64> {
+    pub(crate) fn watch(
+        &mut self,
+        key: usize,
+        connection: &mut Connection,
+        look_at_time: bool,
+    ) -> Option<u64> {
         let ring = self.ring.as_ref()?;
         let mut viewer = self.viewers.get(key)?.clone();
         if viewer.has(WAITING) || viewer.position >= self.head_position {
@@ -479,7 +498,8 @@ impl Audience {
                 viewer.jumps -= 1;
             }
         }
-        let hold = (behind > capacity / 2 && !too_late).then(|| u64::try_from(lag_ms.max(500)).unwrap_or(500));
+        let hold =
+            (behind > capacity / 2 && !too_late).then(|| u64::try_from(lag_ms.max(500)).unwrap_or(500));
         if let Some(place) = self.viewers.get_mut(key) {
             *place = viewer;
         }

@@ -1,10 +1,11 @@
 //! One RTMP connection: socket, session, outbox, and what it plays and publishes.
 
+use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 
-use rtmp::ServerSession;
+use rtmp::{Output, ServerEvent, ServerSession};
 
 use crate::audience::AudienceId;
 use crate::end::End;
@@ -24,6 +25,8 @@ pub struct Connection {
     pub(crate) socket: TcpStream,
     pub(crate) session: Box<ServerSession>,
     pub(crate) outbox: Outbox,
+    /// Outputs of the session that have to wait for earlier ones.
+    pub(crate) deferred: VecDeque<Output<ServerEvent>>,
     pub(crate) playing: Vec<Playing>,
     pub(crate) publishing: Vec<u32>,
     /// Resolved vhost, once connected.
@@ -62,11 +65,18 @@ pub(crate) enum ReadTurn {
 }
 
 impl Connection {
-    pub(crate) fn new(socket: TcpStream, peer: SocketAddr, id: u64, session: ServerSession, now_ms: u64) -> Self {
+    pub(crate) fn new(
+        socket: TcpStream,
+        peer: SocketAddr,
+        id: u64,
+        session: ServerSession,
+        now_ms: u64,
+    ) -> Self {
         Self {
             socket,
             session: Box::new(session),
             outbox: Outbox::default(),
+            deferred: VecDeque::new(),
             playing: Vec::new(),
             publishing: Vec::new(),
             vhost: None,

@@ -76,7 +76,10 @@ impl End {
     /// Whether the peer is to blame.
     #[must_use]
     pub fn is_peer_error(&self) -> bool {
-        matches!(self, Self::Protocol(_) | Self::Stalled | Self::TooSlow | Self::Unestablished | Self::PublishTimeout)
+        matches!(
+            self,
+            Self::Protocol(_) | Self::Stalled | Self::TooSlow | Self::Unestablished | Self::PublishTimeout
+        )
     }
 }
 

@@ -13,7 +13,9 @@ use conf::vhost::Vhost;
 use media::{Kind, StreamKey};
 use mediaring::{Counter, RingReader, Scoreboard};
 use reactor::{Deadlines, Reactor, Ready, Token};
-use rtmp::{Identity, Output, Pending, PublishRequest, RejectReason, ServerEvent, ServerOptions, ServerSession};
+use rtmp::{
+    Identity, Output, Pending, PublishRequest, RejectReason, ServerEvent, ServerOptions, ServerSession,
+};
 use slab::Slab;
 
 use crate::audience::{Audience, AudienceId, Served};
@@ -44,7 +46,15 @@ pub trait Host: Sized {
     /// [`Hub::detach`], now or later.
     fn publish(&mut self, hub: &mut Hub, connection: ConnectionId, key: StreamKey, request: PublishRequest);
     /// A packet of an accepted publish.
-    fn media(&mut self, hub: &mut Hub, connection: ConnectionId, msid: u32, kind: Kind, wire_ms: u32, payload: Bytes);
+    fn media(
+        &mut self,
+        hub: &mut Hub,
+        connection: ConnectionId,
+        msid: u32,
+        kind: Kind,
+        wire_ms: u32,
+        payload: Bytes,
+    );
     /// An accepted publish ended.
     fn unpublish(&mut self, hub: &mut Hub, connection: ConnectionId, msid: u32);
     /// The first viewer of a stream is there: bring the ring with [`Hub::set_ring`] when there is one.
@@ -88,7 +98,12 @@ impl Hub {
     ///
     /// # Errors
     /// When the kernel gives no event queue.
-    pub fn new(config: Arc<Config>, board: Arc<Scoreboard>, board_slot: u32, first_id: u64) -> io::Result<Self> {
+    pub fn new(
+        config: Arc<Config>,
+        board: Arc<Scoreboard>,
+        board_slot: u32,
+        first_id: u64,
+    ) -> io::Result<Self> {
         Ok(Self {
             reactor: Reactor::new()?,
             connections: Slab::new(),
@@ -193,7 +208,11 @@ impl Hub {
     pub fn run<H: Host>(&mut self, host: &mut H) {
         self.now_ms = reactor::now_ms();
         while let Some(key) = self.due.pop(self.now_ms) {
-            if self.audiences.get(key).is_some_and(|audience| audience.due_ms.is_some_and(|due| due <= self.now_ms)) {
+            if self
+                .audiences
+                .get(key)
+                .is_some_and(|audience| audience.due_ms.is_some_and(|due| due <= self.now_ms))
+            {
                 self.fan_out(host, AudienceId(key));
             }
         }
@@ -253,7 +272,9 @@ impl Hub {
                 limits: session_limits(&self.config.limits),
                 seed,
                 identity: Identity {
-                    server_ip: socket.local_addr().map_or_else(|_| String::new(), |local| local.ip().to_canonical().to_string()),
+                    server_ip: socket
+                        .local_addr()
+                        .map_or_else(|_| String::new(), |local| local.ip().to_canonical().to_string()),
                     pid: std::process::id(),
                     id,
                     version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -369,15 +390,11 @@ impl Hub {
                 continue;
             }
             self.board.add(self.board_slot, Counter::BytesIn, i64::try_from(bytes.len()).unwrap_or(0));
-            let whole = bytes.len() == READ_BYTES;
             let handled = connection.session.handle_input(self.now_ms, bytes);
             // What was understood before the error still counts.
             self.pump(host, key);
             if let Err(error) = handled {
                 break Err(End::Protocol(error));
-            }
-            if !whole && self.connections.get(key).is_some_and(|connection| connection.publishing.is_empty()) {
-                // A short read empties the socket; the edge-triggered poll tells of more.
             }
         };
         self.buffer = buffer;
@@ -392,7 +409,7 @@ impl Hub {
                 while connection.session.poll_output().is_some() {}
                 return true;
             }
-            match connection.session.poll_output() {
+            match connection.deferred.pop_front().or_else(|| connection.session.poll_output()) {
                 Some(Output::Transmit(bytes)) => self.queue(key, &bytes),
                 Some(Output::Event(event)) => self.event(host, key, event),
                 Some(Output::Close(reason)) => self.close_softly(host, key, End::Session(reason)),
@@ -402,6 +419,17 @@ impl Hub {
         self.update_deadline(key);
         self.flush(host, key);
         self.connections.contains(key)
+    }
+
+    /// Brings what the session has to send into the outbox, ahead of what else will go there; events wait for the pump.
+    pub(crate) fn drain_transmits(&mut self, key: usize) {
+        while let Some(connection) = self.connections.get_mut(key) {
+            match connection.session.poll_output() {
+                Some(Output::Transmit(bytes)) => self.queue(key, &bytes),
+                Some(other) => connection.deferred.push_back(other),
+                None => break,
+            }
+        }
     }
 
     /// Puts bytes into a connection's outbox, behind whole packets only.
@@ -452,7 +480,8 @@ impl Hub {
     }
 
     fn serve<H: Host>(&mut self, host: &mut H, audience: AudienceId, viewer: usize, key: usize) {
-        let (Some(audience), Some(connection)) = (self.audiences.get_mut(audience.0), self.connections.get_mut(key))
+        let (Some(audience), Some(connection)) =
+            (self.audiences.get_mut(audience.0), self.connections.get_mut(key))
         else {
             return;
         };
@@ -489,7 +518,9 @@ impl Hub {
 
     /// Stops what a connection plays and publishes.
     fn leave_all<H: Host>(&mut self, host: &mut H, key: usize) {
-        while let Some(msid) = self.connections.get_mut(key).and_then(|c| c.playing.last()).map(|play| play.msid) {
+        while let Some(msid) =
+            self.connections.get_mut(key).and_then(|c| c.playing.last()).map(|play| play.msid)
+        {
             self.stop_play(host, key, msid);
         }
         while let Some(msid) = self.connections.get_mut(key).and_then(|c| c.publishing.pop()) {
@@ -543,7 +574,7 @@ impl Hub {
                     connection.had_media = true;
                     connection.last_media_ms = self.now_ms;
                 }
-                host.media(self, ConnectionId(key), msid, kind, timestamp, payload);
+                host.media(self, ConnectionId(key), msid, kind_of(kind), timestamp, payload);
             }
             ServerEvent::Connect(request) => self.connect(host, key, &request),
             ServerEvent::Publish(request) => self.publish(host, key, request),
@@ -555,9 +586,15 @@ impl Hub {
                 host.unpublish(self, ConnectionId(key), msid);
             }
             ServerEvent::StopPlay { msid } => self.stop_play(host, key, msid),
-            ServerEvent::Pause { msid, paused, .. } => self.switch(host, key, msid, crate::viewer::PAUSED, paused),
-            ServerEvent::ReceiveAudio { msid, on } => self.switch(host, key, msid, crate::viewer::NO_AUDIO, !on),
-            ServerEvent::ReceiveVideo { msid, on } => self.switch(host, key, msid, crate::viewer::NO_VIDEO, !on),
+            ServerEvent::Pause { msid, paused, .. } => {
+                self.switch(host, key, msid, crate::viewer::PAUSED, paused)
+            }
+            ServerEvent::ReceiveAudio { msid, on } => {
+                self.switch(host, key, msid, crate::viewer::NO_AUDIO, !on)
+            }
+            ServerEvent::ReceiveVideo { msid, on } => {
+                self.switch(host, key, msid, crate::viewer::NO_VIDEO, !on)
+            }
             ServerEvent::Seek { .. } | ServerEvent::BufferLength { .. } | ServerEvent::Acknowledged(_) => {}
         }
     }
@@ -573,7 +610,6 @@ impl Hub {
             }
             Lookup::Found(vhost) => {
                 connection.vhost = Some(vhost.name.as_str().into());
-                connection.session.set_next_chunk_size(vhost.chunk_size);
                 if let Some(nodelay) = vhost.tcp_nodelay {
                     let _ = connection.socket.set_nodelay(nodelay);
                 }
@@ -584,7 +620,12 @@ impl Hub {
         };
         match refusal {
             None => {
-                tracing::info!(cid, "connect app, tcUrl={url}, vhost={}, app={}", connection.vhost().unwrap_or(""), request.target.app);
+                tracing::info!(
+                    cid,
+                    "connect app, tcUrl={url}, vhost={}, app={}",
+                    connection.vhost().unwrap_or(""),
+                    request.target.app
+                );
                 if let Err(error) = connection.session.accept_connect(self.now_ms) {
                     self.end(host, key, End::Protocol(error));
                 }
@@ -629,7 +670,10 @@ impl Hub {
 
     /// Accepts a publish that was asked of the host.
     pub fn accept_publish<H: Host>(&mut self, host: &mut H, id: ConnectionId, msid: u32) {
+        let Some(connection) = self.connections.get(id.0) else { return };
+        let chunk_size = self.chunk_size_of(connection);
         let Some(connection) = self.connections.get_mut(id.0) else { return };
+        connection.session.set_out_chunk_size(chunk_size);
         connection.publishing.push(msid);
         connection.had_media = false;
         connection.last_media_ms = self.now_ms;
@@ -639,6 +683,12 @@ impl Hub {
             }
             Err(error) => self.end(host, id.0, End::Protocol(error)),
         }
+    }
+
+    /// The chunk size that a connection's vhost asks for.
+    pub(crate) fn chunk_size_of(&self, connection: &Connection) -> u32 {
+        let vhost = connection.vhost.as_deref().and_then(|name| self.vhost(name));
+        vhost.map_or(self.config.chunk_size, |vhost| vhost.chunk_size)
     }
 
     /// Refuses a publish that was asked of the host.
@@ -652,7 +702,11 @@ impl Hub {
     // ---- publishers on their way to another process ----
 
     /// Takes a connection out, for another process: its socket and everything else of it.
-    pub fn detach<H: Host>(&mut self, host: &mut H, id: ConnectionId) -> Option<(OwnedFd, ConnectionSnapshot)> {
+    pub fn detach<H: Host>(
+        &mut self,
+        host: &mut H,
+        id: ConnectionId,
+    ) -> Option<(OwnedFd, ConnectionSnapshot)> {
         let key = id.0;
         let connection = self.connections.get_mut(key)?;
         let mut playing = Vec::new();
@@ -675,7 +729,8 @@ impl Hub {
             playing,
             publishing: connection.publishing.clone(),
         };
-        while let Some(msid) = self.connections.get(key).and_then(|c| c.playing.last()).map(|play| play.msid) {
+        while let Some(msid) = self.connections.get(key).and_then(|c| c.playing.last()).map(|play| play.msid)
+        {
             self.stop_play(host, key, msid);
         }
         let connection = self.connections.remove(key);
@@ -692,7 +747,12 @@ impl Hub {
     ///
     /// # Errors
     /// When the snapshot can't be read; the connection is closed then.
-    pub fn attach<H: Host>(&mut self, host: &mut H, socket: OwnedFd, bytes: &[u8]) -> Result<(), SnapshotError> {
+    pub fn attach<H: Host>(
+        &mut self,
+        host: &mut H,
+        socket: OwnedFd,
+        bytes: &[u8],
+    ) -> Result<(), SnapshotError> {
         let snapshot = ConnectionSnapshot::from_bytes(bytes)?;
         let session = ServerSession::restore(&snapshot.session)?;
         let socket = TcpStream::from(socket);
@@ -775,7 +835,8 @@ impl Hub {
                 continue;
             }
             if !connection.publishing.is_empty() {
-                let rules = connection.vhost.as_deref().and_then(|name| self.vhost(name)).map(|vhost| &vhost.publish);
+                let rules =
+                    connection.vhost.as_deref().and_then(|name| self.vhost(name)).map(|vhost| &vhost.publish);
                 let silent = self.now_ms.saturating_sub(connection.last_media_ms);
                 let bound = rules.map_or(30_000, |rules| {
                     if connection.had_media { rules.normal_timeout_ms } else { rules.firstpkt_timeout_ms }
@@ -801,7 +862,9 @@ impl Hub {
     }
 
     pub(crate) fn ask_hold<H: Host>(&mut self, host: &mut H, name: &StreamKey, lag_ms: u64) {
-        let Some(audience) = self.by_key.get(name).and_then(|id| self.audiences.get_mut(id.0)) else { return };
+        let Some(audience) = self.by_key.get(name).and_then(|id| self.audiences.get_mut(id.0)) else {
+            return;
+        };
         if self.now_ms.saturating_sub(audience.hold_asked_ms) < 100 {
             return;
         }
@@ -854,7 +917,13 @@ impl Hub {
         self.end(host, key, end);
     }
 
-    pub(crate) fn serve_one<H: Host>(&mut self, host: &mut H, audience: AudienceId, viewer: usize, key: usize) {
+    pub(crate) fn serve_one<H: Host>(
+        &mut self,
+        host: &mut H,
+        audience: AudienceId,
+        viewer: usize,
+        key: usize,
+    ) {
         self.serve(host, audience, viewer, key);
     }
 
@@ -862,9 +931,22 @@ impl Hub {
         self.board.add(self.board_slot, Counter::BytesOut, i64::try_from(bytes).unwrap_or(0));
     }
 
+    /// A stream is gone: what was counted for it is forgotten.
+    pub fn forget_stream(&mut self, key: &StreamKey) {
+        self.sent_before.remove(key);
+    }
+
     /// Reads from a ring from now on, for the viewers of a stream.
     pub fn set_ring<H: Host>(&mut self, host: &mut H, id: AudienceId, ring: RingReader) {
         self.attach_ring(host, id, ring);
+    }
+}
+
+fn kind_of(kind: rtmp::MediaKind) -> Kind {
+    match kind {
+        rtmp::MediaKind::Audio => Kind::Audio,
+        rtmp::MediaKind::Video => Kind::Video,
+        rtmp::MediaKind::Data => Kind::Data,
     }
 }
 
@@ -877,7 +959,9 @@ fn prepare(socket: &TcpStream) -> io::Result<()> {
     options.set_tcp_nodelay(true)?;
     options.set_keepalive(true)?;
     let _ = options.set_tcp_keepalive(
-        &socket2::TcpKeepalive::new().with_time(Duration::from_secs(15)).with_interval(Duration::from_secs(5)),
+        &socket2::TcpKeepalive::new()
+            .with_time(Duration::from_secs(15))
+            .with_interval(Duration::from_secs(5)),
     );
     let _ = options.set_tcp_user_timeout(Some(Duration::from_secs(30)));
     debug_assert!(socket.as_raw_fd() >= 0);

@@ -14,6 +14,7 @@ mod audience;
 mod connection;
 mod end;
 mod hub;
+mod links;
 mod outbox;
 mod play;
 mod refer;
@@ -26,6 +27,7 @@ pub use audience::AudienceId;
 pub use connection::Connection;
 pub use end::End;
 pub use hub::{ConnectionId, FIRST_TOKEN, Host, Hub};
+pub use links::{LinkEvent, Links};
 pub use snapshot::ConnectionSnapshot;
 pub use wire::unpack;
 

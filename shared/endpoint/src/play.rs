@@ -24,12 +24,24 @@ impl Hub {
             return;
         }
         self.mark_established(key);
+        let now_ms = self.now_ms();
         let Some(connection) = self.connections.get_mut(key) else { return };
         tracing::info!(cid = connection.id, "play stream={name}");
-        if let Err(error) = connection.session.accept_play(self.now_ms(), request.msid) {
+        let ring = self
+            .audience(&name)
+            .and_then(|id| self.audiences.get(id.0)?.ring.as_ref())
+            .map(RingReader::chunk_size);
+        let Some(connection) = self.connections.get(key) else { return };
+        let chunk_size = ring.unwrap_or_else(|| self.chunk_size_of(connection));
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.playing.is_empty() {
+            connection.session.set_out_chunk_size(chunk_size);
+        }
+        if let Err(error) = connection.session.accept_play(now_ms, request.msid) {
             self.end_of(host, key, End::Protocol(error));
             return;
         }
+        self.drain_transmits(key);
         let (msid, duration) = (request.msid, request.duration_ms);
         self.join(host, key, name, |fd, key, now_ms| {
             let mut viewer = Viewer::new(fd, key, msid, now_ms);
@@ -57,15 +69,14 @@ impl Hub {
                 (id, true)
             }
         };
-        let (Some(audience), Some(connection)) = (self.audiences.get_mut(id.0), self.connections.get_mut(key)) else {
+        let (Some(audience), Some(connection)) =
+            (self.audiences.get_mut(id.0), self.connections.get_mut(key))
+        else {
             return;
         };
         let mut viewer = make(connection.fd(), key, now_ms);
         viewer.lane = u8::try_from(connection.playing.len()).unwrap_or(u8::MAX);
         viewer.set(QUEUED, true);
-        if let Some(ring) = audience.ring.as_ref().filter(|_| viewer.lane == 0) {
-            connection.session.set_out_chunk_size(ring.chunk_size());
-        }
         let msid = viewer.msid;
         let viewer_key = audience.viewers.insert(viewer);
         connection.playing.push(Playing { msid, audience: id, viewer: viewer_key });
@@ -89,7 +100,8 @@ impl Hub {
     fn configure(&mut self, id: AudienceId) {
         let Some(audience) = self.audiences.get(id.0) else { return };
         let Some(vhost) = self.vhost(&audience.key.vhost) else { return };
-        let (gop_cache, queue_ms) = (vhost.gop_cache, i64::try_from(vhost.queue_length_ms).unwrap_or(i64::MAX));
+        let (gop_cache, queue_ms) =
+            (vhost.gop_cache, i64::try_from(vhost.queue_length_ms).unwrap_or(i64::MAX));
         if let Some(audience) = self.audiences.get_mut(id.0) {
             audience.gop_cache = gop_cache;
             audience.queue_ms = queue_ms;
@@ -108,7 +120,9 @@ impl Hub {
         connection.bytes_out += viewer.sent;
         let name = audience.key.clone();
         let empty = audience.viewers.is_empty();
-        *self.sent_before.entry(name.clone()).or_default() += viewer.sent;
+        if viewer.sent > 0 {
+            *self.sent_before.entry(name.clone()).or_default() += viewer.sent;
+        }
         if empty {
             self.audiences.remove(play.audience.0);
             self.audiences_by_key().remove(&name);
@@ -119,7 +133,9 @@ impl Hub {
     pub(crate) fn switch<H: Host>(&mut self, host: &mut H, key: usize, msid: u32, flag: u16, on: bool) {
         let Some(connection) = self.connections.get(key) else { return };
         let Some(play) = connection.playing.iter().find(|play| play.msid == msid).cloned() else { return };
-        if let Some(viewer) = self.audiences.get_mut(play.audience.0).and_then(|a| a.viewers.get_mut(play.viewer)) {
+        if let Some(viewer) =
+            self.audiences.get_mut(play.audience.0).and_then(|a| a.viewers.get_mut(play.viewer))
+        {
             viewer.set(flag, on);
             viewer.progress_ms = reactor::now_ms();
         }

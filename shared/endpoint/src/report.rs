@@ -16,7 +16,7 @@ impl Hub {
                 let audience = self.audiences.get(play.audience.0)?;
                 Some((audience, audience.viewers.get(play.viewer)?))
             });
-            let publishing = connection.session.publishing_name();
+            let publishing = connection.session.publishing().first().map(|(_, name)| (*name).to_owned());
             let app = request.map_or("", |request| &request.target.app);
             let stream = match (play, publishing) {
                 (Some((audience, _)), _) => format!("{}/{}", audience.key.app, audience.key.stream),
@@ -57,15 +57,15 @@ impl Hub {
                 + self.sent_before.get(&audience.key).copied().unwrap_or(0),
         });
         let mut viewers: Vec<api::Viewers> = viewers.collect();
-        viewers.extend(self.sent_before.iter().filter(|(key, _)| self.audience(key).is_none()).map(|(key, sent)| {
-            api::Viewers {
+        viewers.extend(self.sent_before.iter().filter(|(key, _)| self.audience(key).is_none()).map(
+            |(key, sent)| api::Viewers {
                 vhost: key.vhost.clone(),
                 app: key.app.clone(),
                 name: key.stream.clone(),
                 clients: 0,
                 send_bytes: *sent,
-            }
-        }));
+            },
+        ));
         api::Report {
             process: process.to_owned(),
             pid: std::process::id(),

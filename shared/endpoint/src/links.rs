@@ -1,0 +1,238 @@
+//! The reading side of the links to the back-sources: which streams exist, which rings carry them, and wake-ups.
+//!
+//! Links never call the hub: what they learn comes back as [`LinkEvent`]s, which the process applies.
+
+use std::collections::HashMap;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use ipc::{Channel, ChannelError, ReaderToSource, SourceToReader, Wake, WakeReceiver};
+use media::StreamKey;
+use mediaring::RingReader;
+use reactor::{Reactor, Token};
+
+use crate::audience::AudienceId;
+
+/// First token of the links: two for each back-source.
+const FIRST_LINK_TOKEN: usize = 16;
+/// Most back-sources (the configuration allows no more).
+const MAX_SHARDS: usize = 64;
+
+/// What a link brought.
+#[derive(Debug)]
+pub enum LinkEvent {
+    /// Viewers of this audience read from this ring from now on.
+    Ring(AudienceId, RingReader),
+    /// The ring of this audience has something new.
+    Advanced(AudienceId),
+    /// Its publisher has gone: send what was gathered.
+    Rest(AudienceId),
+    /// The stream is gone.
+    Gone(StreamKey),
+    /// A back-source is there and has told all its streams.
+    Up(u32),
+    /// A back-source has gone. Its rings stay readable; a successor will bring them again.
+    Down(u32),
+}
+
+#[derive(Debug)]
+struct Link {
+    channel: Channel,
+    wake: WakeReceiver,
+}
+
+/// The links of one process to all back-sources.
+#[derive(Debug, Default)]
+pub struct Links {
+    shards: Vec<Option<Link>>,
+    streams: HashMap<(u32, u32), StreamKey>,
+    by_key: HashMap<StreamKey, (u32, u32)>,
+    watched: HashMap<StreamKey, AudienceId>,
+}
+
+impl Links {
+    /// No links; one back-source for each of `shards` may connect.
+    #[must_use]
+    pub fn new(shards: u32) -> Self {
+        let count = (shards as usize).min(MAX_SHARDS);
+        Self { shards: (0..count).map(|_| None).collect(), ..Self::default() }
+    }
+
+    /// Whether a token is one of the links'.
+    #[must_use]
+    pub fn owns(&self, token: Token) -> bool {
+        (FIRST_LINK_TOKEN..FIRST_LINK_TOKEN + 2 * self.shards.len()).contains(&token.0)
+    }
+
+    /// Whether the back-source of a stream is there.
+    #[must_use]
+    pub fn is_up(&self, key: &StreamKey) -> bool {
+        self.shards.get(self.shard_of(key) as usize).is_some_and(Option::is_some)
+    }
+
+    /// The back-source that owns a stream.
+    #[must_use]
+    pub fn shard_of(&self, key: &StreamKey) -> u32 {
+        key.shard(u32::try_from(self.shards.len()).unwrap_or(1))
+    }
+
+    /// A back-source is there.
+    pub fn connect(
+        &mut self,
+        reactor: &Reactor,
+        shard: u32,
+        channel: OwnedFd,
+        wake: OwnedFd,
+    ) -> Vec<LinkEvent> {
+        let mut events = self.disconnect(shard);
+        let token = FIRST_LINK_TOKEN + 2 * shard as usize;
+        let link = Link { channel: Channel::new(channel), wake: WakeReceiver::new(wake) };
+        let registered = reactor
+            .register(link.channel.as_raw_fd(), Token(token))
+            .and_then(|()| reactor.register_readable(link.wake.as_raw_fd(), Token(token + 1)));
+        match (registered, self.shards.get_mut(shard as usize)) {
+            (Ok(()), Some(place)) => *place = Some(link),
+            (Err(error), _) => tracing::error!("the link to back-source {shard} can't be watched: {error}"),
+            (_, None) => tracing::error!("there is no place for back-source {shard}"),
+        }
+        events.extend(self.read_channel(shard));
+        events
+    }
+
+    fn disconnect(&mut self, shard: u32) -> Vec<LinkEvent> {
+        let was = self.shards.get_mut(shard as usize).and_then(Option::take).is_some();
+        self.streams.retain(|(at, _), _| *at != shard);
+        self.by_key.retain(|_, (at, _)| *at != shard);
+        if was { vec![LinkEvent::Down(shard)] } else { Vec::new() }
+    }
+
+    /// Reads what is there for a token that [`Self::owns`] says is ours.
+    pub fn ready(&mut self, token: Token) -> Vec<LinkEvent> {
+        let place = token.0 - FIRST_LINK_TOKEN;
+        let Ok(shard) = u32::try_from(place / 2) else { return Vec::new() };
+        if place.is_multiple_of(2) { self.read_channel(shard) } else { self.read_wakes(shard) }
+    }
+
+    fn read_wakes(&mut self, shard: u32) -> Vec<LinkEvent> {
+        let Some(Some(link)) = self.shards.get_mut(shard as usize) else { return Vec::new() };
+        let mut events = Vec::new();
+        loop {
+            match link.wake.receive() {
+                Ok(Some(Wake::Streams(ids))) => {
+                    let keys = ids.iter().filter_map(|id| self.streams.get(&(shard, *id)));
+                    events.extend(
+                        keys.filter_map(|key| self.watched.get(key)).map(|id| LinkEvent::Advanced(*id)),
+                    );
+                }
+                Ok(Some(Wake::All)) => {
+                    events.extend(self.watched.values().map(|id| LinkEvent::Advanced(*id)))
+                }
+                // The channel tells of the end.
+                Ok(None) | Err(_) => return events,
+            }
+        }
+    }
+
+    fn read_channel(&mut self, shard: u32) -> Vec<LinkEvent> {
+        let mut events = Vec::new();
+        while let Some(Some(link)) = self.shards.get_mut(shard as usize) {
+            let received = link.channel.flush().and_then(|_| link.channel.receive::<SourceToReader>());
+            match received {
+                Ok(Some((message, fds))) => self.message(shard, message, fds, &mut events),
+                Ok(None) => break,
+                Err(error) => {
+                    if !matches!(error, ChannelError::Closed) {
+                        tracing::error!("the link to back-source {shard} failed: {error}");
+                    }
+                    events.extend(self.disconnect(shard));
+                }
+            }
+        }
+        events
+    }
+
+    fn message(
+        &mut self,
+        shard: u32,
+        message: SourceToReader,
+        fds: Vec<OwnedFd>,
+        events: &mut Vec<LinkEvent>,
+    ) {
+        match message {
+            SourceToReader::Stream(stream) => {
+                let place = (shard, stream.stream_id);
+                let is_new = self.streams.insert(place, stream.key.clone()).is_none();
+                self.by_key.insert(stream.key.clone(), place);
+                if let Some(audience) = self.watched.get(&stream.key).copied() {
+                    if is_new {
+                        self.send(
+                            shard,
+                            &ReaderToSource::Subscribe { stream_id: stream.stream_id },
+                            Vec::new(),
+                        );
+                    }
+                    if !stream.live {
+                        events.push(LinkEvent::Rest(audience));
+                    }
+                }
+            }
+            SourceToReader::Gone { stream_id } => {
+                if let Some(key) = self.streams.remove(&(shard, stream_id)) {
+                    self.by_key.remove(&key);
+                    events.push(LinkEvent::Gone(key));
+                }
+            }
+            SourceToReader::Ring { stream_id, .. } => {
+                let audience =
+                    self.streams.get(&(shard, stream_id)).and_then(|key| self.watched.get(key)).copied();
+                match (audience, fds.into_iter().next().map(RingReader::open)) {
+                    (Some(audience), Some(Ok(ring))) => events.push(LinkEvent::Ring(audience, ring)),
+                    (_, Some(Err(error))) => {
+                        tracing::error!("the ring of stream {stream_id} can't be opened: {error}")
+                    }
+                    _ => {}
+                }
+            }
+            SourceToReader::Listed => events.push(LinkEvent::Up(shard)),
+        }
+    }
+
+    fn send(&mut self, shard: u32, message: &ReaderToSource, fds: Vec<OwnedFd>) -> bool {
+        let Some(Some(link)) = self.shards.get_mut(shard as usize) else { return false };
+        match link.channel.send(message, fds) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!("back-source {shard} can't be told something: {error}");
+                false
+            }
+        }
+    }
+
+    /// Viewers of a stream are here: ask for its ring, now or when the stream appears.
+    pub fn watch(&mut self, audience: AudienceId, key: &StreamKey) {
+        self.watched.insert(key.clone(), audience);
+        if let Some((shard, stream_id)) = self.by_key.get(key).copied() {
+            self.send(shard, &ReaderToSource::Subscribe { stream_id }, Vec::new());
+        }
+    }
+
+    /// The viewers of a stream have left.
+    pub fn unwatch(&mut self, key: &StreamKey) {
+        self.watched.remove(key);
+        if let Some((shard, stream_id)) = self.by_key.get(key).copied() {
+            self.send(shard, &ReaderToSource::Unsubscribe { stream_id }, Vec::new());
+        }
+    }
+
+    /// A viewer lags: ask for a ring that holds more.
+    pub fn hold(&mut self, key: &StreamKey, want_ms: u64) {
+        if let Some((shard, stream_id)) = self.by_key.get(key).copied() {
+            self.send(shard, &ReaderToSource::Hold { stream_id, want_ms }, Vec::new());
+        }
+    }
+
+    /// Gives a connection that wants to publish to the stream's back-source. `false` when that is not there (the socket is
+    /// closed then: ask [`Self::is_up`] first).
+    pub fn hand_over(&mut self, key: &StreamKey, socket: OwnedFd, connection: Vec<u8>) -> bool {
+        self.send(self.shard_of(key), &ReaderToSource::Handoff { connection }, vec![socket])
+    }
+}
