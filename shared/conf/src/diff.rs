@@ -34,7 +34,7 @@ impl fmt::Display for Change {
     }
 }
 
-/// Every difference, in the order of the structs.
+/// Every difference, sorted by name within each block.
 #[must_use]
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let mut changes = Vec::new();
@@ -113,6 +113,7 @@ fn shown(field: &str, value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Array(list) if list.is_empty() => "none".into(),
         Value::Array(list) => list.iter().map(|item| shown("", item)).collect::<Vec<_>>().join(" "),
+        Value::Object(map) if map.len() == 1 => map.values().map(|value| shown("", value)).collect(),
         Value::Object(map) => {
             let field = |(key, value): (&String, &Value)| format!("{} {}", unit(key).0, shown(key, value));
             map.iter().map(field).collect::<Vec<_>>().join(" ")
@@ -139,10 +140,10 @@ mod tests {
                 "listen 1 2; vhost c { } vhost a { queue_length 5; gop_cache off; hls { hls_fragment 2; } }"
             ),
             [
-                "listen: address 0.0.0.0:1 is now address 0.0.0.0:1 address 0.0.0.0:2",
+                "listen: 0.0.0.0:1 is now 0.0.0.0:1 0.0.0.0:2",
                 "vhost a: gop_cache: on is now off",
-                "vhost a: queue_length: 10000 ms is now 5000 ms",
                 "vhost a: hls: fragment: 10000 ms is now 2000 ms",
+                "vhost a: queue_length: 10000 ms is now 5000 ms",
                 "vhost b has gone",
                 "vhost c is new",
             ]
