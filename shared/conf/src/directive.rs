@@ -299,7 +299,7 @@ pub static DIRECTIVES: &[Directive] = &[
     D::new(TOP, "max_connections", number(1, 1_000_000, "connections"), "1000", "Connections accepted in all; further ones are closed at once."),
     D::new(TOP, "chunk_size", CHUNK, "60000", "Size of outgoing RTMP chunks in bytes, for vhosts without their own.").on_new(),
     D::new(TOP, "work_dir", PATH, "./", "Directory to change to at start; relative paths begin there.").on_restart(),
-    D::new(TOP, "include", PATH, "", "Reads other files as if they stood here. A relative path is looked for beside this file, then in the working directory.").args(1, MANY).repeat(Repeat::All),
+    D::new(TOP, "include", PATH, "", "Reads other files as if they stood here, in any block. A relative path is looked for beside this file, then in the working directory.").args(1, MANY).repeat(Repeat::All),
     D::new(TOP, "workers", Kind::ChoiceOr(&["auto"], 1, 256), "auto", "Stream processes; auto means one per processor core."),
     D::new(TOP, "backsources", number(1, 64, "processes"), "1", "Processes that receive published streams.").on_restart(),
     D::new(TOP, "process_mode", Kind::Choice(&["multi", "single"]), "multi", "Whether the roles run as processes or as threads of a single one.").on_restart(),

@@ -1,7 +1,7 @@
 //! The configuration file: from text to typed structs.
 //!
 //! Text becomes a tree of directives that know their place ([`tree`]), the tree is checked against the table of all
-//! directives ([`directive`]), overrides from the environment are put in ([`env`]), and the typed [`Config`] is built
+//! directives ([`directive`]), overrides from the environment are put in ([`mod@env`]), and the typed [`Config`] is built
 //! from what remains. Every complaint is a [`Diagnostic`] with file, line and column. This crate reads files and the
 //! environment and does nothing else.
 //!
