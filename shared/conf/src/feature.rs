@@ -1,0 +1,120 @@
+//! Parts of the server that a directive may ask for and that this version does not have.
+
+/// One such part; an operator gets one warning for each that would have had an effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Feature {
+    /// Authentication of the management API.
+    ApiAuth,
+    /// Answers of the management API for pages of one origin only.
+    ApiCrossdomain,
+    /// Changes over the management API.
+    RawApi,
+    /// TLS for HTTP services.
+    Https,
+    /// Quit when the parent dies.
+    AsProcess,
+    /// Load shedding.
+    CircuitBreaker,
+    /// Bandwidth test.
+    Bandcheck,
+    /// MPEG-DASH.
+    Dash,
+    /// Recording.
+    Dvr,
+    /// Edge and origin cluster.
+    Edge,
+    /// Commands for publishers.
+    Exec,
+    /// Metrics for Prometheus.
+    Exporter,
+    /// Ingest by ffmpeg.
+    FfmpegIngest,
+    /// Push to other servers.
+    Forward,
+    /// Graceful quit.
+    GracefulQuit,
+    /// Adobe HDS.
+    Hds,
+    /// Report to another server.
+    Heartbeat,
+    /// HLS.
+    Hls,
+    /// Calls to a web server.
+    HttpHooks,
+    /// Live streams over HTTP.
+    HttpRemux,
+    /// Files and streams over HTTP.
+    HttpServer,
+    /// Files over HTTP.
+    HttpStatic,
+    /// Reload when the file changes.
+    InotifyReload,
+    /// Reordering of audio and video.
+    MixCorrect,
+    /// Periods of the status lines.
+    PithyPrint,
+    /// WebRTC.
+    Rtc,
+    /// RTMP over TLS.
+    Rtmps,
+    /// Access rules by address.
+    Security,
+    /// SRT.
+    Srt,
+    /// Host statistics.
+    Stats,
+    /// Input of other protocols.
+    StreamCaster,
+    /// Cloud services of one company.
+    TencentCloud,
+    /// Transcoding.
+    Transcode,
+    /// UTC in the log.
+    UtcTime,
+    /// Restart of children that hang.
+    Watchdog,
+}
+
+impl Feature {
+    /// What operators call it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ApiAuth => "http_api auth",
+            Self::ApiCrossdomain => "crossdomain off",
+            Self::RawApi => "raw_api",
+            Self::Https => "https",
+            Self::AsProcess => "asprocess",
+            Self::CircuitBreaker => "circuit_breaker",
+            Self::Bandcheck => "bandcheck",
+            Self::Dash => "dash",
+            Self::Dvr => "dvr",
+            Self::Edge => "edge (mode remote)",
+            Self::Exec => "exec",
+            Self::Exporter => "exporter",
+            Self::FfmpegIngest => "ingest by ffmpeg",
+            Self::Forward => "forward",
+            Self::GracefulQuit => "graceful quit",
+            Self::Hds => "hds",
+            Self::Heartbeat => "heartbeat",
+            Self::Hls => "hls",
+            Self::HttpHooks => "http_hooks",
+            Self::HttpRemux => "http_remux",
+            Self::HttpServer => "http_server",
+            Self::HttpStatic => "http_static",
+            Self::InotifyReload => "inotify_auto_reload",
+            Self::MixCorrect => "mix_correct",
+            Self::PithyPrint => "pithy_print",
+            Self::Rtc => "rtc",
+            Self::Rtmps => "rtmps",
+            Self::Security => "security",
+            Self::Srt => "srt",
+            Self::Stats => "stats",
+            Self::StreamCaster => "stream_caster",
+            Self::TencentCloud => "tencentcloud",
+            Self::Transcode => "transcode",
+            Self::UtcTime => "utc_time",
+            Self::Watchdog => "watchdog",
+        }
+    }
+}
