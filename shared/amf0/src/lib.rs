@@ -17,12 +17,10 @@
 
 mod decode;
 mod deserializer;
-
 mod encode;
 mod error;
 mod limits;
 mod serializer;
-
 mod value;
 mod value_serde;
 

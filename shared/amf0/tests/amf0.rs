@@ -1,5 +1,12 @@
 //! Values to bytes and back, through serde and back, and hostile bytes.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "tests may fail loudly"
+)]
+
 use amf0::{Error, Limits, Value, decode_all, encode, encode_all, from_bytes, to_bytes};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};

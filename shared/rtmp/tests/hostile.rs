@@ -1,5 +1,12 @@
 //! Hostile peers, row by row: bytes in, the typed error's counter name out, and never a panic.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "tests may fail loudly"
+)]
+
 use amf0::Value;
 use rtmp::chunk::writer::write_message;
 use rtmp::command::Command;

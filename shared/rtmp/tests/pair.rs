@@ -1,6 +1,13 @@
 //! A client and a server joined by a link that is cut at chosen bytes: the events must not depend on the cuts, nor on
 //! storing and restoring the server at any byte.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "tests may fail loudly"
+)]
+
 use proptest::prelude::*;
 use rtmp::*;
 
