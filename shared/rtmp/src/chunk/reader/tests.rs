@@ -69,7 +69,8 @@ fn both_habits_of_extended_timestamps() {
     for tail in [0, 1, 2, 3, 4, 5, 127, 128] {
         let len = 128 * 2 + tail;
         for first in [0x00, 0x01, 0xFF] {
-            let payload: Vec<u8> = (0..len).map(|at| if at % 128 == 0 { first } else { at as u8 }).collect();
+            let mut payload: Vec<u8> = (0..=255).cycle().take(len).collect();
+            payload.iter_mut().step_by(128).for_each(|byte| *byte = first);
             for time in [0xFF_FFFF, 0x0100_0000, 0x0123_4567, u32::MAX] {
                 for repeats in [true, false] {
                     let mut bytes = Vec::new();
