@@ -1,1 +1,15 @@
-//! backsource: being built.
+//! The back-source: it faces publishers and is the only writer of media rings.
+//!
+//! Publishers arrive from the stream processes, socket and session together; each packet is put on the stream's timeline
+//! and into its ring once, in the form in which viewers get it. Readers of rings (the stream processes, the http process,
+//! other back-sources) are told what exists and woken when something is new; nothing here waits for any of them.
+
+#![forbid(unsafe_code)]
+
+mod metadata;
+mod process;
+mod publish;
+mod readers;
+mod source;
+
+pub use process::run;

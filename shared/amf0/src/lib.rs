@@ -16,16 +16,18 @@
 #![forbid(unsafe_code)]
 
 mod decode;
-
+mod deserializer;
 mod encode;
 mod error;
 mod limits;
-
+mod serializer;
 mod value;
 mod value_serde;
 
 pub use decode::{decode, decode_all};
+pub use deserializer::{from_bytes, from_value};
 pub use encode::{encode, encode_all};
 pub use error::Error;
 pub use limits::Limits;
+pub use serializer::{to_bytes, to_value};
 pub use value::Value;

@@ -4,6 +4,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// A client connection.
@@ -167,6 +169,16 @@ pub fn merge(reports: Vec<Report>) -> Merged {
     merged.clients.sort_by_key(|client| client.id);
     merged.streams.sort_by(|a, b| (&a.vhost, &a.app, &a.name).cmp(&(&b.vhost, &b.app, &b.name)));
     merged
+}
+
+/// Connections that ended, by reason, over all processes.
+#[must_use]
+pub fn merge_ended(reports: &[Report]) -> BTreeMap<String, u64> {
+    let mut all = BTreeMap::new();
+    for (reason, count) in reports.iter().flat_map(|report| &report.ended) {
+        *all.entry(reason.clone()).or_default() += count;
+    }
+    all
 }
 
 /// The envelope of all JSON answers.

@@ -175,6 +175,12 @@ impl Hub {
         [self.deadlines.next(), self.due.next()].into_iter().flatten().fold(self.next_tick_ms, u64::min)
     }
 
+    /// Sees to it that the loop comes round at `at_ms` at the latest.
+    pub fn wake_at(&mut self, at_ms: u64) {
+        // A deadline of no connection: it only ends the wait.
+        self.deadlines.add(at_ms, (usize::MAX, 0));
+    }
+
     /// Waits for the kernel and serves the connections; what concerns the host's own tokens is put into `others`.
     ///
     /// # Errors

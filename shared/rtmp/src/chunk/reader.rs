@@ -456,3 +456,7 @@ fn repetition(bytes: &[u8], field: u32) -> Repetition {
 fn length(bytes: u32) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "patterns in payloads")]
+mod tests;

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! While a decision is awaited nothing is parsed: what arrives stays in the session, and a snapshot carries it
-//! together with the question. What each command does in each state stands in [`commands`].
+//! together with the question. What each command does in each state stands in the table of `server/commands.rs`.
 
 mod commands;
 mod replies;

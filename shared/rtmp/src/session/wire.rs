@@ -148,3 +148,23 @@ impl<E> Wire<E> {
         Ok(control)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn acknowledgements_go_on_beyond_four_gigabytes() {
+        let mut wire = Wire::<()>::new(&Limits::default(), Some(100_000));
+        let mut acknowledged = Vec::new();
+        wire.consumed = (1 << 32) - 50_000;
+        for _ in 0..4 {
+            wire.acknowledge();
+            while let Some(Output::Transmit(bytes)) = wire.poll() {
+                acknowledged.push(u32::from_be_bytes(*bytes.last_chunk().unwrap()));
+            }
+            wire.consumed += 60_000;
+        }
+        assert_eq!(acknowledged, [4_294_917_296, 70_000]);
+    }
+}

@@ -50,7 +50,8 @@ impl ServerSession {
             "play" => return self.on_play(now_ms, msid, command),
             "closeStream" => self.on_close_stream(now_ms, msid, false),
             "deleteStream" => {
-                let id = command.arg(0).and_then(Value::as_u32).unwrap_or(msid);
+                let id = command.arg(0).map_or(Some(msid), Value::as_u32);
+                let Some(id) = id.filter(|id| *id != 0) else { return Ok(()) };
                 self.on_close_stream(now_ms, id, true);
             }
             "pause" | "pauseRaw" | "seek" | "receiveAudio" | "receiveVideo" => {

@@ -1,0 +1,397 @@
+//! The back-source's loop.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use child::{API_TOKEN, CONTROL_TOKEN, Control, PrivateApi};
+use endpoint::{ConnectionId, End, Hub, LinkEvent, Links};
+use ipc::{ChildToMaster, MasterToChild, ReaderToSource, SourceToReader, StreamInfo};
+use media::StreamKey;
+use mediaring::{RingReader, RingWriter};
+use reactor::Ready;
+
+use crate::readers::{ReaderEvent, Readers};
+use crate::source::{Bounds, Source};
+
+/// How long a stream that nobody publishes and nobody watches is kept, ms: an encoder that reconnects finds its timeline.
+const IDLE_MS: u64 = 10_000;
+/// How often idle streams and large rings are looked at, ms.
+const SWEEP_MS: u64 = 2_000;
+/// How long clients may take to read our goodbye, ms.
+const GOODBYE_MS: u64 = 1_500;
+
+/// The back-source.
+#[derive(Debug)]
+pub(crate) struct BackSource {
+    pub(crate) control: Control,
+    pub(crate) api: PrivateApi,
+    pub(crate) sources: HashMap<u32, Source>,
+    pub(crate) by_key: HashMap<StreamKey, u32>,
+    /// Which stream a connection's message stream publishes.
+    pub(crate) publishes: HashMap<(ConnectionId, u32), u32>,
+    pub(crate) readers: Readers,
+    /// To the other back-sources, for connections that publish here and play there.
+    pub(crate) links: Links,
+    pub(crate) next_stream_id: u32,
+    pub(crate) shards: u32,
+    /// Streams whose rings advanced in this turn.
+    pub(crate) advanced: Vec<u32>,
+    pub(crate) amf: amf0::Limits,
+    /// Bytes of all rings.
+    ring_bytes: u64,
+    next_sweep_ms: u64,
+    stop: bool,
+}
+
+/// Runs a back-source until the master ends it. `control` is the channel to the master.
+///
+/// # Errors
+/// When it can't begin, or the master has gone.
+pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let mut control = Control::begin(control)?;
+    let config = Arc::new((*control.start.config).clone());
+    let shards = config.backsources.max(1);
+    let mut hub = Hub::new(
+        Arc::clone(&config),
+        Arc::clone(&control.board),
+        control.start.board_slot,
+        control.start.first_connection_id,
+    )?;
+    hub.reactor.register(std::os::fd::AsRawFd::as_raw_fd(&control), CONTROL_TOKEN)?;
+    let api =
+        PrivateApi::start(private_port(&config, control.start.board_slot), hub.reactor.waker(API_TOKEN)?)?;
+    control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
+    let slot = control.start.slot;
+    let mut source = BackSource {
+        control,
+        api,
+        sources: HashMap::new(),
+        by_key: HashMap::new(),
+        publishes: HashMap::new(),
+        readers: Readers::default(),
+        links: Links::new(shards),
+        next_stream_id: slot + shards,
+        shards,
+        advanced: Vec::new(),
+        amf: amf0::Limits {
+            depth: config.limits.amf_depth as usize,
+            nodes: config.limits.amf_nodes as usize,
+            keys: config.limits.amf_keys as usize,
+            string: config.limits.amf_string as usize,
+            total: config.limits.amf_total as usize,
+        },
+        ring_bytes: 0,
+        next_sweep_ms: 0,
+        stop: false,
+    };
+    let mut others = Vec::new();
+    source.read_control(&mut hub)?;
+    while !source.stop {
+        hub.turn(&mut source, &mut others)?;
+        for ready in std::mem::take(&mut others) {
+            source.other(&mut hub, ready)?;
+        }
+        hub.run(&mut source);
+        source.end_turn(&mut hub);
+    }
+    hub.goodbye(&mut source, "The server ends");
+    source.end_turn(&mut hub);
+    let until = reactor::now_ms() + GOODBYE_MS;
+    while hub.connection_count() > 0 && reactor::now_ms() < until {
+        hub.turn(&mut source, &mut others)?;
+        others.clear();
+        hub.run(&mut source);
+    }
+    Ok(())
+}
+
+/// The configured private port of a process, or 0.
+pub(crate) fn private_port(config: &conf::Config, board_slot: u32) -> u16 {
+    match config.private_api_port {
+        0 => 0,
+        base => u16::try_from(u32::from(base) + board_slot).unwrap_or(0),
+    }
+}
+
+impl BackSource {
+    pub(crate) fn bounds(&self, hub: &Hub) -> Bounds {
+        let ring = &hub.config().ring;
+        let total = ring.total_bytes / u64::from(self.shards);
+        let used = self.ring_bytes;
+        // Near the server's bound nobody grows any more.
+        let max = if used >= total {
+            ring.initial_bytes
+        } else {
+            ring.max_bytes.min(total - used + ring.initial_bytes)
+        };
+        Bounds { initial: ring.initial_bytes, max }
+    }
+
+    /// Adds up the rings' memory; whenever one was made, renewed or freed.
+    pub(crate) fn recount(&mut self) {
+        self.ring_bytes = self.sources.values().map(|source| source.ring.shape().total_bytes()).sum();
+    }
+
+    fn other(&mut self, hub: &mut Hub, ready: Ready) -> Result<(), child::ControlError> {
+        if ready.token == CONTROL_TOKEN {
+            self.read_control(hub)?;
+        } else if ready.token == API_TOKEN {
+            while let Some(query) = self.api.next() {
+                query.answer(self.report(hub));
+            }
+        } else if self.links.owns(ready.token) {
+            let events = self.links.ready(ready.token);
+            self.apply(hub, events);
+        } else if self.readers.owns(ready.token) {
+            for event in self.readers.ready(ready.token) {
+                self.reader_event(hub, event);
+            }
+        }
+        Ok(())
+    }
+
+    fn read_control(&mut self, hub: &mut Hub) -> Result<(), child::ControlError> {
+        while let Some((message, fds)) = self.control.receive()? {
+            let mut fds = fds.into_iter();
+            match (message, fds.next(), fds.next()) {
+                (MasterToChild::Reader { role, slot }, Some(channel), Some(wake)) => {
+                    if let Some(key) = self.readers.add(&hub.reactor, role, slot, channel, wake) {
+                        self.introduce(key);
+                    }
+                }
+                (MasterToChild::Source { shard }, Some(channel), Some(wake)) => {
+                    let events = self.links.connect(&hub.reactor, shard, channel, wake);
+                    self.apply(hub, events);
+                }
+                (MasterToChild::Ring { stream }, Some(fd), _) => self.adopt(hub, stream, fd),
+                (MasterToChild::Stop, ..) => self.stop = true,
+                (message, ..) => tracing::debug!("a message that is not for a back-source: {message:?}"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes over the ring of a predecessor.
+    fn adopt(&mut self, hub: &Hub, stream: StreamInfo, fd: OwnedFd) {
+        self.next_stream_id = self.next_stream_id.max(stream.stream_id.saturating_add(self.shards));
+        let Some(rules) = self.rules(hub, &stream.key.vhost) else { return };
+        match RingWriter::adopt(fd) {
+            Ok(ring) => {
+                tracing::info!("stream {} goes on after {} packets", stream.key, ring.head());
+                let mut source = Source::adopt(stream.stream_id, stream.key.clone(), ring, rules);
+                source.idle_since_ms = Some(reactor::now_ms());
+                self.by_key.insert(stream.key, source.id);
+                self.sources.insert(source.id, source);
+                self.recount();
+            }
+            Err(error) => tracing::error!("the ring of {} can't be taken over: {error}", stream.key),
+        }
+    }
+
+    /// Tells a new reader all streams.
+    fn introduce(&mut self, reader: usize) {
+        for source in self.sources.values() {
+            self.readers.tell(reader, &SourceToReader::Stream(info(source)), Vec::new());
+        }
+        self.readers.tell(reader, &SourceToReader::Listed, Vec::new());
+    }
+
+    fn reader_event(&mut self, hub: &mut Hub, event: ReaderEvent) {
+        match event {
+            ReaderEvent::Message(_, ReaderToSource::Handoff { connection }, fds) => {
+                if let Some(socket) = fds.into_iter().next()
+                    && let Err(error) = hub.attach(self, socket, &connection)
+                {
+                    tracing::error!("a connection can't be taken over: {error}");
+                }
+            }
+            ReaderEvent::Message(reader, ReaderToSource::Subscribe { stream_id }, _) => {
+                if let Some(source) = self.sources.get_mut(&stream_id)
+                    && !source.readers.contains(&reader)
+                {
+                    source.readers.push(reader);
+                    source.idle_since_ms = None;
+                    Self::bring(&mut self.readers, source, reader);
+                }
+            }
+            ReaderEvent::Message(reader, ReaderToSource::Unsubscribe { stream_id }, _) => {
+                if let Some(source) = self.sources.get_mut(&stream_id) {
+                    source.readers.retain(|known| *known != reader);
+                }
+            }
+            ReaderEvent::Message(_, ReaderToSource::Hold { stream_id, want_ms }, _) => {
+                if let Some(source) = self.sources.get_mut(&stream_id) {
+                    source.hold(want_ms, hub.now_ms());
+                }
+            }
+            ReaderEvent::Gone(reader) => {
+                for source in self.sources.values_mut() {
+                    source.readers.retain(|known| *known != reader);
+                }
+            }
+        }
+    }
+
+    /// Gives a reader the ring of a stream.
+    pub(crate) fn bring(readers: &mut Readers, source: &Source, reader: usize) {
+        match source.ring.reader_fd() {
+            Ok(fd) => {
+                let message =
+                    SourceToReader::Ring { stream_id: source.id, generation: source.ring.generation() };
+                readers.tell(reader, &message, vec![fd]);
+            }
+            Err(error) => tracing::error!("the ring of {} can't be given away: {error}", source.key),
+        }
+    }
+
+    /// A ring is a new generation: tell all that use it.
+    pub(crate) fn renew(&mut self, hub: &mut Hub, stream_id: u32) {
+        let Some(source) = self.sources.get(&stream_id) else { return };
+        tracing::debug!("the ring of {} is {} bytes now", source.key, source.ring.shape().data_bytes);
+        for reader in &source.readers {
+            Self::bring(&mut self.readers, source, *reader);
+        }
+        self.recount();
+        self.keep(stream_id);
+        self.bring_here(hub, stream_id);
+    }
+
+    /// Gives a stream's ring to its viewers in this process.
+    pub(crate) fn bring_here(&mut self, hub: &mut Hub, stream_id: u32) {
+        let Some(source) = self.sources.get(&stream_id) else { return };
+        let Some(audience) = hub.audience(&source.key) else { return };
+        match source.ring.reader_fd().and_then(RingReader::open) {
+            Ok(ring) => hub.set_ring(self, audience, ring),
+            Err(error) => tracing::error!("the ring of {} can't be opened: {error}", source.key),
+        }
+    }
+
+    /// Gives the master a ring to keep.
+    pub(crate) fn keep(&mut self, stream_id: u32) {
+        let Some(source) = self.sources.get(&stream_id) else { return };
+        match source.ring.fd().try_clone_to_owned() {
+            Ok(fd) => self.control.send(&ChildToMaster::KeepRing { stream: info(source) }, vec![fd]),
+            Err(error) => tracing::error!("the ring of {} can't be kept: {error}", source.key),
+        }
+    }
+
+    pub(crate) fn apply(&mut self, hub: &mut Hub, events: Vec<LinkEvent>) {
+        for event in events {
+            match event {
+                LinkEvent::Ring(audience, ring) => hub.set_ring(self, audience, ring),
+                LinkEvent::Advanced(audience) => hub.advanced(self, audience),
+                LinkEvent::Rest(audience) => hub.rest(self, audience),
+                LinkEvent::Gone(key) => hub.forget_stream(&key),
+                LinkEvent::Up(_) | LinkEvent::Down(_) => {}
+            }
+        }
+    }
+
+    /// After each turn: wake the readers of what advanced, free what is idle.
+    fn end_turn(&mut self, hub: &mut Hub) {
+        // Serving our own viewers may bring new packets in, so until nothing is left.
+        while !self.advanced.is_empty() {
+            let advanced = std::mem::take(&mut self.advanced);
+            for stream_id in advanced {
+                let Some(source) = self.sources.get_mut(&stream_id) else { continue };
+                for reader in &source.readers {
+                    self.readers.advanced(*reader, stream_id);
+                }
+                if let Some(audience) = hub.audience(&source.key) {
+                    hub.advanced(self, audience);
+                }
+            }
+        }
+        self.readers.wake();
+        let now_ms = hub.now_ms();
+        if now_ms >= self.next_sweep_ms {
+            self.next_sweep_ms = now_ms + SWEEP_MS;
+            self.sweep(hub, now_ms);
+        }
+        debug_assert!(!self.readers.missed() || hub.next_deadline() <= now_ms + SWEEP_MS);
+    }
+
+    fn sweep(&mut self, hub: &mut Hub, now_ms: u64) {
+        let bounds = self.bounds(hub);
+        let mut idle = Vec::new();
+        let mut renewed = Vec::new();
+        let mut kick = Vec::new();
+        for source in self.sources.values_mut() {
+            let watched = !source.readers.is_empty() || hub.audience(&source.key).is_some();
+            if watched {
+                source.idle_since_ms = None;
+            } else {
+                let since = *source.idle_since_ms.get_or_insert(now_ms);
+                let idle_ms = now_ms.saturating_sub(since);
+                match source.publisher {
+                    None if idle_ms >= IDLE_MS => idle.push(source.id),
+                    None => {}
+                    Some(publisher) => {
+                        let bound =
+                            hub.vhost(&source.key.vhost).map_or(0, |vhost| vhost.publish.kickoff_for_idle_ms);
+                        if bound > 0 && idle_ms > bound {
+                            kick.push(publisher.connection);
+                        }
+                    }
+                }
+            }
+            if source.relax(now_ms, bounds) {
+                renewed.push(source.id);
+            }
+        }
+        for stream_id in renewed {
+            self.renew(hub, stream_id);
+        }
+        for connection in kick {
+            hub.close(self, connection, End::PublishIdle);
+        }
+        for stream_id in idle {
+            self.free(hub, stream_id);
+        }
+    }
+
+    fn free(&mut self, hub: &mut Hub, stream_id: u32) {
+        let Some(mut source) = self.sources.remove(&stream_id) else { return };
+        source.ring.close();
+        self.by_key.remove(&source.key);
+        self.recount();
+        hub.forget_stream(&source.key);
+        self.readers.tell_all(&SourceToReader::Gone { stream_id });
+        self.control.send(&ChildToMaster::DropRing { stream_id }, Vec::new());
+        tracing::info!("stream {} is gone", source.key);
+    }
+
+    fn report(&self, hub: &Hub) -> api::Report {
+        let mut report = hub.report(&self.control.name());
+        let now_ms = hub.now_ms();
+        report.streams = self
+            .sources
+            .values()
+            .map(|source| api::Stream {
+                id: u64::from(source.id),
+                name: source.key.stream.clone(),
+                vhost: source.key.vhost.clone(),
+                app: source.key.app.clone(),
+                live_ms: source.publisher.map_or(0, |publisher| now_ms.saturating_sub(publisher.since_ms)),
+                clients: 0,
+                frames: source.frames,
+                send_bytes: 0,
+                recv_bytes: source.bytes,
+                publish: api::Publish {
+                    active: source.publisher.is_some(),
+                    cid: source.publisher.map_or(0, |publisher| publisher.cid),
+                },
+                video: source.video.map(|codec| codec.to_string()),
+                audio: source.audio.map(|codec| codec.to_string()),
+                ring_bytes: source.ring.shape().data_bytes,
+                time_jumps: source.time_jumps(),
+            })
+            .collect();
+        report
+    }
+}
+
+pub(crate) fn info(source: &Source) -> StreamInfo {
+    StreamInfo { stream_id: source.id, key: source.key.clone(), live: source.publisher.is_some() }
+}

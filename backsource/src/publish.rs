@@ -1,0 +1,166 @@
+//! Publishers: who may, where their packets go, and what their coming and going means to others.
+
+use bytes::Bytes;
+use conf::vhost::TimeJitter;
+use endpoint::{AudienceId, ConnectionId, End, Host, Hub};
+use ipc::SourceToReader;
+use media::timeline::Jitter;
+use media::{Kind, StreamKey};
+use rtmp::PublishRequest;
+
+use crate::process::{BackSource, info};
+use crate::source::{Publisher, Put, Rules, Source};
+
+impl BackSource {
+    /// What the vhost says of its streams; `None` when it is not there.
+    pub(crate) fn rules(&self, hub: &Hub, vhost: &str) -> Option<Rules> {
+        let vhost = hub.vhost(vhost)?;
+        Some(Rules {
+            jitter: match vhost.time_jitter {
+                TimeJitter::Full => Jitter::Full,
+                TimeJitter::Zero => Jitter::Zero,
+                TimeJitter::Off => Jitter::Off,
+            },
+            absolute: vhost.atc,
+            auto_absolute: vhost.atc_auto,
+            gop_cache: vhost.gop_cache,
+            max_gop_frames: u64::from(vhost.gop_cache_max_frames),
+            queue_ms: vhost.queue_length_ms,
+            chunk_size: vhost.chunk_size,
+        })
+    }
+
+    /// The stream of that name, made when it is not there.
+    fn source_for(&mut self, hub: &Hub, key: &StreamKey, rules: Rules) -> Result<u32, String> {
+        if let Some(stream_id) = self.by_key.get(key) {
+            return Ok(*stream_id);
+        }
+        let stream_id = self.next_stream_id;
+        let source = Source::create(stream_id, key.clone(), rules, self.bounds(hub))
+            .map_err(|error| format!("The server has no memory for the stream: {error}"))?;
+        self.next_stream_id = self.next_stream_id.wrapping_add(self.shards);
+        self.by_key.insert(key.clone(), stream_id);
+        self.sources.insert(stream_id, source);
+        self.recount();
+        Ok(stream_id)
+    }
+}
+
+impl Host for BackSource {
+    fn publish(&mut self, hub: &mut Hub, connection: ConnectionId, key: StreamKey, request: PublishRequest) {
+        let Some(cid) = hub.connection(connection).map(endpoint::Connection::id) else { return };
+        let msid = request.msid;
+        let owner = key.shard(self.shards);
+        if owner != self.control.start.slot {
+            // A second publish on a connection that already lives here.
+            let why = "Streams of different back-sources can't be published on one connection";
+            hub.reject_publish(self, connection, msid, why);
+            return;
+        }
+        let Some(rules) = self.rules(hub, &key.vhost) else {
+            hub.reject_publish(self, connection, msid, "The vhost is gone");
+            return;
+        };
+        let takeover = hub.vhost(&key.vhost).is_some_and(|vhost| vhost.publish_takeover);
+        let current =
+            self.by_key.get(&key).and_then(|id| self.sources.get(id)).and_then(|source| source.publisher);
+        match current {
+            Some(current) if takeover => {
+                tracing::info!(cid, "stream {key} is taken over from connection {}", current.cid);
+                hub.close(self, current.connection, End::TakenOver);
+            }
+            Some(current) => {
+                let why = format!("Stream {} is published already (connection {})", key.stream, current.cid);
+                hub.reject_publish(self, connection, msid, &why);
+                return;
+            }
+            None => {}
+        }
+        let stream_id = match self.source_for(hub, &key, rules) {
+            Ok(stream_id) => stream_id,
+            Err(why) => {
+                hub.reject_publish(self, connection, msid, &why);
+                return;
+            }
+        };
+        if let Some(source) = self.sources.get_mut(&stream_id) {
+            source.begin(Publisher { connection, msid, cid, since_ms: hub.now_ms() }, rules);
+            let stream = info(source);
+            tracing::info!(cid, "publish stream={key}, id={stream_id}");
+            self.readers.tell_all(&SourceToReader::Stream(stream));
+        }
+        self.publishes.insert((connection, msid), stream_id);
+        self.keep(stream_id);
+        self.bring_here(hub, stream_id);
+        hub.accept_publish(self, connection, msid);
+    }
+
+    fn media(
+        &mut self,
+        hub: &mut Hub,
+        connection: ConnectionId,
+        msid: u32,
+        kind: Kind,
+        wire_ms: u32,
+        payload: Bytes,
+    ) {
+        let Some(stream_id) = self.publishes.get(&(connection, msid)).copied() else { return };
+        let bounds = self.bounds(hub);
+        let Some(source) = self.sources.get_mut(&stream_id) else { return };
+        match source.put(kind, wire_ms, &payload, bounds, &self.amf) {
+            Put::Nothing => return,
+            Put::InRing => {}
+            Put::InNewRing => self.renew(hub, stream_id),
+        }
+        if self.advanced.last() != Some(&stream_id) {
+            self.advanced.push(stream_id);
+        }
+    }
+
+    fn unpublish(&mut self, hub: &mut Hub, connection: ConnectionId, msid: u32) {
+        let Some(stream_id) = self.publishes.remove(&(connection, msid)) else { return };
+        let Some(source) = self.sources.get_mut(&stream_id) else { return };
+        let cid = source.publisher.map_or(0, |publisher| publisher.cid);
+        tracing::info!(
+            cid,
+            "unpublish stream={}, {} packets, {} bytes",
+            source.key,
+            source.frames,
+            source.bytes
+        );
+        source.end();
+        source.idle_since_ms = None;
+        let (stream, key) = (info(source), source.key.clone());
+        // What it sent last goes out before its end is told.
+        for reader in source.readers.clone() {
+            self.readers.advanced(reader, stream_id);
+        }
+        self.readers.wake();
+        self.readers.tell_all(&SourceToReader::Stream(stream));
+        self.keep(stream_id);
+        if let Some(audience) = hub.audience(&key) {
+            hub.rest(self, audience);
+        }
+    }
+
+    fn wanted(&mut self, hub: &mut Hub, audience: AudienceId, key: &StreamKey) {
+        if key.shard(self.shards) != self.control.start.slot {
+            self.links.watch(audience, key);
+        } else if let Some(stream_id) = self.by_key.get(key).copied() {
+            self.bring_here(hub, stream_id);
+        }
+    }
+
+    fn unwanted(&mut self, _: &mut Hub, _: AudienceId, key: &StreamKey) {
+        self.links.unwatch(key);
+    }
+
+    fn hold(&mut self, hub: &mut Hub, key: &StreamKey, lag_ms: u64) {
+        match self.by_key.get(key).and_then(|id| self.sources.get_mut(id)) {
+            Some(source) => source.hold(lag_ms, hub.now_ms()),
+            None => self.links.hold(key, lag_ms),
+        }
+    }
+
+    fn closed(&mut self, _: &mut Hub, _: ConnectionId) {}
+}

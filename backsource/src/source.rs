@@ -1,0 +1,463 @@
+//! One stream: its ring, its timeline, and what is known of its publisher.
+
+use bytes::Bytes;
+use flv::{Codec, PacketInfo};
+use media::timeline::{Jitter, Timeline};
+use media::{Kind, StreamKey};
+use mediaring::{Entry, Flags, HeaderKind, RingError, RingWriter, Shape};
+
+use crate::metadata::{self, DataMessage};
+
+/// Notes in the ring for a successor: last DTS of each track, biased by one (0: none yet).
+const NOTE_LAST_AUDIO: usize = 1;
+const NOTE_LAST_VIDEO: usize = 2;
+/// A step that a packed header can't carry.
+const MAX_DELTA: i64 = 0x00ff_ffff;
+/// The ring always holds at least this much, ms.
+const MIN_HOLD_MS: u64 = 1000;
+/// How long a viewer's wish for a larger ring counts, ms.
+const HOLD_FOR_MS: u64 = 15_000;
+/// Most frames of a group of pictures that the ring grows for.
+const MAX_GOP_RECORDS: u64 = 20_000;
+
+/// Bounds of one stream's ring.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) initial: u64,
+    pub(crate) max: u64,
+}
+
+/// What the vhost says of its streams.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    pub(crate) jitter: Jitter,
+    pub(crate) absolute: bool,
+    pub(crate) auto_absolute: bool,
+    pub(crate) gop_cache: bool,
+    pub(crate) max_gop_frames: u64,
+    pub(crate) queue_ms: u64,
+    pub(crate) chunk_size: u32,
+}
+
+/// Who publishes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Publisher {
+    pub(crate) connection: endpoint::ConnectionId,
+    pub(crate) msid: u32,
+    pub(crate) cid: u64,
+    pub(crate) since_ms: u64,
+}
+
+/// What putting a packet in came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Put {
+    /// Nothing for viewers.
+    Nothing,
+    /// It is in the ring.
+    InRing,
+    /// It is in the ring, which is a new generation now.
+    InNewRing,
+}
+
+/// A stream.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) id: u32,
+    pub(crate) key: StreamKey,
+    pub(crate) ring: RingWriter,
+    pub(crate) publisher: Option<Publisher>,
+    pub(crate) rules: Rules,
+    pub(crate) readers: Vec<usize>,
+    timeline: Timeline,
+    /// Last DTS in the ring by track: what packed deltas refer to.
+    last_audio: Option<i64>,
+    last_video: Option<i64>,
+    begins: bool,
+    absolute: bool,
+    hold_ms: u64,
+    hold_until_ms: u64,
+    /// When nobody published and nobody read any more, ms.
+    pub(crate) idle_since_ms: Option<u64>,
+    pub(crate) video: Option<Codec>,
+    pub(crate) audio: Option<Codec>,
+    pub(crate) frames: u64,
+    pub(crate) bytes: u64,
+    /// Packets that were too large for the largest ring.
+    pub(crate) oversized: u64,
+    /// Key frames that left the ring early because it could not grow.
+    pub(crate) truncated: u64,
+}
+
+impl Source {
+    pub(crate) fn create(id: u32, key: StreamKey, rules: Rules, bounds: Bounds) -> Result<Self, RingError> {
+        let shape = Shape::for_bytes(bounds.initial);
+        let ring = RingWriter::create(shape, id, 0, rules.chunk_size)?;
+        let timeline = Timeline::new(jitter_of(rules));
+        Ok(Self::with(id, key, ring, timeline, rules))
+    }
+
+    /// Takes over the ring of a back-source that is gone.
+    pub(crate) fn adopt(id: u32, key: StreamKey, mut ring: RingWriter, rules: Rules) -> Self {
+        let note = |n| ring.note(n).checked_sub(1).map(u64::cast_signed);
+        let (audio, video) = (note(NOTE_LAST_AUDIO), note(NOTE_LAST_VIDEO));
+        let timeline = Timeline::resume(jitter_of(rules), audio, video);
+        // Nobody publishes: a newcomer waits for the next picture, as after any unpublish.
+        ring.clear_key();
+        ring.clear_headers();
+        let mut source = Self::with(id, key, ring, timeline, rules);
+        (source.last_audio, source.last_video) = (audio, video);
+        source
+    }
+
+    fn with(id: u32, key: StreamKey, ring: RingWriter, timeline: Timeline, rules: Rules) -> Self {
+        Self {
+            id,
+            key,
+            ring,
+            publisher: None,
+            rules,
+            readers: Vec::new(),
+            timeline,
+            last_audio: None,
+            last_video: None,
+            begins: true,
+            absolute: rules.absolute,
+            hold_ms: MIN_HOLD_MS,
+            hold_until_ms: 0,
+            idle_since_ms: None,
+            video: None,
+            audio: None,
+            frames: 0,
+            bytes: 0,
+            oversized: 0,
+            truncated: 0,
+        }
+    }
+
+    pub(crate) fn time_jumps(&self) -> u64 {
+        self.timeline.jumps()
+    }
+
+    /// A publisher begins.
+    pub(crate) fn begin(&mut self, publisher: Publisher, rules: Rules) {
+        self.publisher = Some(publisher);
+        self.rules = rules;
+        self.absolute = rules.absolute;
+        self.timeline.set_jitter(jitter_of(rules));
+        self.timeline.begin_publish();
+        self.begins = true;
+        self.idle_since_ms = None;
+        self.note_absolute();
+        (self.video, self.audio, self.frames, self.bytes) = (None, None, 0, 0);
+    }
+
+    /// The publisher has gone: what it left is not for newcomers.
+    pub(crate) fn end(&mut self) {
+        self.publisher = None;
+        self.ring.clear_key();
+        self.ring.clear_headers();
+    }
+
+    fn note_absolute(&self) {
+        let absolute = self.absolute || self.rules.jitter == Jitter::Off;
+        self.ring.set_note(endpoint::NOTE_ABSOLUTE_TIME, u64::from(absolute));
+    }
+
+    /// A viewer lags: hold more for a while.
+    pub(crate) fn hold(&mut self, lag_ms: u64, now_ms: u64) {
+        let want = lag_ms.saturating_mul(2).clamp(MIN_HOLD_MS, self.rules.queue_ms.max(MIN_HOLD_MS));
+        if now_ms >= self.hold_until_ms || want > self.hold_ms {
+            self.hold_ms = want;
+        }
+        self.hold_until_ms = now_ms + HOLD_FOR_MS;
+    }
+
+    /// Puts a packet of the publisher into the ring.
+    pub(crate) fn put(
+        &mut self,
+        kind: Kind,
+        wire_ms: u32,
+        payload: &Bytes,
+        bounds: Bounds,
+        limits: &amf0::Limits,
+    ) -> Put {
+        self.frames += 1;
+        self.bytes += payload.len() as u64;
+        if payload.is_empty() {
+            return Put::Nothing;
+        }
+        if kind == Kind::Data {
+            return self.put_data(wire_ms, payload, bounds, limits);
+        }
+        let info = flv::classify(kind, payload);
+        match kind {
+            Kind::Video => self.video = info.codec.or(self.video),
+            _ => self.audio = info.codec.or(self.audio),
+        }
+        let aside = info.sequence_header || info.end_of_sequence;
+        let dts_ms = if aside { self.timeline.aside(wire_ms) } else { self.timeline.frame(kind, wire_ms) };
+        let flags = Self::flags(info);
+        if info.sequence_header {
+            let header = if kind == Kind::Video { HeaderKind::Video } else { HeaderKind::Audio };
+            self.ring.store_header(header, self.ring.head(), dts_ms, payload);
+        }
+        self.append(kind, flags, dts_ms, payload, bounds)
+    }
+
+    fn flags(info: PacketInfo) -> Flags {
+        let mut flags = Flags::default();
+        if info.key_frame {
+            flags = flags.with(Flags::KEY);
+        }
+        if info.sequence_header {
+            flags = flags.with(Flags::SEQUENCE_HEADER);
+        }
+        flags
+    }
+
+    fn put_data(&mut self, wire_ms: u32, payload: &[u8], bounds: Bounds, limits: &amf0::Limits) -> Put {
+        match metadata::read(payload, limits) {
+            DataMessage::Metadata { bytes, facts } => {
+                self.timeline.set_rates(facts.sample_rate, facts.frame_rate);
+                if facts.absolute_time && self.rules.auto_absolute && !self.absolute {
+                    self.absolute = true;
+                    self.timeline.set_jitter(Jitter::Off);
+                    self.note_absolute();
+                }
+                let dts_ms = self.timeline.aside(wire_ms);
+                self.ring.store_header(HeaderKind::Metadata, self.ring.head(), dts_ms, &bytes);
+                self.append(Kind::Data, Flags::METADATA, dts_ms, &bytes, bounds)
+            }
+            DataMessage::Event(bytes) => {
+                let dts_ms = self.timeline.aside(wire_ms);
+                self.append(Kind::Data, Flags::default(), dts_ms, &bytes, bounds)
+            }
+            DataMessage::Ignored => Put::Nothing,
+        }
+    }
+
+    fn append(&mut self, kind: Kind, flags: Flags, dts_ms: i64, payload: &[u8], bounds: Bounds) -> Put {
+        let chunk_size = self.ring.chunk_size();
+        let Ok(wire_len) = u32::try_from(rtmp::chunk::writer::wire_len_delta(payload.len(), chunk_size))
+        else {
+            self.oversized += 1;
+            return Put::Nothing;
+        };
+        let arrival_ns = reactor::now_ns();
+        let grown = self.make_room(wire_len, arrival_ns, bounds);
+        let last = match kind {
+            Kind::Audio => self.last_audio,
+            Kind::Video => self.last_video,
+            Kind::Data => None,
+        };
+        let delta = last.map(|last| dts_ms - last).filter(|delta| (0..MAX_DELTA).contains(delta));
+        let mut flags = flags;
+        if delta.is_none() && kind != Kind::Data {
+            flags = flags.with(Flags::ABSOLUTE);
+        }
+        if std::mem::take(&mut self.begins) {
+            flags = flags.with(Flags::DISCONTINUITY);
+        }
+        let delta = delta.and_then(|delta| u32::try_from(delta).ok()).unwrap_or(0);
+        let csid = match kind {
+            Kind::Audio => rtmp::message::CSID_AUDIO,
+            Kind::Video => rtmp::message::CSID_VIDEO,
+            Kind::Data => rtmp::message::CSID_DATA,
+        };
+        let header = delta_header(csid, delta, kind.type_id(), payload.len());
+        let continuation = [0xc0 | csid];
+        let mut parts: Vec<&[u8]> = vec![&header];
+        for (n, chunk) in payload.chunks(chunk_size.max(1) as usize).enumerate() {
+            if n > 0 {
+                parts.push(&continuation);
+            }
+            parts.push(chunk);
+        }
+        let payload_len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        let entry = Entry { kind, flags, dts_ms, arrival_ns, payload_len };
+        if self.ring.append(entry, &parts).is_none() {
+            self.oversized += 1;
+            return if grown { Put::InNewRing } else { Put::Nothing };
+        }
+        let note = dts_ms.cast_unsigned().wrapping_add(1);
+        match kind {
+            Kind::Audio => {
+                self.last_audio = Some(dts_ms);
+                self.ring.set_note(NOTE_LAST_AUDIO, note);
+            }
+            Kind::Video => {
+                self.last_video = Some(dts_ms);
+                self.ring.set_note(NOTE_LAST_VIDEO, note);
+            }
+            Kind::Data => {}
+        }
+        if grown { Put::InNewRing } else { Put::InRing }
+    }
+
+    /// Grows the ring where the packet would push out what is still needed. Returns whether it is a new generation.
+    fn make_room(&mut self, wire_len: u32, now_ns: u64, bounds: Bounds) -> bool {
+        let capacity = self.ring.shape().data_bytes;
+        let wanted = match self.ring.tail_after(wire_len) {
+            None => (u64::from(wire_len) * 8).max(capacity),
+            Some(tail) if tail == self.ring.tail() => return false,
+            Some(tail) => {
+                let held_ns = self.hold_ms * 1_000_000;
+                let is_young = self
+                    .ring
+                    .record(tail)
+                    .is_some_and(|oldest| now_ns.saturating_sub(oldest.arrival_ns) < held_ns);
+                let key = self.ring.key().filter(|key| self.rules.gop_cache && *key < tail);
+                let gop = key.is_some_and(|key| {
+                    let records = self.ring.head() - key;
+                    records < MAX_GOP_RECORDS.min(self.rules.max_gop_frames.max(1))
+                });
+                if !is_young && !gop {
+                    return false;
+                }
+                capacity + capacity / 2
+            }
+        };
+        let wanted = wanted.min(bounds.max);
+        if wanted <= capacity {
+            self.truncated += 1;
+            return false;
+        }
+        self.reshape(Shape::for_bytes(wanted))
+    }
+
+    fn reshape(&mut self, shape: Shape) -> bool {
+        match self.ring.next_generation(shape) {
+            Ok(next) => {
+                self.ring = next;
+                true
+            }
+            Err(error) => {
+                tracing::error!("the ring of {} can't become {} bytes: {error}", self.key, shape.data_bytes);
+                false
+            }
+        }
+    }
+
+    /// Lets go of room that is no longer needed; called now and then. Returns whether the ring is a new generation.
+    pub(crate) fn relax(&mut self, now_ms: u64, bounds: Bounds) -> bool {
+        if now_ms >= self.hold_until_ms {
+            self.hold_ms = MIN_HOLD_MS;
+        }
+        let capacity = self.ring.shape().data_bytes;
+        if capacity <= bounds.initial {
+            return false;
+        }
+        let first =
+            self.ring.key().into_iter().chain(self.young_from(now_ms)).min().unwrap_or(self.ring.head());
+        let last = self.ring.head().checked_sub(1).and_then(|seq| self.ring.record(seq));
+        let needed = match (self.ring.record(first), last) {
+            (Some(first), Some(last)) => last.end() - first.position,
+            _ => 0,
+        };
+        let largest = last.map_or(0, |last| u64::from(last.wire_len) * 8);
+        let wanted = (needed * 2).max(largest).max(bounds.initial);
+        wanted < capacity / 2 && self.reshape(Shape::for_bytes(wanted))
+    }
+
+    /// The first packet that is younger than what the ring is asked to hold.
+    fn young_from(&self, now_ms: u64) -> Option<u64> {
+        let since = now_ms.saturating_sub(self.hold_ms) * 1_000_000;
+        let (mut low, mut high) = (self.ring.tail(), self.ring.head());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.ring.record(middle).is_some_and(|record| record.arrival_ns >= since) {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        (low < self.ring.head()).then_some(low)
+    }
+}
+
+/// The header of a packed message (fmt 1, RTMP 5.3.1.2.2), as `rtmp::chunk::writer::pack_delta` writes it; apart, so that
+/// the payload goes into the ring without another copy.
+fn delta_header(csid: u8, delta: u32, type_id: u8, len: usize) -> [u8; 8] {
+    let [_, d0, d1, d2] = delta.to_be_bytes();
+    let [_, l0, l1, l2] = u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes();
+    [0x40 | csid, d0, d1, d2, l0, l1, l2, type_id]
+}
+
+fn jitter_of(rules: Rules) -> Jitter {
+    if rules.absolute { Jitter::Off } else { rules.jitter }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: Rules = Rules {
+        jitter: Jitter::Full,
+        absolute: false,
+        auto_absolute: true,
+        gop_cache: true,
+        max_gop_frames: 2500,
+        queue_ms: 30_000,
+        chunk_size: 60_000,
+    };
+    const BOUNDS: Bounds = Bounds { initial: 64 << 10, max: 1 << 20 };
+
+    fn source() -> Source {
+        let key = StreamKey { vhost: "v".into(), app: "a".into(), stream: "s".into() };
+        Source::create(1, key, RULES, BOUNDS).unwrap()
+    }
+
+    fn video(source: &mut Source, key: bool, at: u32, len: usize) -> Put {
+        let mut payload = vec![if key { 0x17 } else { 0x27 }, 1];
+        payload.resize(len, 0xab);
+        source.put(Kind::Video, at, &payload.into(), BOUNDS, &amf0::Limits::default())
+    }
+
+    #[test]
+    fn the_packed_header_is_the_one_of_the_chunk_writer() {
+        let mut packed = Vec::new();
+        rtmp::chunk::writer::pack_delta(&mut packed, 7, 23, 8, &[1, 2, 3], 128);
+        assert_eq!(packed.get(..8), Some(&delta_header(7, 23, 8, 3)[..]));
+    }
+
+    #[test]
+    fn the_ring_grows_for_the_group_of_pictures_and_no_further_than_allowed() {
+        let mut source = source();
+        video(&mut source, true, 0, 1000);
+        let mut grown = 0;
+        for n in 1..400 {
+            if video(&mut source, false, n * 40, 1000) == Put::InNewRing {
+                grown += 1;
+            }
+        }
+        assert!(grown > 2);
+        assert_eq!(source.ring.key(), Some(0), "the key frame is kept");
+        for n in 400..4000 {
+            video(&mut source, false, n * 40, 1000);
+        }
+        assert!(source.ring.shape().data_bytes <= BOUNDS.max);
+        assert!(source.ring.key().is_none() && source.truncated > 0);
+    }
+
+    #[test]
+    fn a_packet_larger_than_any_ring_is_counted_and_dropped() {
+        let mut source = source();
+        video(&mut source, true, 0, 200_000);
+        assert_eq!(source.oversized, 1);
+        assert_eq!(video(&mut source, true, 40, 100_000), Put::InNewRing);
+    }
+
+    #[test]
+    fn the_ring_shrinks_when_nobody_needs_its_size() {
+        let mut source = source();
+        video(&mut source, true, 0, 1000);
+        for n in 1..600 {
+            video(&mut source, false, n * 40, 1000);
+        }
+        let large = source.ring.shape().data_bytes;
+        video(&mut source, true, 600 * 40, 1000);
+        assert!(source.relax(reactor::now_ms() + 60_000, BOUNDS));
+        assert!(source.ring.shape().data_bytes < large / 2);
+        assert_eq!(source.ring.key(), Some(600));
+    }
+}

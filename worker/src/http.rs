@@ -1,0 +1,73 @@
+//! The http process. In this version it answers the management API: it asks every process for what it knows and merges
+//! the answers. A process that does not answer within a second is left out and shown as such.
+
+mod gather;
+mod server;
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::{Arc, Mutex};
+
+use child::{API_TOKEN, CONTROL_TOKEN, Control, PrivateApi};
+use ipc::{ChildToMaster, MasterToChild, ProcessInfo};
+use reactor::Reactor;
+
+use crate::stream::private_port;
+
+/// What the API's threads need to know; the loop keeps it true.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    processes: Mutex<Vec<ProcessInfo>>,
+}
+
+impl Known {
+    pub(crate) fn processes(&self) -> Vec<ProcessInfo> {
+        self.processes.lock().map(|processes| processes.clone()).unwrap_or_default()
+    }
+}
+
+/// Runs the http process until the master ends it. `control` is the channel to the master.
+///
+/// # Errors
+/// When it can't begin, or the master has gone.
+pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let mut control = Control::begin(control)?;
+    let mut reactor = Reactor::new()?;
+    reactor.register(control.as_raw_fd(), CONTROL_TOKEN)?;
+    let port = private_port(&control.start.config, control.start.board_slot);
+    let api = PrivateApi::start(port, reactor.waker(API_TOKEN)?)?;
+    control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
+    let known = Arc::new(Known::default());
+    let mut ready = Vec::new();
+    loop {
+        while let Some((message, fds)) = control.receive()? {
+            match message {
+                MasterToChild::Listen { addresses } => serve(&addresses, fds, &known),
+                MasterToChild::Processes(processes) => {
+                    if let Ok(mut place) = known.processes.lock() {
+                        *place = processes;
+                    }
+                }
+                MasterToChild::Stop => return Ok(()),
+                message => tracing::debug!("a message that is not for http: {message:?}"),
+            }
+        }
+        ready.clear();
+        reactor.wait(None, &mut ready)?;
+        while let Some(query) = api.next() {
+            query.answer(api::Report {
+                process: control.name(),
+                pid: std::process::id(),
+                ..api::Report::default()
+            });
+        }
+    }
+}
+
+fn serve(addresses: &[SocketAddr], fds: Vec<OwnedFd>, known: &Arc<Known>) {
+    for (fd, address) in fds.into_iter().zip(addresses) {
+        if let Err(error) = server::start(TcpListener::from(fd), Arc::clone(known)) {
+            tracing::error!("the API on {address} can't be served: {error}");
+        }
+    }
+}

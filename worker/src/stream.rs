@@ -1,0 +1,173 @@
+//! A stream process: it accepts RTMP connections, serves the viewers among them from the rings, and hands publishers to
+//! the back-source that owns their stream.
+
+mod accept;
+mod handoff;
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use child::{API_TOKEN, CONTROL_TOKEN, Control, PrivateApi};
+use endpoint::{AudienceId, ConnectionId, Host, Hub, LinkEvent, Links};
+use ipc::{ChildToMaster, MasterToChild};
+use media::{Kind, StreamKey};
+use reactor::Ready;
+use rtmp::PublishRequest;
+
+use accept::Listeners;
+use handoff::Waiting;
+
+/// How long clients may take to read our goodbye, ms.
+const GOODBYE_MS: u64 = 1_500;
+
+/// The stream process.
+#[derive(Debug)]
+pub(crate) struct StreamProcess {
+    control: Control,
+    api: PrivateApi,
+    links: Links,
+    listeners: Listeners,
+    /// Publishers whose back-source is not there (yet).
+    waiting: Waiting,
+    stop: bool,
+}
+
+/// Runs a stream process until the master ends it. `control` is the channel to the master.
+///
+/// # Errors
+/// When it can't begin, or the master has gone.
+pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let mut control = Control::begin(control)?;
+    let config = Arc::new((*control.start.config).clone());
+    let mut hub = Hub::new(
+        Arc::clone(&config),
+        Arc::clone(&control.board),
+        control.start.board_slot,
+        control.start.first_connection_id,
+    )?;
+    hub.reactor.register(control.as_raw_fd(), CONTROL_TOKEN)?;
+    let port = private_port(&config, control.start.board_slot);
+    let api = PrivateApi::start(port, hub.reactor.waker(API_TOKEN)?)?;
+    control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
+    let mut process = StreamProcess {
+        control,
+        api,
+        links: Links::new(config.backsources.max(1)),
+        listeners: Listeners::new(config.limits.turn_accepts),
+        waiting: Waiting::default(),
+        stop: false,
+    };
+    let mut others = Vec::new();
+    process.read_control(&mut hub)?;
+    while !process.stop {
+        hub.turn(&mut process, &mut others)?;
+        for ready in std::mem::take(&mut others) {
+            process.other(&mut hub, ready)?;
+        }
+        process.accept(&mut hub);
+        hub.run(&mut process);
+        process.give_up_waiting(&mut hub);
+    }
+    hub.goodbye(&mut process, "The server ends");
+    let until = reactor::now_ms() + GOODBYE_MS;
+    while hub.connection_count() > 0 && reactor::now_ms() < until {
+        hub.turn(&mut process, &mut others)?;
+        others.clear();
+        hub.run(&mut process);
+    }
+    Ok(())
+}
+
+/// The configured private port of a process, or 0.
+pub(crate) fn private_port(config: &conf::Config, board_slot: u32) -> u16 {
+    match config.private_api_port {
+        0 => 0,
+        base => u16::try_from(u32::from(base) + board_slot).unwrap_or(0),
+    }
+}
+
+impl StreamProcess {
+    fn other(&mut self, hub: &mut Hub, ready: Ready) -> Result<(), child::ControlError> {
+        if ready.token == CONTROL_TOKEN {
+            self.read_control(hub)?;
+        } else if ready.token == API_TOKEN {
+            while let Some(query) = self.api.next() {
+                query.answer(hub.report(&self.control.name()));
+            }
+        } else if self.links.owns(ready.token) {
+            let events = self.links.ready(ready.token);
+            self.apply(hub, events);
+        } else {
+            self.listeners.ready(ready.token);
+        }
+        Ok(())
+    }
+
+    fn read_control(&mut self, hub: &mut Hub) -> Result<(), child::ControlError> {
+        while let Some((message, mut fds)) = self.control.receive()? {
+            match message {
+                MasterToChild::Listen { addresses } => self.listeners.add(&hub.reactor, &addresses, fds),
+                MasterToChild::Source { shard } => {
+                    if let (Some(wake), Some(channel)) = (fds.pop(), fds.pop()) {
+                        let events = self.links.connect(&hub.reactor, shard, channel, wake);
+                        self.apply(hub, events);
+                    }
+                }
+                MasterToChild::Stop => self.stop = true,
+                message => tracing::debug!("a message that is not for a stream process: {message:?}"),
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, hub: &mut Hub, events: Vec<LinkEvent>) {
+        for event in events {
+            match event {
+                LinkEvent::Ring(audience, ring) => hub.set_ring(self, audience, ring),
+                LinkEvent::Advanced(audience) => hub.advanced(self, audience),
+                LinkEvent::Rest(audience) => hub.rest(self, audience),
+                LinkEvent::Gone(key) => hub.forget_stream(&key),
+                LinkEvent::Up(_) => self.retry_waiting(hub),
+                LinkEvent::Down(shard) => tracing::warn!("back-source {shard} has gone"),
+            }
+        }
+    }
+
+    fn accept(&mut self, hub: &mut Hub) {
+        for (socket, peer) in self.listeners.accept(&hub.reactor) {
+            hub.adopt(self, socket, peer);
+        }
+        if let Some(at_ms) = self.listeners.again_ms() {
+            hub.wake_at(at_ms);
+        }
+    }
+}
+
+impl Host for StreamProcess {
+    fn publish(&mut self, hub: &mut Hub, connection: ConnectionId, key: StreamKey, _: PublishRequest) {
+        self.hand_over(hub, connection, key);
+    }
+
+    fn media(&mut self, _: &mut Hub, _: ConnectionId, _: u32, _: Kind, _: u32, _: Bytes) {
+        // Publishers leave this process before their first packet is read.
+    }
+
+    fn unpublish(&mut self, _: &mut Hub, _: ConnectionId, _: u32) {}
+
+    fn wanted(&mut self, _: &mut Hub, audience: AudienceId, key: &StreamKey) {
+        self.links.watch(audience, key);
+    }
+
+    fn unwanted(&mut self, _: &mut Hub, _: AudienceId, key: &StreamKey) {
+        self.links.unwatch(key);
+    }
+
+    fn hold(&mut self, _: &mut Hub, key: &StreamKey, lag_ms: u64) {
+        self.links.hold(key, lag_ms);
+    }
+
+    fn closed(&mut self, _: &mut Hub, connection: ConnectionId) {
+        self.waiting.forget(connection);
+    }
+}

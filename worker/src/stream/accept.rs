@@ -1,0 +1,119 @@
+//! Listening sockets, and what to do when the kernel has no descriptor left.
+
+use std::fs::File;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use reactor::{Reactor, Token};
+
+/// First token of the listeners.
+const FIRST_LISTENER_TOKEN: usize = 256;
+const MAX_LISTENERS: usize = 256;
+/// How long accepting rests when no descriptor is left, ms.
+const REST_MS: u64 = 100;
+/// Least time between two log lines about it, ms.
+const COMPLAIN_MS: u64 = 5_000;
+
+#[derive(Debug)]
+struct Listener {
+    socket: TcpListener,
+    ready: bool,
+}
+
+/// The listening sockets of a process: bound by the master, accepted from here.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    listeners: Vec<Listener>,
+    /// Most connections accepted in one turn.
+    per_turn: u32,
+    rest_until_ms: u64,
+    complained_ms: u64,
+    /// Held so that there is one descriptor to accept and close a connection with when all others are used.
+    reserve: Option<File>,
+}
+
+impl Listeners {
+    pub(crate) fn new(per_turn: u32) -> Self {
+        let reserve = File::open("/dev/null").ok();
+        Self { listeners: Vec::new(), per_turn: per_turn.max(1), rest_until_ms: 0, complained_ms: 0, reserve }
+    }
+
+    /// Accepts from these from now on.
+    pub(crate) fn add(&mut self, reactor: &Reactor, addresses: &[SocketAddr], sockets: Vec<OwnedFd>) {
+        for (socket, address) in sockets.into_iter().zip(addresses) {
+            let socket = TcpListener::from(socket);
+            let token = Token(FIRST_LISTENER_TOKEN + self.listeners.len());
+            let watched = socket
+                .set_nonblocking(true)
+                .and_then(|()| reactor.register_readable(socket.as_raw_fd(), token));
+            match watched {
+                Ok(()) if self.listeners.len() < MAX_LISTENERS => {
+                    self.listeners.push(Listener { socket, ready: true });
+                }
+                Ok(()) => tracing::error!("too many listeners: {address} is not served"),
+                Err(error) => tracing::error!("{address} can't be served: {error}"),
+            }
+        }
+    }
+
+    /// A listener's token is ready.
+    pub(crate) fn ready(&mut self, token: Token) {
+        if let Some(listener) =
+            token.0.checked_sub(FIRST_LISTENER_TOKEN).and_then(|index| self.listeners.get_mut(index))
+        {
+            listener.ready = true;
+        }
+    }
+
+    /// When to call [`Self::accept`] again though no token is ready, ms.
+    pub(crate) fn again_ms(&self) -> Option<u64> {
+        self.listeners.iter().any(|listener| listener.ready).then_some(self.rest_until_ms)
+    }
+
+    /// Accepts what waits, up to the turn's bound.
+    pub(crate) fn accept(&mut self, _: &Reactor) -> Vec<(TcpStream, SocketAddr)> {
+        let mut accepted = Vec::new();
+        let now_ms = reactor::now_ms();
+        if now_ms < self.rest_until_ms {
+            return accepted;
+        }
+        let mut left = self.per_turn;
+        for listener in &mut self.listeners {
+            while listener.ready && left > 0 {
+                match listener.socket.accept() {
+                    Ok((socket, peer)) => {
+                        accepted.push((socket, peer));
+                        left -= 1;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => listener.ready = false,
+                    Err(error) if is_exhausted(&error) => {
+                        self.rest_until_ms = now_ms + REST_MS;
+                        // One client learns at once that there is no place; the others wait in the backlog.
+                        drop(self.reserve.take());
+                        let refused = listener.socket.accept().is_ok();
+                        self.reserve = File::open("/dev/null").ok();
+                        if now_ms.saturating_sub(self.complained_ms) >= COMPLAIN_MS {
+                            self.complained_ms = now_ms;
+                            tracing::error!(
+                                "no connection can be accepted: {error} (refused one: {refused})"
+                            );
+                        }
+                        return accepted;
+                    }
+                    // The client gave up between its SYN and now, or a signal came: the next one.
+                    Err(error) => {
+                        tracing::debug!("accept: {error}");
+                        left -= 1;
+                    }
+                }
+            }
+        }
+        accepted
+    }
+}
+
+/// No descriptor or no memory is left: EMFILE, ENFILE, ENOBUFS, ENOMEM.
+fn is_exhausted(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(24 | 23 | 105 | 12))
+}
