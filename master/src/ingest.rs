@@ -27,7 +27,8 @@ impl std::error::Error for CannotIngest {}
 pub(crate) fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut control = Control::begin(control)?;
     let config = Arc::new((*control.start.config).clone());
-    let (vhost_name, id) = control.start.ingest.clone().ok_or(CannotIngest("no ingest is named".to_owned()))?;
+    let (vhost_name, id) =
+        control.start.ingest.clone().ok_or(CannotIngest("no ingest is named".to_owned()))?;
     let ingest = config
         .vhosts
         .iter()

@@ -18,7 +18,9 @@ pub enum ListenError {
         address: SocketAddr,
     },
     /// Ports below 1024 need a privilege.
-    #[error("cannot listen on {address}: permission denied; use a port of 1024 or more, or grant CAP_NET_BIND_SERVICE")]
+    #[error(
+        "cannot listen on {address}: permission denied; use a port of 1024 or more, or grant CAP_NET_BIND_SERVICE"
+    )]
     Denied {
         /// The address.
         address: SocketAddr,

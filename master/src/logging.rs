@@ -155,7 +155,8 @@ impl<S: Subscriber> Layer<S> for Lines {
         let time = now.to_zoned(zone).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string();
         let errno = if level <= Level::WARN { format!("[{}]", parts.errno) } else { String::new() };
         let text = printable(&parts.text);
-        let mut line = format!("[{time}][{}][{}][{}]{errno} {}: {text}", word(level), self.pid, parts.cid, role());
+        let mut line =
+            format!("[{time}][{}][{}][{}]{errno} {}: {text}", word(level), self.pid, parts.cid, role());
         let mut end = line.len().min(MAX_LINE - 1);
         while !line.is_char_boundary(end) {
             end -= 1;
@@ -186,7 +187,9 @@ fn printable(text: &str) -> String {
         return text.to_owned();
     }
     text.chars()
-        .flat_map(|c| if c.is_control() || is_bidi(c) { c.escape_unicode().collect::<Vec<_>>() } else { vec![c] })
+        .flat_map(
+            |c| if c.is_control() || is_bidi(c) { c.escape_unicode().collect::<Vec<_>>() } else { vec![c] },
+        )
         .collect()
 }
 

@@ -19,7 +19,9 @@ use master::{Supervisor, daemon};
 /// A live media server whose connections outlive its processes.
 #[derive(Debug, Parser)]
 #[command(name = "srs", disable_version_flag = true, disable_help_flag = true)]
-#[command(after_help = "Signals: TERM, INT and QUIT end the server.\n\nExamples:\n  srs -c conf/srs.conf\n  srs -t -c conf/srs.conf")]
+#[command(
+    after_help = "Signals: TERM, INT and QUIT end the server.\n\nExamples:\n  srs -c conf/srs.conf\n  srs -t -c conf/srs.conf"
+)]
 struct Arguments {
     /// Configuration file
     #[arg(short = 'c', value_name = "FILE")]
@@ -101,8 +103,12 @@ fn run_role(role: &str, arguments: &Arguments) -> ExitCode {
         "error" => Level::Error,
         _ => Level::Trace,
     };
-    let settings =
-        Settings { file: arguments.log_file.clone(), level, utc: arguments.log_utc, role: arguments.name.clone() };
+    let settings = Settings {
+        file: arguments.log_file.clone(),
+        level,
+        utc: arguments.log_utc,
+        role: arguments.name.clone(),
+    };
     if let Err(error) = logging::start(&settings) {
         eprintln!("srs: {}: the log can't be opened: {error}", arguments.name);
     }
@@ -113,7 +119,7 @@ fn run_role(role: &str, arguments: &Arguments) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    ignore_terminal_signals();
+    ignore_group_signals();
     match main(control) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<ingest::CannotIngest>() => {
@@ -127,9 +133,11 @@ fn run_role(role: &str, arguments: &Arguments) -> ExitCode {
     }
 }
 
-/// Ctrl-C in a terminal reaches every process of the group; the master alone decides what it means.
-fn ignore_terminal_signals() {
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGHUP, signal_hook::consts::SIGQUIT] {
+/// Ctrl-C in a terminal reaches every process of the group, a service manager's SIGTERM every process of the service; the
+/// master alone decides what it means.
+fn ignore_group_signals() {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+    for signal in [SIGINT, SIGHUP, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2] {
         let flag = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
         let _ = signal_hook::flag::register(signal, flag);
     }
@@ -151,7 +159,10 @@ fn run_master(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Err
             return Ok(ExitCode::from(1));
         }
     };
-    let file = arguments.config.as_ref().map_or_else(|| "the environment".to_owned(), |path| path.display().to_string());
+    let file = arguments
+        .config
+        .as_ref()
+        .map_or_else(|| "the environment".to_owned(), |path| path.display().to_string());
     if arguments.test {
         for warning in &loaded.warnings {
             eprintln!("warning: {warning}");
@@ -194,7 +205,8 @@ fn run_master(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Err
             tracing::info!("http api on http://{address}");
         }
         if let Some(address) = serving.rtmp.first() {
-            let host = if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { address.ip().to_string() };
+            let host =
+                if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { address.ip().to_string() };
             let port = if address.port() == 1935 { String::new() } else { format!(":{}", address.port()) };
             tracing::info!("publish: ffmpeg -re -i FILE -c copy -f flv rtmp://{host}{port}/live/NAME");
             tracing::info!("play:    ffplay rtmp://{host}{port}/live/NAME");

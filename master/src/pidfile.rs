@@ -50,7 +50,10 @@ impl PidFile {
             Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
                 let mut pid = String::new();
                 let _ = file.read_to_string(&mut pid);
-                return Err(PidFileError::Held { path: path.to_owned(), pid: pid.trim().chars().take(20).collect() });
+                return Err(PidFileError::Held {
+                    path: path.to_owned(),
+                    pid: pid.trim().chars().take(20).collect(),
+                });
             }
             Err((_, error)) => return Err(io(error.into())),
         };

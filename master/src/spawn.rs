@@ -86,13 +86,14 @@ impl Spawner {
             }
             Self::Threads { main } => {
                 let main = main(role).ok_or_else(|| io::Error::other("this role has no thread form"))?;
-                let thread = std::thread::Builder::new().name(name.clone()).spawn(move || match main(control) {
-                    Ok(()) => 0,
-                    Err(error) => {
-                        tracing::error!("{name} ends: {error}");
-                        1
-                    }
-                })?;
+                let thread =
+                    std::thread::Builder::new().name(name.clone()).spawn(move || match main(control) {
+                        Ok(()) => 0,
+                        Err(error) => {
+                            tracing::error!("{name} ends: {error}");
+                            1
+                        }
+                    })?;
                 Ok(Running::Thread(thread))
             }
         }

@@ -108,7 +108,8 @@ impl Supervisor {
     pub fn prepare(mut config: Config, spawner: Spawner) -> Result<Self, StartError> {
         runtime::raise_descriptor_limit(config.max_connections);
         let workers = match config.workers {
-            Workers::Auto => std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1)),
+            Workers::Auto => std::thread::available_parallelism()
+                .map_or(1, |count| u32::try_from(count.get()).unwrap_or(1)),
             Workers::Count(count) => count,
         };
         let mut rtmp = Vec::new();
@@ -125,7 +126,8 @@ impl Supervisor {
             None
         };
         let ingests = runtime::ingests(&config)?;
-        let mut table: Vec<(Role, u32)> = (0..config.backsources).map(|number| (Role::BackSource, number)).collect();
+        let mut table: Vec<(Role, u32)> =
+            (0..config.backsources).map(|number| (Role::BackSource, number)).collect();
         table.extend((0..workers).map(|number| (Role::Stream, number)));
         table.push((Role::Http, 0));
         let count = u32::try_from(ingests.len()).unwrap_or(u32::MAX);
@@ -146,7 +148,8 @@ impl Supervisor {
         for (index, signal) in SIGNALS.into_iter().enumerate() {
             let (reader, writer) = UnixStream::pair().map_err(os("the server can't get a signal pipe"))?;
             reader.set_nonblocking(true).map_err(os("the server can't get a signal pipe"))?;
-            signal_hook::low_level::pipe::register(signal, writer).map_err(os("the server can't listen to signals"))?;
+            signal_hook::low_level::pipe::register(signal, writer)
+                .map_err(os("the server can't listen to signals"))?;
             reactor
                 .register_readable(reader.as_raw_fd(), Token(FIRST_SIGNAL + index))
                 .map_err(os("the server can't listen to signals"))?;
@@ -225,7 +228,8 @@ impl Supervisor {
         }
         let Some(index) = event.token.0.checked_sub(FIRST_SIGNAL) else { return };
         let mut buffer = [0; 64];
-        let drained = self.signals.get_mut(index).map(|signal| while matches!(signal.read(&mut buffer), Ok(1..)) {});
+        let drained =
+            self.signals.get_mut(index).map(|signal| while matches!(signal.read(&mut buffer), Ok(1..)) {});
         match SIGNALS.get(index).copied().filter(|_| drained.is_some()) {
             Some(SIGCHLD) => *reap = true,
             Some(SIGTERM | SIGINT | SIGQUIT) => *stop = true,
@@ -250,7 +254,10 @@ impl Supervisor {
                 }
                 Action::Degraded(slot) => {
                     if let Some(child) = self.children.get(slot) {
-                        tracing::error!("{} dies again and again: it is started again only every few seconds", child.name());
+                        tracing::error!(
+                            "{} dies again and again: it is started again only every few seconds",
+                            child.name()
+                        );
                     }
                 }
                 Action::Exit => self.exit = true,

@@ -172,7 +172,10 @@ impl Supervisor {
         let is = |slot: usize, roles: &[Role]| {
             self.children.get(slot).is_some_and(|child| child.is_up() && roles.contains(&child.role))
         };
-        if reader == source || !is(reader, &[Role::Stream, Role::BackSource]) || !is(source, &[Role::BackSource]) {
+        if reader == source
+            || !is(reader, &[Role::Stream, Role::BackSource])
+            || !is(source, &[Role::BackSource])
+        {
             return Ok(());
         }
         let (reader_channel, source_channel) = Channel::pair()?;
@@ -206,13 +209,15 @@ impl Supervisor {
             restarts: 0,
             private_api_port: 0,
         }];
-        list.extend(self.children.iter().zip(slots).filter(|(child, _)| child.is_up()).map(|(child, slot)| ProcessInfo {
-            role: child.role,
-            slot: child.number,
-            pid: child.pid,
-            restarts: slot.restarts,
-            private_api_port: child.port,
-        }));
+        list.extend(self.children.iter().zip(slots).filter(|(child, _)| child.is_up()).map(
+            |(child, slot)| ProcessInfo {
+                role: child.role,
+                slot: child.number,
+                pid: child.pid,
+                restarts: slot.restarts,
+                private_api_port: child.port,
+            },
+        ));
         for child in self.children.iter_mut().filter(|child| child.role == Role::Http) {
             child.tell(&MasterToChild::Processes(list.clone()), Vec::new());
         }

@@ -395,6 +395,9 @@ impl Hub {
             if connection.closing.is_some() {
                 continue;
             }
+            if !connection.established {
+                connection.acknowledge();
+            }
             self.board.add(self.board_slot, Counter::BytesIn, i64::try_from(bytes.len()).unwrap_or(0));
             let handled = connection.session.handle_input(self.now_ms, bytes);
             // What was understood before the error still counts.
