@@ -583,7 +583,7 @@ impl Hub {
                     connection.had_media = true;
                     connection.last_media_ms = self.now_ms;
                 }
-                host.media(self, ConnectionId(key), msid, kind_of(kind), timestamp, payload);
+                host.media(self, ConnectionId(key), msid, kind, timestamp, payload);
             }
             ServerEvent::Connect(request) => self.connect(host, key, &request),
             ServerEvent::Publish(request) => self.publish(host, key, request),
@@ -649,30 +649,52 @@ impl Hub {
         }
     }
 
-    /// The resolved name of a stream that a connection asks for.
-    fn key_of(&self, key: usize, name: &str) -> Option<StreamKey> {
-        let connection = self.connections.get(key)?;
-        let vhost = connection.vhost.as_deref()?;
-        let app = &connection.session.connect_request()?.target.app;
-        Some(StreamKey { vhost: vhost.to_owned(), app: app.clone(), stream: name.to_owned() })
+    /// The resolved name of a stream that a connection asks for. A `vhost` among the stream's own parameters wins over the
+    /// one it connected to, and has to let the client in like that one.
+    fn key_of(&self, key: usize, name: &str, params: &[(String, String)]) -> Result<StreamKey, String> {
+        let connection = self.connections.get(key).ok_or("The connection is gone")?;
+        let request = connection.session.connect_request().ok_or("There was no connect")?;
+        let app = request.target.app.clone();
+        let stream = name.to_owned();
+        let vhost = match params.iter().find(|(key, _)| key == "vhost") {
+            None => connection.vhost.as_deref().ok_or("There was no connect")?.to_owned(),
+            Some((_, asked)) => match self.config.vhost(&asked.to_lowercase()) {
+                Lookup::Found(vhost) if refer::allowed(&vhost.refer.all, request.page_url.as_deref()) => {
+                    vhost.name.clone()
+                }
+                Lookup::Found(_) => {
+                    return Err("The page is not allowed to use this server (refer)".to_owned());
+                }
+                Lookup::Disabled(vhost) => return Err(format!("The vhost {} is disabled", vhost.name)),
+                Lookup::NotFound => return Err(format!("There is no vhost {asked}")),
+            },
+        };
+        Ok(StreamKey { vhost, app, stream })
     }
 
-    fn page_allowed(&self, key: usize, list: impl Fn(&Vhost) -> &Vec<String>) -> bool {
+    fn page_allowed(&self, key: usize, vhost: &str, list: impl Fn(&Vhost) -> &Vec<String>) -> bool {
         let Some(connection) = self.connections.get(key) else { return false };
         let page = connection.session.connect_request().and_then(|request| request.page_url.as_deref());
-        let vhost = connection.vhost.as_deref().and_then(|name| self.vhost(name));
+        let vhost = self.vhost(vhost);
         vhost.is_some_and(|vhost| vhost.enabled && refer::allowed(list(vhost), page))
     }
 
     fn publish<H: Host>(&mut self, host: &mut H, key: usize, request: PublishRequest) {
-        let Some(name) = self.key_of(key, &request.name) else { return };
-        if !self.page_allowed(key, |vhost| &vhost.refer.publish) {
-            if let Some(connection) = self.connections.get_mut(key) {
-                let why = "The page is not allowed to publish (refer_publish)";
-                connection.session.reject_publish(request.msid, RejectReason::Denied, why);
+        let name = match self.key_of(key, &request.name, &request.params) {
+            Ok(name) if self.page_allowed(key, &name.vhost, |vhost| &vhost.refer.publish) => Ok(name),
+            Ok(_) => Err("The page is not allowed to publish (refer_publish)".to_owned()),
+            Err(why) => Err(why),
+        };
+        let name = match name {
+            Ok(name) => name,
+            Err(why) => {
+                if let Some(connection) = self.connections.get_mut(key) {
+                    tracing::warn!(cid = connection.id, "publish refused: {why}");
+                    connection.session.reject_publish(request.msid, RejectReason::Denied, &why);
+                }
+                return;
             }
-            return;
-        }
+        };
         self.establish(key);
         host.publish(self, ConnectionId(key), name, request);
     }
@@ -914,12 +936,18 @@ impl Hub {
         self.establish(key);
     }
 
-    pub(crate) fn asked(&self, key: usize, name: &str) -> Option<StreamKey> {
-        self.key_of(key, name)
-    }
-
-    pub(crate) fn may_play(&self, key: usize) -> bool {
-        self.page_allowed(key, |vhost| &vhost.refer.play)
+    pub(crate) fn asked(
+        &self,
+        key: usize,
+        name: &str,
+        params: &[(String, String)],
+    ) -> Result<StreamKey, String> {
+        let name = self.key_of(key, name, params)?;
+        if self.page_allowed(key, &name.vhost, |vhost| &vhost.refer.play) {
+            Ok(name)
+        } else {
+            Err("The page is not allowed to play (refer_play)".to_owned())
+        }
     }
 
     pub(crate) fn end_of<H: Host>(&mut self, host: &mut H, key: usize, end: End) {
@@ -948,14 +976,6 @@ impl Hub {
     /// Reads from a ring from now on, for the viewers of a stream.
     pub fn set_ring<H: Host>(&mut self, host: &mut H, id: AudienceId, ring: RingReader) {
         self.attach_ring(host, id, ring);
-    }
-}
-
-fn kind_of(kind: rtmp::MediaKind) -> Kind {
-    match kind {
-        rtmp::MediaKind::Audio => Kind::Audio,
-        rtmp::MediaKind::Video => Kind::Video,
-        rtmp::MediaKind::Data => Kind::Data,
     }
 }
 

@@ -15,14 +15,16 @@ use crate::viewer::{BLOCKED, PAUSED, PRIVATE, QUEUED, Viewer};
 
 impl Hub {
     pub(crate) fn play<H: Host>(&mut self, host: &mut H, key: usize, request: &PlayRequest) {
-        let Some(name) = self.asked(key, &request.name) else { return };
-        if !self.may_play(key) {
-            if let Some(connection) = self.connections.get_mut(key) {
-                let why = "The page is not allowed to play (refer_play)";
-                connection.session.reject_play(request.msid, PlayReject::Failed, why);
+        let name = match self.asked(key, &request.name, &request.params) {
+            Ok(name) => name,
+            Err(why) => {
+                if let Some(connection) = self.connections.get_mut(key) {
+                    tracing::warn!(cid = connection.id, "play refused: {why}");
+                    connection.session.reject_play(request.msid, PlayReject::Failed, &why);
+                }
+                return;
             }
-            return;
-        }
+        };
         self.mark_established(key);
         let now_ms = self.now_ms();
         let Some(connection) = self.connections.get_mut(key) else { return };
