@@ -28,7 +28,7 @@ pub(crate) fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Se
     let mut control = Control::begin(control)?;
     let config = Arc::new((*control.start.config).clone());
     let (vhost_name, id) =
-        control.start.ingest.clone().ok_or(CannotIngest("no ingest is named".to_owned()))?;
+        control.start.ingest.clone().ok_or_else(|| CannotIngest("no ingest is named".to_owned()))?;
     let ingest = config
         .vhosts
         .iter()
