@@ -8,5 +8,14 @@
     reason = "tests panic when they fail"
 )]
 
+mod crash;
+mod demo;
+mod hostile;
+mod hostile_table;
+mod limits;
 mod publish_play;
+mod semantics;
+mod startup;
 mod tidy;
+mod timestamps;
+mod vhosts;

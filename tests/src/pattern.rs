@@ -252,6 +252,12 @@ impl Watcher {
         self.seen.load(Ordering::Acquire)
     }
 
+    /// Whether it has ended by itself: the server closed, or something was wrong.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// Waits until it has seen all numbers below `number`.
     ///
     /// # Panics
