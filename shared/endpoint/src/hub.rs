@@ -11,7 +11,6 @@ mod transfer;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use bytes::Bytes;

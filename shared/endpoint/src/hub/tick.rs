@@ -14,12 +14,13 @@ impl Hub {
         let mut ends = Vec::new();
         let mut holds = Vec::new();
         for (_, audience) in &mut self.audiences {
-            let keys: Vec<(usize, usize, u16)> =
-                audience.viewers.iter().map(|(key, viewer)| (key, viewer.connection, viewer.flags)).collect();
-            for (viewer_key, key, flags) in keys {
-                if flags & (BLOCKED | PAUSED) == 0 {
-                    continue;
-                }
+            let laggards: Vec<(usize, usize, u16)> = audience
+                .viewers
+                .iter()
+                .filter(|(_, viewer)| viewer.flags & (BLOCKED | PAUSED) != 0)
+                .map(|(key, viewer)| (key, viewer.connection, viewer.flags))
+                .collect();
+            for (viewer_key, key, flags) in laggards {
                 let Some(connection) = self.connections.get_mut(key) else { continue };
                 if let Some(lag_ms) = audience.watch(viewer_key, connection, true) {
                     holds.push((audience.key.clone(), lag_ms));
