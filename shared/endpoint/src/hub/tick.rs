@@ -2,13 +2,21 @@
 
 use media::StreamKey;
 
-use super::{Host, Hub, MAX_GATHER_MS};
+use super::{Host, Hub, LINES_PER_TICK, MAX_GATHER_MS};
 use crate::end::End;
 use crate::viewer::{BLOCKED, PAUSED};
 
 impl Hub {
     pub(super) fn tick<H: Host>(&mut self, host: &mut H) {
         self.adapt_gathering();
+        self.lines_left = LINES_PER_TICK;
+        if self.lines_dropped > 0 {
+            tracing::warn!(
+                "{} lines about connections were left out: too many come and go",
+                self.lines_dropped
+            );
+            self.lines_dropped = 0;
+        }
         let limits = &self.config.limits;
         let (stalled_ms, drain) = (limits.stalled_timeout_ms, u64::from(limits.min_drain_rate));
         let mut ends = Vec::new();
