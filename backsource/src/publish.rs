@@ -65,7 +65,7 @@ impl Host for BackSource {
         let current =
             self.by_key.get(&key).and_then(|id| self.sources.get(id)).and_then(|source| source.publisher);
         match current {
-            Some(current) if takeover => {
+            Some(current) if takeover && current.connection != connection => {
                 tracing::info!(cid, "stream {key} is taken over from connection {}", current.cid);
                 hub.close(self, current.connection, End::TakenOver);
             }

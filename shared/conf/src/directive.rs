@@ -373,8 +373,8 @@ pub static DIRECTIVES: &[Directive] = &[
     D::new(LIMITS, "pending_pings", number(1, 1_024, "pings"), "8", "Ping answers waiting for one peer.").on_new(),
     D::new(LIMITS, "ack_window_min", Kind::Size { min: KIB, max: GIB }, "64k", "Smaller acknowledgement windows of peers are raised to this.").on_new(),
     D::new(LIMITS, "ack_window_max", Kind::Size { min: KIB, max: 2 * GIB }, "16m", "Larger acknowledgement windows of peers are lowered to this.").on_new(),
-    D::new(LIMITS, "unestablished_per_ip", number(1, 1_000_000, "connections"), "64", "Connections of one address that have not said publish or play.").on_new(),
-    D::new(LIMITS, "unestablished_total", number(1, 1_000_000, "connections"), "1000", "Connections in all that have not said publish or play.").on_new(),
+    D::new(LIMITS, "unestablished_per_ip", number(1, 1_000_000, "connections"), "5000", "Connections of one address that have not said publish or play.").on_new(),
+    D::new(LIMITS, "unestablished_total", number(1, 1_000_000, "connections"), "10000", "Connections in all that have not said publish or play.").on_new(),
     // HTTP and reports.
     D::block(TOP, "http_api", "http_api", "Management API."),
     D::new(API, "enabled", FLAG, "off", ENABLED),

@@ -118,8 +118,8 @@ impl Default for Limits {
             pending_pings: 8,
             ack_window_min: 64 << 10,
             ack_window_max: 16 << 20,
-            unestablished_per_ip: 64,
-            unestablished_total: 1_000,
+            unestablished_per_ip: 5_000,
+            unestablished_total: 10_000,
         }
     }
 }

@@ -41,6 +41,8 @@ pub struct Connection {
     pub(crate) bytes_out: u64,
     pub(crate) frames: u64,
     pub(crate) dropped: u64,
+    /// Bytes of input that the session holds.
+    pub(crate) buffered: usize,
     /// It closes as soon as its outbox is empty.
     pub(crate) closing: Option<End>,
     /// Our side is shut down; the peer's end is awaited so that it reads our last words.
@@ -90,6 +92,7 @@ impl Connection {
             bytes_out: 0,
             frames: 0,
             dropped: 0,
+            buffered: 0,
             closing: None,
             half_closed: false,
             deadline: None,

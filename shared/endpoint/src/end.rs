@@ -28,6 +28,8 @@ pub enum End {
     Lapped,
     /// Too many connections that have not said what they want.
     Unestablished,
+    /// The unfinished messages of all connections together have become too many.
+    Memory,
     /// No place is free.
     Full,
     /// Another publisher takes the name over.
@@ -64,6 +66,7 @@ impl End {
             Self::PublishIdle => "publish_idle",
             Self::Lapped => "lapped",
             Self::Unestablished => "unestablished",
+            Self::Memory => "reassembly_total",
             Self::Full => "server_full",
             Self::TakenOver => "taken_over",
             Self::HandedOver => "handed_over",
@@ -102,6 +105,7 @@ impl fmt::Display for End {
             Self::PublishIdle => f.write_str("nobody watched the publisher for too long"),
             Self::Lapped => f.write_str("the ring went round while its bytes were sent"),
             Self::Unestablished => f.write_str("too many connections that have not said what they want"),
+            Self::Memory => f.write_str("the unfinished messages of all connections take too much memory"),
             Self::Full => f.write_str("max_connections is reached"),
             Self::TakenOver => f.write_str("another publisher took the name over"),
             Self::HandedOver => f.write_str("handed over to the back-source"),

@@ -11,7 +11,6 @@ mod transfer;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -34,6 +33,8 @@ pub const FIRST_TOKEN: usize = 4096;
 const TICK_MS: u64 = 200;
 /// Largest time that packets are gathered for a viewer, ms.
 const MAX_GATHER_MS: u64 = 350;
+/// Lines about connections that have not said what they want, in one tick: a flood of them must not become a flood of lines.
+const LINES_PER_TICK: u32 = 100;
 /// One read.
 const READ_BYTES: usize = 64 << 10;
 
@@ -85,6 +86,11 @@ pub struct Hub {
     unread: VecDeque<usize>,
     unestablished: HashMap<IpAddr, u32>,
     unestablished_total: u32,
+    /// Bytes of input that all sessions hold.
+    buffered: usize,
+    /// Lines about newcomers that may be logged before the next tick.
+    lines_left: u32,
+    lines_dropped: u64,
     next_tick_ms: u64,
     auto_gather_ms: u64,
     ended: BTreeMap<&'static str, u64>,
@@ -119,6 +125,9 @@ impl Hub {
             unread: VecDeque::new(),
             unestablished: HashMap::new(),
             unestablished_total: 0,
+            buffered: 0,
+            lines_left: LINES_PER_TICK,
+            lines_dropped: 0,
             next_tick_ms: 0,
             auto_gather_ms: 0,
             ended: BTreeMap::new(),

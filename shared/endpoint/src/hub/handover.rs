@@ -46,6 +46,7 @@ impl Hub {
             self.stop_play(host, key, msid);
         }
         let connection = self.connections.remove(key);
+        self.buffered = self.buffered.saturating_sub(connection.buffered);
         let _ = self.reactor.deregister(connection.fd());
         self.board.add(self.board_slot, Counter::Connections, -1);
         if !connection.established {

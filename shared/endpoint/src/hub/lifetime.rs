@@ -61,7 +61,9 @@ impl Hub {
         *self.unestablished.entry(ip).or_default() += 1;
         self.unestablished_total += 1;
         if let Some(key) = self.insert(connection) {
-            tracing::info!(cid = id, "RTMP client ip={ip}:{}", peer.port());
+            if self.may_log() {
+                tracing::info!(cid = id, "RTMP client ip={ip}:{}", peer.port());
+            }
             self.readable(host, key);
         }
     }
@@ -164,12 +166,24 @@ impl Hub {
         self.forget(&connection, &end);
     }
 
+    /// Whether one more line about a newcomer may be logged.
+    fn may_log(&mut self) -> bool {
+        let may = self.lines_left > 0;
+        self.lines_left = self.lines_left.saturating_sub(1);
+        self.lines_dropped += u64::from(!may);
+        may
+    }
+
     pub(super) fn forget(&mut self, connection: &Connection, end: &End) {
         self.board.add(self.board_slot, Counter::Connections, -1);
         if !connection.established {
             self.forget_unestablished(connection.peer.ip());
         }
         *self.ended.entry(end.reason()).or_default() += 1;
+        self.buffered = self.buffered.saturating_sub(connection.buffered);
+        if !connection.established && !self.may_log() {
+            return;
+        }
         let seconds = self.now_ms.saturating_sub(connection.accepted_ms);
         let line = format_args!(
             "client ip={} ends: {end} ({}), after {}.{:03} s, received {} bytes, sent {} bytes, {} frames, {} dropped",

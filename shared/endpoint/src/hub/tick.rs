@@ -2,24 +2,33 @@
 
 use media::StreamKey;
 
-use super::{Host, Hub, MAX_GATHER_MS};
+use super::{Host, Hub, LINES_PER_TICK, MAX_GATHER_MS};
 use crate::end::End;
 use crate::viewer::{BLOCKED, PAUSED};
 
 impl Hub {
     pub(super) fn tick<H: Host>(&mut self, host: &mut H) {
         self.adapt_gathering();
+        self.lines_left = LINES_PER_TICK;
+        if self.lines_dropped > 0 {
+            tracing::warn!(
+                "{} lines about connections were left out: too many come and go",
+                self.lines_dropped
+            );
+            self.lines_dropped = 0;
+        }
         let limits = &self.config.limits;
         let (stalled_ms, drain) = (limits.stalled_timeout_ms, u64::from(limits.min_drain_rate));
         let mut ends = Vec::new();
         let mut holds = Vec::new();
         for (_, audience) in &mut self.audiences {
-            let keys: Vec<(usize, usize, u16)> =
-                audience.viewers.iter().map(|(key, viewer)| (key, viewer.connection, viewer.flags)).collect();
-            for (viewer_key, key, flags) in keys {
-                if flags & (BLOCKED | PAUSED) == 0 {
-                    continue;
-                }
+            let laggards: Vec<(usize, usize, u16)> = audience
+                .viewers
+                .iter()
+                .filter(|(_, viewer)| viewer.flags & (BLOCKED | PAUSED) != 0)
+                .map(|(key, viewer)| (key, viewer.connection, viewer.flags))
+                .collect();
+            for (viewer_key, key, flags) in laggards {
                 let Some(connection) = self.connections.get_mut(key) else { continue };
                 if let Some(lag_ms) = audience.watch(viewer_key, connection, true) {
                     holds.push((audience.key.clone(), lag_ms));

@@ -22,6 +22,8 @@ impl Hub {
                 let end = self.connections.get_mut(key).and_then(|connection| connection.closing.take());
                 self.end(host, key, end.unwrap_or(End::PeerClosed));
             }
+            // A status may be on its way that tells the peer what is wrong.
+            Err(end @ End::Protocol(_)) => self.close_softly(host, key, end),
             Err(end) => {
                 let closing = self.connections.get_mut(key).and_then(|connection| connection.closing.take());
                 self.end(host, key, closing.unwrap_or(end));
@@ -31,11 +33,11 @@ impl Hub {
 
     pub(super) fn read_turn<H: Host>(&mut self, host: &mut H, key: usize) -> Result<ReadTurn, End> {
         let budget = self.config.limits.turn_bytes as usize;
-        let mut taken = 0;
+        let (mut taken, mut messages) = (0, self.config.limits.turn_messages);
         let mut buffer = std::mem::take(&mut self.buffer);
         let result = loop {
             let Some(connection) = self.connections.get_mut(key) else { break Ok(ReadTurn::Drained) };
-            if taken >= budget {
+            if taken >= budget || messages == 0 {
                 break Ok(ReadTurn::Budget);
             }
             let bytes = match connection.read(&mut buffer) {
@@ -54,10 +56,20 @@ impl Hub {
             }
             self.board.add(self.board_slot, Counter::BytesIn, i64::try_from(bytes.len()).unwrap_or(0));
             let handled = connection.session.handle_input(self.now_ms, bytes);
+            let frames = connection.frames;
             // What was understood before the error still counts.
             self.pump(host, key);
             if let Err(error) = handled {
                 break Err(End::Protocol(error));
+            }
+            let Some(connection) = self.connections.get_mut(key) else { break Ok(ReadTurn::Drained) };
+            let frames = u32::try_from(connection.frames.saturating_sub(frames)).unwrap_or(u32::MAX);
+            messages = messages.saturating_sub(frames);
+            let buffered = connection.session.buffered();
+            self.buffered = (self.buffered + buffered).saturating_sub(connection.buffered);
+            connection.buffered = buffered;
+            if self.buffered as u64 > self.config.limits.max_reassembly_total {
+                break Err(End::Memory);
             }
         };
         self.buffer = buffer;

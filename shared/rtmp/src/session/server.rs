@@ -269,6 +269,12 @@ impl ServerSession {
         self.unread.len()
     }
 
+    /// Bytes that are held in all: unparsed, and of unfinished messages.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.unread.len() + self.wire.reader.buffered()
+    }
+
     /// Harmless oddities so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
