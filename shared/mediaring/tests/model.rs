@@ -1,6 +1,8 @@
 //! The ring against a model that forgets nothing: whatever is done to a writer, its readers find exactly what the model
 //! says is still there, and nothing else.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 use std::os::fd::AsFd;
 
 use media::Kind;
@@ -60,7 +62,7 @@ impl Model {
     }
 
     fn position(&self, seq: usize) -> u64 {
-        self.records.get(seq).map_or(self.end(), |(record, _)| record.position)
+        self.records.get(seq).map_or_else(|| self.end(), |(record, _)| record.position)
     }
 
     fn append(&mut self, shape: Shape, entry: Entry, bytes: Vec<u8>) -> Option<u64> {

@@ -8,6 +8,8 @@
 //!
 //! `TORTURE_MESSAGES` sets how many messages are written, `TORTURE_SEED` repeats the moments of the kills.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout)]
+
 #[path = "torture/keeper.rs"]
 mod keeper;
 #[path = "torture/pattern.rs"]
