@@ -347,8 +347,13 @@ impl Source {
         if capacity <= bounds.initial {
             return false;
         }
-        let first =
-            self.ring.key().into_iter().chain(self.young_from(now_ms)).min().unwrap_or(self.ring.head());
+        let first = self
+            .ring
+            .key()
+            .into_iter()
+            .chain(self.young_from(now_ms))
+            .min()
+            .unwrap_or_else(|| self.ring.head());
         let last = self.ring.head().checked_sub(1).and_then(|seq| self.ring.record(seq));
         let needed = match (self.ring.record(first), last) {
             (Some(first), Some(last)) => last.end() - first.position,

@@ -1,1 +1,228 @@
-fn main() {}
+//! The one executable: the server's command line, and the entry of every role.
+
+#![forbid(unsafe_code)]
+
+mod ingest;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{ArgAction, CommandFactory, Parser};
+use conf::config::{Config, Level, ProcessMode, Tank};
+use ipc::Role;
+use master::logging::{self, Settings};
+use master::pidfile::PidFile;
+use master::plan::DO_NOT_RESPAWN;
+use master::spawn::{RoleMain, Spawner};
+use master::{Supervisor, daemon};
+
+/// A live media server whose connections outlive its processes.
+#[derive(Debug, Parser)]
+#[command(name = "srs", disable_version_flag = true, disable_help_flag = true)]
+#[command(
+    after_help = "Signals: TERM, INT and QUIT end the server.\n\nExamples:\n  srs -c conf/srs.conf\n  srs -t -c conf/srs.conf"
+)]
+struct Arguments {
+    /// Configuration file
+    #[arg(short = 'c', value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Take the whole configuration from the environment (SRS_LISTEN, SRS_VHOST_…)
+    #[arg(short = 'e')]
+    environment: bool,
+    /// Check the configuration and exit
+    #[arg(short = 't')]
+    test: bool,
+    /// Print the version and exit
+    #[arg(short = 'v', visible_short_alias = 'V', long = "version")]
+    version: bool,
+    /// Print this help and exit
+    #[arg(short = 'h', visible_short_alias = '?', long = "help", action = ArgAction::Help)]
+    help: Option<bool>,
+    /// Ignored, as the reference does with a lone argument
+    #[arg(hide = true)]
+    rest: Vec<String>,
+    #[arg(long, hide = true)]
+    role: Option<String>,
+    #[arg(long, hide = true, default_value = "")]
+    name: String,
+    #[arg(long, hide = true)]
+    log_file: Option<PathBuf>,
+    #[arg(long, hide = true, default_value = "trace")]
+    log_level: String,
+    #[arg(long, hide = true)]
+    log_utc: bool,
+}
+
+/// What each role does. The only place that names them all.
+fn role_main(role: Role) -> Option<RoleMain> {
+    match role {
+        Role::BackSource => Some(backsource::run),
+        Role::Stream => Some(worker::stream::run),
+        Role::Http => Some(worker::http::run),
+        Role::Ingest => Some(ingest::run),
+        Role::Master => None,
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Some(role) = &arguments.role {
+        return run_role(role, &arguments);
+    }
+    if arguments.version {
+        eprintln!("{}", env!("CARGO_PKG_VERSION"));
+        return ExitCode::SUCCESS;
+    }
+    if arguments.config.is_none() && !arguments.environment {
+        if arguments.test {
+            eprintln!("srs: -t needs a configuration file: srs -t -c FILE");
+            return ExitCode::from(1);
+        }
+        let _ = Arguments::command().print_help();
+        return ExitCode::SUCCESS;
+    }
+    match run_master(&arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("srs: {error}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// A child of the master: its channel is on standard input.
+fn run_role(role: &str, arguments: &Arguments) -> ExitCode {
+    let Some(main) = Role::from_name(role).and_then(role_main) else {
+        eprintln!("srs: there is no role {role}");
+        return ExitCode::from(2);
+    };
+    let level = match arguments.log_level.as_str() {
+        "verbose" => Level::Verbose,
+        "info" => Level::Info,
+        "warn" => Level::Warn,
+        "error" => Level::Error,
+        _ => Level::Trace,
+    };
+    let settings = Settings {
+        file: arguments.log_file.clone(),
+        level,
+        utc: arguments.log_utc,
+        role: arguments.name.clone(),
+    };
+    if let Err(error) = logging::start(&settings) {
+        eprintln!("srs: {}: the log can't be opened: {error}", arguments.name);
+    }
+    let control = match ipc::take_stdin() {
+        Ok(control) => control,
+        Err(error) => {
+            eprintln!("srs: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    ignore_group_signals();
+    match main(control) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<ingest::CannotIngest>() => {
+            tracing::error!("{error}");
+            ExitCode::from(u8::try_from(DO_NOT_RESPAWN).unwrap_or(1))
+        }
+        Err(error) => {
+            tracing::error!("this process ends: {error}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// Ctrl-C in a terminal reaches every process of the group, a service manager's SIGTERM every process of the service; the
+/// master alone decides what it means.
+fn ignore_group_signals() {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+    for signal in [SIGINT, SIGHUP, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2] {
+        let flag = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let _ = signal_hook::flag::register(signal, flag);
+    }
+}
+
+fn load(arguments: &Arguments) -> Result<conf::Loaded, conf::Failure> {
+    let environment = conf::Environment::from_process();
+    match &arguments.config {
+        Some(path) if !arguments.environment => conf::load(path, &environment),
+        _ => conf::load_env_only(&environment),
+    }
+}
+
+fn run_master(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let loaded = match load(arguments) {
+        Ok(loaded) => loaded,
+        Err(failure) => {
+            eprintln!("{failure}");
+            return Ok(ExitCode::from(1));
+        }
+    };
+    let file = arguments
+        .config
+        .as_ref()
+        .map_or_else(|| "the environment".to_owned(), |path| path.display().to_string());
+    if arguments.test {
+        for warning in &loaded.warnings {
+            eprintln!("warning: {warning}");
+        }
+        eprintln!("the configuration of {file} is good");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let config = loaded.config;
+    if config.daemon && !daemon::is_daemon() {
+        return Ok(ExitCode::from(u8::try_from(daemon::launch()?).unwrap_or(1)));
+    }
+    if config.daemon {
+        daemon::detach()?;
+    }
+    if let Some(directory) = &config.work_dir {
+        std::env::set_current_dir(directory)
+            .map_err(|error| format!("work_dir {} can't be entered: {error}", directory.display()))?;
+    }
+    let settings = settings(&config);
+    logging::start(&settings).map_err(|error| {
+        let path = config.log.file.display();
+        format!("the log file {path} can't be opened: {error}; set another `srs_log_file`, or `srs_log_tank console`")
+    })?;
+    tracing::info!("srs {} begins, configuration {file}", env!("CARGO_PKG_VERSION"));
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let _pid_file = PidFile::take(&config.pid)?;
+    let spawner = match config.process_mode {
+        ProcessMode::Multi => Spawner::Processes { log: settings },
+        ProcessMode::Single => Spawner::Threads { main: role_main },
+    };
+    let daemon = config.daemon;
+    let mut supervisor = Supervisor::prepare(config, spawner)?;
+    supervisor.run(|serving| {
+        for address in &serving.rtmp {
+            tracing::info!("listening on rtmp://{address}");
+        }
+        if let Some(address) = serving.http_api {
+            tracing::info!("http api on http://{address}");
+        }
+        if let Some(address) = serving.rtmp.first() {
+            let host =
+                if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { address.ip().to_string() };
+            let port = if address.port() == 1935 { String::new() } else { format!(":{}", address.port()) };
+            tracing::info!("publish: ffmpeg -re -i FILE -c copy -f flv rtmp://{host}{port}/live/NAME");
+            tracing::info!("play:    ffplay rtmp://{host}{port}/live/NAME");
+        }
+        if daemon && let Err(error) = daemon::ready() {
+            tracing::warn!("the terminal can't be let go: {error}");
+        }
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        file: (config.log.tank == Tank::File).then(|| config.log.file.clone()),
+        level: config.log.level,
+        utc: config.log.utc,
+        role: "master#0".to_owned(),
+    }
+}

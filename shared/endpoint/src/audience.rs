@@ -90,9 +90,9 @@ impl Audience {
             self.scanned = ring.key().unwrap_or_else(|| ring.head());
             self.head_position = match ring.record(self.scanned) {
                 Ok(record) => record.position,
-                Err(Lapped) => {
-                    ring.record(self.scanned.wrapping_sub(1)).map_or(ring.tail_position(), |last| last.end())
-                }
+                Err(Lapped) => ring
+                    .record(self.scanned.wrapping_sub(1))
+                    .map_or_else(|_| ring.tail_position(), |last| last.end()),
             };
             self.specials.clear();
             (self.last_audio, self.last_video) = (None, None);

@@ -135,6 +135,12 @@ impl Connection {
         }
     }
 
+    /// Acknowledges at once what was read: clients that write their commands in pieces and leave Nagle's algorithm on wait
+    /// for it before each piece, 40 ms at a time.
+    pub(crate) fn acknowledge(&self) {
+        let _ = socket2::SockRef::from(&self.socket).set_tcp_quickack(true);
+    }
+
     /// Sends what waits; `true` when the socket takes no more.
     pub(crate) fn flush(&mut self) -> Result<bool, End> {
         let (count, blocked) = self.outbox.flush(&self.socket).map_err(End::Socket)?;

@@ -50,6 +50,7 @@ impl End {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::PeerClosed => "peer_closed",
+            Self::Socket(error) if is_reset(error) => "peer_reset",
             Self::Socket(_) => "socket_error",
             Self::Protocol(error) => error.reason(),
             Self::Session(CloseReason::ConnectRejected) => "connect_rejected",
@@ -83,10 +84,15 @@ impl End {
     }
 }
 
+fn is_reset(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+}
+
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::PeerClosed => f.write_str("the peer closed"),
+            Self::Socket(error) if is_reset(error) => f.write_str("the peer reset the connection"),
             Self::Socket(error) => write!(f, "the socket failed: {error}"),
             Self::Protocol(error) => write!(f, "protocol error: {error}"),
             Self::Session(reason) => write!(f, "closed by us: {reason:?}"),

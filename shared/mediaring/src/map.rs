@@ -230,7 +230,7 @@ mod tests {
         let map = Map::create("test", 256).unwrap();
         for at in 0..17_u64 {
             for len in 0..40_usize {
-                let bytes: Vec<u8> = (1..).step_by(7).take(len).collect();
+                let bytes: Vec<u8> = (0..len).map(|n| u8::try_from(n * 5 + 1).unwrap()).collect();
                 map.copy_in(at, &bytes);
                 let mut out = Vec::new();
                 map.copy_out(at, len, &mut out);

@@ -2,6 +2,8 @@
 //! [`crate::control`], [`crate::command`] and [`crate::aggregate`].
 
 use bytes::Bytes;
+/// The kinds of messages that a stream consists of.
+pub use media::Kind as MediaKind;
 use serde::{Deserialize, Serialize};
 
 /// Set Chunk Size (specification 5.4.1).
@@ -63,36 +65,13 @@ pub struct Message {
     pub payload: Bytes,
 }
 
-/// The kinds of messages that a stream consists of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum MediaKind {
-    /// Audio, message type 8.
-    Audio,
-    /// Video, message type 9.
-    Video,
-    /// Data such as `onMetaData`, message type 18; the payload is AMF0.
-    Data,
-}
-
-impl MediaKind {
-    /// The message type that carries this kind.
-    #[must_use]
-    pub fn type_id(self) -> u8 {
-        match self {
-            Self::Audio => AUDIO,
-            Self::Video => VIDEO,
-            Self::Data => DATA,
-        }
-    }
-
-    /// The chunk stream on which we send this kind.
-    #[must_use]
-    pub fn csid(self) -> u8 {
-        match self {
-            Self::Audio => CSID_AUDIO,
-            Self::Video => CSID_VIDEO,
-            Self::Data => CSID_DATA,
-        }
+/// The chunk stream on which we send a kind of packet.
+#[must_use]
+pub const fn csid_of(kind: MediaKind) -> u8 {
+    match kind {
+        MediaKind::Audio => CSID_AUDIO,
+        MediaKind::Video => CSID_VIDEO,
+        MediaKind::Data => CSID_DATA,
     }
 }
 

@@ -111,7 +111,7 @@ impl ClientSession {
         if self.wire.closed || !matches!(self.options.mode, ClientMode::Publish { .. }) {
             return false;
         }
-        self.wire.send(kind.csid(), timestamp, kind.type_id(), msid, payload);
+        self.wire.send(message::csid_of(kind), timestamp, kind.type_id(), msid, payload);
         true
     }
 

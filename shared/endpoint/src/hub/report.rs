@@ -1,6 +1,6 @@
 //! What a hub tells operators.
 
-use crate::hub::Hub;
+use super::Hub;
 
 impl Hub {
     /// Clients, viewers by stream and ends by reason; streams are the host's to add.

@@ -1,29 +1,31 @@
-//! The part of the hub that plays: joining and leaving audiences, and sending them what is new.
+//! Playing: joining and leaving audiences, and sending them what is new.
 
 use std::os::fd::RawFd;
 
 use conf::vhost::MwLatency;
 use media::StreamKey;
-use mediaring::RingReader;
+use mediaring::{Counter, RingReader};
 use rtmp::{PlayReject, PlayRequest};
 
+use super::{Host, Hub, MAX_GATHER_MS};
 use crate::audience::{Audience, AudienceId};
 use crate::connection::Playing;
 use crate::end::End;
-use crate::hub::{Host, Hub, MAX_GATHER_MS};
 use crate::viewer::{BLOCKED, PAUSED, PRIVATE, QUEUED, Viewer};
 
 impl Hub {
-    pub(crate) fn play<H: Host>(&mut self, host: &mut H, key: usize, request: &PlayRequest) {
-        let Some(name) = self.asked(key, &request.name) else { return };
-        if !self.may_play(key) {
-            if let Some(connection) = self.connections.get_mut(key) {
-                let why = "The page is not allowed to play (refer_play)";
-                connection.session.reject_play(request.msid, PlayReject::Failed, why);
+    pub(super) fn play<H: Host>(&mut self, host: &mut H, key: usize, request: &PlayRequest) {
+        let name = match self.asked(key, &request.name, &request.params) {
+            Ok(name) => name,
+            Err(why) => {
+                if let Some(connection) = self.connections.get_mut(key) {
+                    tracing::warn!(cid = connection.id, "play refused: {why}");
+                    connection.session.reject_play(request.msid, PlayReject::Failed, &why);
+                }
+                return;
             }
-            return;
-        }
-        self.mark_established(key);
+        };
+        self.establish(key);
         let now_ms = self.now_ms();
         let Some(connection) = self.connections.get_mut(key) else { return };
         tracing::info!(cid = connection.id, "play stream={name}");
@@ -38,7 +40,7 @@ impl Hub {
             connection.session.set_out_chunk_size(chunk_size);
         }
         if let Err(error) = connection.session.accept_play(now_ms, request.msid) {
-            self.end_of(host, key, End::Protocol(error));
+            self.end(host, key, End::Protocol(error));
             return;
         }
         self.drain_transmits(key);
@@ -52,7 +54,7 @@ impl Hub {
     }
 
     /// Makes a connection a viewer of a stream.
-    pub(crate) fn join<H: Host>(
+    pub(super) fn join<H: Host>(
         &mut self,
         host: &mut H,
         key: usize,
@@ -60,11 +62,11 @@ impl Hub {
         make: impl FnOnce(RawFd, usize, u64) -> Viewer,
     ) {
         let now_ms = self.now_ms();
-        let (id, is_new) = match self.audiences_by_key().get(&name) {
+        let (id, is_new) = match self.by_key.get(&name) {
             Some(id) => (*id, false),
             None => {
                 let id = AudienceId(self.audiences.insert(Audience::new(name.clone())));
-                self.audiences_by_key().insert(name.clone(), id);
+                self.by_key.insert(name.clone(), id);
                 self.configure(id);
                 (id, true)
             }
@@ -108,7 +110,7 @@ impl Hub {
         }
     }
 
-    pub(crate) fn stop_play<H: Host>(&mut self, host: &mut H, key: usize, msid: u32) {
+    pub(super) fn stop_play<H: Host>(&mut self, host: &mut H, key: usize, msid: u32) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let Some(at) = connection.playing.iter().position(|play| play.msid == msid) else { return };
         let play = connection.playing.remove(at);
@@ -125,12 +127,12 @@ impl Hub {
         }
         if empty {
             self.audiences.remove(play.audience.0);
-            self.audiences_by_key().remove(&name);
+            self.by_key.remove(&name);
             host.unwanted(self, play.audience, &name);
         }
     }
 
-    pub(crate) fn switch<H: Host>(&mut self, host: &mut H, key: usize, msid: u32, flag: u16, on: bool) {
+    pub(super) fn switch<H: Host>(&mut self, host: &mut H, key: usize, msid: u32, flag: u16, on: bool) {
         let Some(connection) = self.connections.get(key) else { return };
         let Some(play) = connection.playing.iter().find(|play| play.msid == msid).cloned() else { return };
         if let Some(viewer) =
@@ -140,11 +142,12 @@ impl Hub {
             viewer.progress_ms = reactor::now_ms();
         }
         if flag != PAUSED || !on {
-            self.serve_one(host, play.audience, play.viewer, key);
+            self.serve(host, play.audience, play.viewer, key);
         }
     }
 
-    pub(crate) fn attach_ring<H: Host>(&mut self, host: &mut H, id: AudienceId, ring: RingReader) {
+    /// Reads from a ring from now on, for the viewers of a stream.
+    pub fn set_ring<H: Host>(&mut self, host: &mut H, id: AudienceId, ring: RingReader) {
         let chunk_size = ring.chunk_size();
         let Some(audience) = self.audiences.get_mut(id.0) else { return };
         audience.set_ring(ring);
@@ -168,7 +171,7 @@ impl Hub {
             Some(vhost) if vhost.min_latency => 0,
             Some(vhost) => match vhost.mw_latency {
                 MwLatency::Fixed(ms) => ms.min(MAX_GATHER_MS * 10),
-                MwLatency::Auto => self.auto_gather_ms(),
+                MwLatency::Auto => self.auto_gather_ms,
             },
             None => 0,
         }
@@ -191,7 +194,7 @@ impl Hub {
             if let Some(audience) = self.audiences.get_mut(id.0) {
                 audience.due_ms = Some(now_ms + gather);
             }
-            self.add_due(now_ms + gather, id);
+            self.due.add(now_ms + gather, id.0);
         }
         self.watch_laggards(host, id);
     }
@@ -204,7 +207,7 @@ impl Hub {
         }
     }
 
-    pub(crate) fn fan_out<H: Host>(&mut self, host: &mut H, id: AudienceId) {
+    pub(super) fn fan_out<H: Host>(&mut self, host: &mut H, id: AudienceId) {
         let now_ms = self.now_ms();
         let Some(audience) = self.audiences.get_mut(id.0) else { return };
         audience.refresh();
@@ -230,12 +233,12 @@ impl Hub {
             sent += audience.viewers.get(key).map_or(0, |viewer| viewer.sent - before);
             key += 1;
         }
-        self.count_sent(sent);
+        self.board.add(self.board_slot, Counter::BytesOut, i64::try_from(sent).unwrap_or(0));
         for (viewer, connection) in slow {
-            self.serve_one(host, id, viewer, connection);
+            self.serve(host, id, viewer, connection);
         }
         for (connection, end) in ends {
-            self.end_of(host, connection, end);
+            self.end(host, connection, end);
         }
     }
 

@@ -1,0 +1,16 @@
+//! The master: it reads the configuration, binds every listening socket, starts the other processes, and keeps what must
+//! outlive them. It touches no media and no client bytes, so nothing that a client sends can crash it.
+//!
+//! What to do is decided in [`plan`], which is pure; `supervisor` does it.
+
+#![forbid(unsafe_code)]
+
+pub mod daemon;
+pub mod listen;
+pub mod logging;
+pub mod pidfile;
+pub mod plan;
+pub mod spawn;
+mod supervisor;
+
+pub use supervisor::{StartError, Supervisor};

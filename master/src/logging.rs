@@ -1,0 +1,209 @@
+//! Log lines.
+//!
+//! ```text
+//! [2026-11-22 14:12:20.123][trace][4711][105] stream#1: play stream=__defaultVhost__/live/demo
+//! [2026-11-22 14:12:20.123][warn][4711][105][0] stream#1: …
+//! ```
+//!
+//! Time, level, process id and context id (that of the connection, 0 for the process itself); warnings and errors have
+//! the error number behind. Levels are the reference's words: error, warn, trace, debug, verb. A line is written with one
+//! system call, so the lines of several processes in one file do not mix; a line that can't be written is dropped.
+
+use std::fmt::{self, Write as _};
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::sync::OnceLock;
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+/// Longest line in bytes with its newline.
+const MAX_LINE: usize = 4096;
+
+/// Where lines go and which.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `None`: standard output.
+    pub file: Option<std::path::PathBuf>,
+    /// Lowest level.
+    pub level: conf::config::Level,
+    /// Times in UTC.
+    pub utc: bool,
+    /// Such as `stream#1`.
+    pub role: String,
+}
+
+#[derive(Debug)]
+enum Tank {
+    Console { colours: bool },
+    File(File),
+}
+
+#[derive(Debug)]
+struct Lines {
+    tank: Tank,
+    level: Level,
+    utc: bool,
+    pid: u32,
+}
+
+static ROLE: OnceLock<String> = OnceLock::new();
+
+/// Begins to log. Later calls change nothing (in single mode the roles share one log).
+///
+/// # Errors
+/// When the log file can't be opened.
+pub fn start(settings: &Settings) -> io::Result<()> {
+    let tank = match &settings.file {
+        None => Tank::Console { colours: io::stdout().is_terminal() },
+        Some(path) => Tank::File(open(path)?),
+    };
+    let _ = ROLE.set(settings.role.clone());
+    let lines = Lines { tank, level: level_of(settings.level), utc: settings.utc, pid: std::process::id() };
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
+    Ok(())
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        std::fs::create_dir_all(parent)?;
+    }
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+/// Our levels hold what theirs hold: `trace` is normal operation, `info` details, `verbose` everything.
+fn level_of(level: conf::config::Level) -> Level {
+    match level {
+        conf::config::Level::Verbose => Level::TRACE,
+        conf::config::Level::Info => Level::DEBUG,
+        conf::config::Level::Trace => Level::INFO,
+        conf::config::Level::Warn => Level::WARN,
+        conf::config::Level::Error => Level::ERROR,
+    }
+}
+
+fn word(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "error",
+        Level::WARN => "warn",
+        Level::INFO => "trace",
+        Level::DEBUG => "debug",
+        Level::TRACE => "verb",
+    }
+}
+
+/// The role of the calling thread: in single mode each role is a thread named after it.
+fn role() -> String {
+    let current = std::thread::current();
+    match current.name() {
+        Some(name) if name.contains('#') => name.to_owned(),
+        _ => ROLE.get().cloned().unwrap_or_else(|| "master".to_owned()),
+    }
+}
+
+#[derive(Default)]
+struct Parts {
+    cid: u64,
+    errno: i64,
+    text: String,
+}
+
+impl Visit for Parts {
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        match field.name() {
+            "cid" => self.cid = value,
+            name => {
+                let _ = write!(self.text, " {name}={value}");
+            }
+        }
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        match field.name() {
+            "errno" => self.errno = value,
+            name => {
+                let _ = write!(self.text, " {name}={value}");
+            }
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let _ = match field.name() {
+            "message" => write!(self.text, "{value:?}"),
+            name => write!(self.text, " {name}={value:?}"),
+        };
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
+        *metadata.level() <= self.level && metadata.target() != "mio::poll"
+    }
+
+    fn max_level_hint(&self) -> Option<tracing::level_filters::LevelFilter> {
+        Some(tracing::level_filters::LevelFilter::from_level(self.level))
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut parts = Parts::default();
+        event.record(&mut parts);
+        let level = *event.metadata().level();
+        let now = jiff::Timestamp::now();
+        let zone = if self.utc { jiff::tz::TimeZone::UTC } else { jiff::tz::TimeZone::system() };
+        let time = now.to_zoned(zone).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string();
+        let errno = if level <= Level::WARN { format!("[{}]", parts.errno) } else { String::new() };
+        let text = printable(&parts.text);
+        let mut line =
+            format!("[{time}][{}][{}][{}]{errno} {}: {text}", word(level), self.pid, parts.cid, role());
+        let mut end = line.len().min(MAX_LINE - 1);
+        while !line.is_char_boundary(end) {
+            end -= 1;
+        }
+        line.truncate(end);
+        match &self.tank {
+            Tank::Console { colours } => {
+                let line = match level {
+                    Level::ERROR if *colours => format!("\x1b[31m{line}\x1b[0m\n"),
+                    Level::WARN if *colours => format!("\x1b[33m{line}\x1b[0m\n"),
+                    _ => format!("{line}\n"),
+                };
+                let _ = io::stdout().lock().write_all(line.as_bytes());
+            }
+            Tank::File(file) => {
+                line.push('\n');
+                let mut file = file;
+                let _ = file.write_all(line.as_bytes());
+            }
+        }
+    }
+}
+
+/// What clients send may stand in lines: control characters are escaped, so that nothing can forge a line or drive a
+/// terminal.
+fn printable(text: &str) -> String {
+    if !text.chars().any(|c| c.is_control() || is_bidi(c)) {
+        return text.to_owned();
+    }
+    text.chars()
+        .flat_map(
+            |c| if c.is_control() || is_bidi(c) { c.escape_unicode().collect::<Vec<_>>() } else { vec![c] },
+        )
+        .collect()
+}
+
+fn is_bidi(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_from_a_client_can_forge_a_line() {
+        assert_eq!(printable("a\nb\u{1b}[31m\u{202e}"), "a\\u{a}b\\u{1b}[31m\\u{202e}");
+        assert_eq!(printable("plain ünïcode"), "plain ünïcode");
+    }
+}

@@ -1,0 +1,70 @@
+//! The pid file: locked for as long as the server runs, so that a second one on the same file is refused.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+
+/// Why the pid file can't be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum PidFileError {
+    /// Another server holds it.
+    #[error("another srs (pid {pid}) is running with the pid file {}: stop it, or set another `pid` in this configuration", path.display())]
+    Held {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        pid: String,
+    },
+    /// It can't be made.
+    #[error("the pid file {} can't be written: {source}; make its directory writable, or set another `pid`", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+}
+
+/// A locked pid file; removed when dropped.
+#[derive(Debug)]
+pub struct PidFile {
+    path: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl PidFile {
+    /// Takes the file: makes its directory and itself, locks it, and writes our pid.
+    ///
+    /// # Errors
+    /// [`PidFileError`] when another server holds it or it can't be written.
+    pub fn take(path: &Path) -> Result<Self, PidFileError> {
+        let io = |source| PidFileError::Io { path: path.to_owned(), source };
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            std::fs::create_dir_all(parent).map_err(io)?;
+        }
+        let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+        let mut lock = match Flock::lock(open().map_err(io)?, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => lock,
+            Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
+                let mut pid = String::new();
+                let _ = file.read_to_string(&mut pid);
+                return Err(PidFileError::Held {
+                    path: path.to_owned(),
+                    pid: pid.trim().chars().take(20).collect(),
+                });
+            }
+            Err((_, error)) => return Err(io(error.into())),
+        };
+        lock.set_len(0).and_then(|()| lock.rewind()).map_err(io)?;
+        lock.write_all(std::process::id().to_string().as_bytes()).map_err(io)?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}

@@ -1,0 +1,101 @@
+//! Starting children: as processes, or, in single mode, as threads. The rest of the master does not know the difference.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
+
+use ipc::Role;
+
+use crate::logging::Settings;
+
+/// What a role does with its channel to the master.
+pub type RoleMain = fn(OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// A child that runs.
+#[derive(Debug)]
+pub enum Running {
+    /// A process.
+    Process(Child),
+    /// A thread.
+    Thread(JoinHandle<i32>),
+}
+
+impl Running {
+    /// Process id; in single mode our own.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        match self {
+            Self::Process(child) => child.id(),
+            Self::Thread(_) => std::process::id(),
+        }
+    }
+
+    /// Whether it has ended, and how: the exit code, or `None` for a signal.
+    pub fn ended(&mut self) -> Option<Option<i32>> {
+        match self {
+            Self::Process(child) => child.try_wait().ok().flatten().map(|status| status.code()),
+            Self::Thread(thread) => thread.is_finished().then_some(Some(1)),
+        }
+    }
+
+    /// Ends it at once, where that is possible.
+    pub fn kill(&mut self) {
+        if let Self::Process(child) = self {
+            let _ = child.kill();
+        }
+    }
+}
+
+/// How children are started.
+#[derive(Debug)]
+pub enum Spawner {
+    /// fork and exec of our own executable.
+    Processes {
+        /// How they log.
+        log: Settings,
+    },
+    /// Threads of this process.
+    Threads {
+        /// What each role does.
+        main: fn(Role) -> Option<RoleMain>,
+    },
+}
+
+impl Spawner {
+    /// Starts a child with its end of the control channel.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn spawn(&self, role: Role, number: u32, control: OwnedFd) -> io::Result<Running> {
+        let name = format!("{}#{number}", role.name());
+        match self {
+            Self::Processes { log } => {
+                let mut command = Command::new("/proc/self/exe");
+                std::os::unix::process::CommandExt::arg0(&mut command, format!("srs: {name}"));
+                command.arg("--role").arg(role.name()).arg("--name").arg(&name);
+                command.arg("--log-level").arg(format!("{:?}", log.level).to_lowercase());
+                if let Some(file) = &log.file {
+                    command.arg("--log-file").arg(file);
+                }
+                if log.utc {
+                    command.arg("--log-utc");
+                }
+                command.stdin(Stdio::from(control)).env_remove(crate::daemon::ENVIRONMENT);
+                Ok(Running::Process(command.spawn()?))
+            }
+            Self::Threads { main } => {
+                let main = main(role).ok_or_else(|| io::Error::other("this role has no thread form"))?;
+                let thread =
+                    std::thread::Builder::new().name(name.clone()).spawn(move || match main(control) {
+                        Ok(()) => 0,
+                        Err(error) => {
+                            tracing::error!("{name} ends: {error}");
+                            1
+                        }
+                    })?;
+                Ok(Running::Thread(thread))
+            }
+        }
+    }
+}

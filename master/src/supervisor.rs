@@ -1,0 +1,298 @@
+//! The master's loop: signals, children and their channels, in a fixed order. It does what `plan` says.
+
+mod children;
+mod runtime;
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use conf::Config;
+use conf::config::Workers;
+use conf::vhost::IngestSource;
+use ipc::{Role, StreamInfo};
+use mediaring::Scoreboard;
+use reactor::{Reactor, Ready, Token};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+
+use crate::listen::{self, ListenError};
+use crate::plan::{Action, Event, Plan};
+use crate::spawn::Spawner;
+use children::Child;
+
+/// Token of the signal pipes: one for each signal from here on; children follow.
+const FIRST_SIGNAL: usize = 1;
+const SIGNALS: [i32; 7] = [SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2];
+const FIRST_CHILD: usize = 64;
+/// Children in all (the scoreboard's places).
+const MAX_CHILDREN: usize = mediaring::SLOTS;
+
+/// Why the server can't start. Each is one sentence that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A port.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The scoreboard.
+    #[error("the server can't get shared memory: {0}")]
+    Memory(#[from] mediaring::RingError),
+    /// The kernel refused something.
+    #[error("{what}: {source}")]
+    Os {
+        /// What was tried.
+        what: &'static str,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A clip of the file ingester.
+    #[error("the clip {} of ingest {id} can't be used: {why}; correct `url`, or set `enabled off`", path.display())]
+    Clip {
+        /// The ingest.
+        id: String,
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        why: String,
+    },
+    /// The configuration asks for more processes than there is room for.
+    #[error("the configuration asks for {0} processes, at most {MAX_CHILDREN} are possible: lower `workers`")]
+    TooMany(usize),
+}
+
+/// What is told when the server serves for the first time.
+#[derive(Debug, serde::Serialize)]
+pub struct Serving {
+    /// RTMP addresses.
+    pub rtmp: Vec<SocketAddr>,
+    /// Management API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_api: Option<SocketAddr>,
+    /// The master's pid.
+    pub pid: u32,
+}
+
+/// The master.
+#[derive(Debug)]
+pub struct Supervisor {
+    config: Config,
+    generation: u64,
+    reactor: Reactor,
+    signals: Vec<UnixStream>,
+    plan: Plan,
+    children: Vec<Child>,
+    spawner: Spawner,
+    board: Scoreboard,
+    /// Listening sockets: per RTMP address one for each stream process.
+    rtmp: Vec<(SocketAddr, Vec<OwnedFd>)>,
+    api: Option<(SocketAddr, OwnedFd)>,
+    /// Rings kept for successors, by stream id.
+    rings: HashMap<u32, (StreamInfo, OwnedFd)>,
+    spawned: u64,
+    served: bool,
+    exit: bool,
+}
+
+fn os(what: &'static str) -> impl Fn(std::io::Error) -> StartError {
+    move |source| StartError::Os { what, source }
+}
+
+impl Supervisor {
+    /// Binds everything and makes the table of children; none runs yet. All that can be wrong with the machine is found
+    /// here, before anything is served.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn prepare(mut config: Config, spawner: Spawner) -> Result<Self, StartError> {
+        runtime::raise_descriptor_limit(config.max_connections);
+        let workers = match config.workers {
+            Workers::Auto => std::thread::available_parallelism()
+                .map_or(1, |count| u32::try_from(count.get()).unwrap_or(1)),
+            Workers::Count(count) => count,
+        };
+        let mut rtmp = Vec::new();
+        for listen in &mut config.listen {
+            let (address, sockets) = listen::shared(listen.address, workers)?;
+            listen.address = address;
+            rtmp.push((address, sockets));
+        }
+        let api = if config.http_api.enabled {
+            let (address, mut sockets) = listen::shared(config.http_api.listen, 1)?;
+            config.http_api.listen = address;
+            sockets.pop().map(|socket| (address, socket))
+        } else {
+            None
+        };
+        let ingests = runtime::ingests(&config)?;
+        let mut table: Vec<(Role, u32)> =
+            (0..config.backsources).map(|number| (Role::BackSource, number)).collect();
+        table.extend((0..workers).map(|number| (Role::Stream, number)));
+        table.push((Role::Http, 0));
+        let count = u32::try_from(ingests.len()).unwrap_or(u32::MAX);
+        table.extend((0..count).map(|number| (Role::Ingest, number)));
+        if table.len() > MAX_CHILDREN {
+            return Err(StartError::TooMany(table.len()));
+        }
+        let mut ingests = ingests.into_iter();
+        let children = table
+            .iter()
+            .map(|(role, number)| {
+                let ingest = if *role == Role::Ingest { ingests.next() } else { None };
+                Child::new(*role, *number, ingest)
+            })
+            .collect();
+        let reactor = Reactor::new().map_err(os("the server can't get an event queue"))?;
+        let mut signals = Vec::new();
+        for (index, signal) in SIGNALS.into_iter().enumerate() {
+            let (reader, writer) = UnixStream::pair().map_err(os("the server can't get a signal pipe"))?;
+            reader.set_nonblocking(true).map_err(os("the server can't get a signal pipe"))?;
+            signal_hook::low_level::pipe::register(signal, writer)
+                .map_err(os("the server can't listen to signals"))?;
+            reactor
+                .register_readable(reader.as_raw_fd(), Token(FIRST_SIGNAL + index))
+                .map_err(os("the server can't listen to signals"))?;
+            signals.push(reader);
+        }
+        Ok(Self {
+            plan: Plan::new(table),
+            children,
+            board: Scoreboard::create()?,
+            config,
+            generation: 1,
+            reactor,
+            signals,
+            spawner,
+            rtmp,
+            api,
+            rings: HashMap::new(),
+            spawned: 0,
+            served: false,
+            exit: false,
+        })
+    }
+
+    /// Where the server serves.
+    #[must_use]
+    pub fn serving(&self) -> Serving {
+        Serving {
+            rtmp: self.rtmp.iter().map(|(address, _)| *address).collect(),
+            http_api: self.api.as_ref().map(|(address, _)| *address),
+            pid: std::process::id(),
+        }
+    }
+
+    /// Starts the children and supervises them until the server is told to end. `served` is called once, when all of
+    /// them serve for the first time.
+    ///
+    /// # Errors
+    /// When the kernel refuses to wait.
+    pub fn run(&mut self, mut served: impl FnMut(&Serving)) -> Result<(), StartError> {
+        let mut ready = Vec::new();
+        self.handle(Event::Tick);
+        while !self.exit {
+            ready.clear();
+            let deadline = self.plan.next_deadline();
+            self.reactor.wait(deadline, &mut ready).map_err(os("the server can't wait for events"))?;
+            let (mut reap, mut stop) = (false, false);
+            for event in &ready {
+                self.take_event(event, &mut reap, &mut stop);
+            }
+            if reap {
+                self.reap();
+            }
+            if stop && !self.plan.is_stopping() {
+                tracing::info!("the server ends");
+                self.handle(Event::Stop);
+            }
+            self.handle(Event::Tick);
+            if !self.served && self.children.iter().all(Child::is_ready) {
+                self.served = true;
+                let serving = self.serving();
+                runtime::write_ports(&self.config, &serving);
+                served(&serving);
+            }
+        }
+        runtime::remove_ports(&self.config);
+        Ok(())
+    }
+
+    fn take_event(&mut self, event: &Ready, reap: &mut bool, stop: &mut bool) {
+        if let Some(index) = event.token.0.checked_sub(FIRST_CHILD) {
+            if self.read_child(index) {
+                // In single mode nothing else tells that a role has ended.
+                *reap = true;
+            }
+            return;
+        }
+        let Some(index) = event.token.0.checked_sub(FIRST_SIGNAL) else { return };
+        let mut buffer = [0; 64];
+        let drained =
+            self.signals.get_mut(index).map(|signal| while matches!(signal.read(&mut buffer), Ok(1..)) {});
+        match SIGNALS.get(index).copied().filter(|_| drained.is_some()) {
+            Some(SIGCHLD) => *reap = true,
+            Some(SIGTERM | SIGINT | SIGQUIT) => *stop = true,
+            Some(SIGHUP) => tracing::warn!("reload by SIGHUP is not built yet: nothing changes"),
+            Some(SIGUSR1) => tracing::warn!("re-opening logs by SIGUSR1 is not built yet: use copytruncate"),
+            Some(SIGUSR2) => tracing::warn!("the upgrade of a running server by SIGUSR2 is not built yet"),
+            _ => {}
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        let actions = self.plan.handle(reactor::now_ms(), event);
+        for action in actions {
+            match action {
+                Action::Start(slot) => self.start(slot),
+                Action::AskToEnd(slot) => self.ask_to_end(slot),
+                Action::Kill(slot) => {
+                    if let Some(child) = self.children.get_mut(slot) {
+                        tracing::warn!("{} does not end: killed", child.name());
+                        child.kill();
+                    }
+                }
+                Action::Degraded(slot) => {
+                    if let Some(child) = self.children.get(slot) {
+                        tracing::error!(
+                            "{} dies again and again: it is started again only every few seconds",
+                            child.name()
+                        );
+                    }
+                }
+                Action::Exit => self.exit = true,
+            }
+        }
+    }
+
+    fn reap(&mut self) {
+        for slot in 0..self.children.len() {
+            let Some(child) = self.children.get_mut(slot) else { continue };
+            let Some(code) = child.reap() else { continue };
+            if !self.plan.is_stopping() {
+                let how = code.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
+                tracing::error!("{} (pid {}) has ended by {how}", child.name(), child.last_pid());
+            }
+            self.board.release(slot);
+            self.handle(Event::Ended { slot, code });
+        }
+        self.tell_processes();
+    }
+}
+
+/// Whether a file can be ingested by the server's own ingester.
+fn check_clip(id: &str, source: &IngestSource) -> Result<(), StartError> {
+    let IngestSource::File(path) = source else { return Ok(()) };
+    let fail = |why: String| StartError::Clip { id: id.to_owned(), path: path.clone(), why };
+    let mut file = std::fs::File::open(path).map_err(|error| fail(error.to_string()))?;
+    let mut head = [0; 4096];
+    let count = file.read(&mut head).map_err(|error| fail(error.to_string()))?;
+    let mut reader = flv::file::Reader::new();
+    reader.push(head.get(..count).unwrap_or(&[]));
+    reader.next_tag().map(|_| ()).map_err(|error| fail(error.to_string()))
+}
+
+/// A duplicate to give away.
+fn duplicate(fd: impl AsFd) -> std::io::Result<OwnedFd> {
+    fd.as_fd().try_clone_to_owned()
+}

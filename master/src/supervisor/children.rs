@@ -1,0 +1,272 @@
+//! The children: starting them, connecting them with each other, and what they say.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use ipc::{Channel, ChannelError, ChildToMaster, MasterToChild, ProcessInfo, Role, Start, StreamInfo};
+use reactor::Token;
+
+use super::{FIRST_CHILD, Supervisor, duplicate};
+use crate::plan::Event;
+use crate::spawn::Running;
+
+/// Ids of connections: each start of a process has a block of its own.
+const ID_BLOCK: u64 = 1_000_000;
+
+/// A place for a child, and the child in it.
+#[derive(Debug)]
+pub(super) struct Child {
+    role: Role,
+    number: u32,
+    ingest: Option<(String, String)>,
+    running: Option<Running>,
+    channel: Option<Channel>,
+    pid: u32,
+    ready: bool,
+    port: u16,
+}
+
+impl Child {
+    pub(super) fn new(role: Role, number: u32, ingest: Option<(String, String)>) -> Self {
+        Self { role, number, ingest, running: None, channel: None, pid: 0, ready: false, port: 0 }
+    }
+
+    pub(super) fn name(&self) -> String {
+        format!("{}#{}", self.role.name(), self.number)
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.ready
+    }
+
+    pub(super) fn last_pid(&self) -> u32 {
+        self.pid
+    }
+
+    pub(super) fn kill(&mut self) {
+        if let Some(running) = &mut self.running {
+            running.kill();
+        }
+    }
+
+    /// Whether it has ended: its exit code then.
+    pub(super) fn reap(&mut self) -> Option<Option<i32>> {
+        let code = self.running.as_mut()?.ended()?;
+        self.running = None;
+        self.channel = None;
+        self.ready = false;
+        Some(code)
+    }
+
+    fn is_up(&self) -> bool {
+        self.channel.is_some()
+    }
+
+    fn tell(&mut self, message: &MasterToChild, fds: Vec<OwnedFd>) {
+        let name = self.name();
+        let Some(channel) = &mut self.channel else { return };
+        match channel.send(message, fds) {
+            // A child that has gone is noticed by its end.
+            Ok(()) | Err(ChannelError::Closed) => {}
+            Err(error) => tracing::error!("{name} can't be told something: {error}"),
+        }
+    }
+}
+
+impl Supervisor {
+    /// Starts the child of a slot and gives it all it needs.
+    pub(super) fn start(&mut self, slot: usize) {
+        if let Err(error) = self.try_start(slot) {
+            let name = self.children.get(slot).map(Child::name).unwrap_or_default();
+            tracing::error!("{name} can't be started: {error}");
+            self.handle(Event::NotStarted { slot });
+        }
+    }
+
+    fn try_start(&mut self, slot: usize) -> std::io::Result<()> {
+        let (ours, theirs) = Channel::pair()?;
+        let board = duplicate(self.board.fd())?;
+        let Some(child) = self.children.get_mut(slot) else { return Ok(()) };
+        let (role, number) = (child.role, child.number);
+        let running = self.spawner.spawn(role, number, theirs)?;
+        child.pid = running.pid();
+        child.running = Some(running);
+        self.reactor.register(ours.as_raw_fd(), Token(FIRST_CHILD + slot))?;
+        child.channel = Some(Channel::new(ours));
+        child.ready = false;
+        child.port = 0;
+        tracing::info!("{} is pid {}", child.name(), child.pid);
+        let start = Start {
+            role,
+            slot: number,
+            board_slot: u32::try_from(slot).unwrap_or(u32::MAX),
+            first_connection_id: self.spawned * ID_BLOCK + 100,
+            generation: self.generation,
+            config: Box::new(self.config.clone()),
+            ingest: child.ingest.clone(),
+        };
+        self.spawned += 1;
+        child.tell(&MasterToChild::Start(start), vec![board]);
+        self.give_listeners(slot)?;
+        match role {
+            Role::BackSource => {
+                self.give_rings(slot)?;
+                for other in 0..self.children.len() {
+                    self.connect(other, slot)?;
+                    if other != slot {
+                        self.connect(slot, other)?;
+                    }
+                }
+            }
+            Role::Stream => {
+                for other in 0..self.children.len() {
+                    self.connect(slot, other)?;
+                }
+            }
+            _ => {}
+        }
+        self.tell_processes();
+        Ok(())
+    }
+
+    /// The listening sockets that belong to a slot.
+    fn give_listeners(&mut self, slot: usize) -> std::io::Result<()> {
+        let Some(child) = self.children.get_mut(slot) else { return Ok(()) };
+        let (mut addresses, mut sockets) = (Vec::new(), Vec::new());
+        match child.role {
+            Role::Stream => {
+                for (address, shared) in &self.rtmp {
+                    if let Some(socket) = shared.get(child.number as usize) {
+                        addresses.push(*address);
+                        sockets.push(duplicate(socket)?);
+                    }
+                }
+            }
+            Role::Http => {
+                if let Some((address, socket)) = &self.api {
+                    addresses.push(*address);
+                    sockets.push(duplicate(socket)?);
+                }
+            }
+            _ => {}
+        }
+        if !addresses.is_empty() {
+            child.tell(&MasterToChild::Listen { addresses }, sockets);
+        }
+        Ok(())
+    }
+
+    /// The rings that a predecessor of this back-source wrote.
+    fn give_rings(&mut self, slot: usize) -> std::io::Result<()> {
+        let shards = self.config.backsources;
+        let Some(child) = self.children.get_mut(slot) else { return Ok(()) };
+        for (stream, fd) in self.rings.values() {
+            if stream.key.shard(shards) == child.number {
+                child.tell(&MasterToChild::Ring { stream: stream.clone() }, vec![duplicate(fd)?]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Connects a reader of rings with a back-source, if both are there and are what that takes.
+    fn connect(&mut self, reader: usize, source: usize) -> std::io::Result<()> {
+        let is = |slot: usize, roles: &[Role]| {
+            self.children.get(slot).is_some_and(|child| child.is_up() && roles.contains(&child.role))
+        };
+        if reader == source
+            || !is(reader, &[Role::Stream, Role::BackSource])
+            || !is(source, &[Role::BackSource])
+        {
+            return Ok(());
+        }
+        let (reader_channel, source_channel) = Channel::pair()?;
+        let (reader_wake, source_wake) = Channel::pair()?;
+        let shard = self.children.get(source).map_or(0, |child| child.number);
+        let (mut role, mut number) = (Role::Stream, 0);
+        if let Some(child) = self.children.get_mut(reader) {
+            (role, number) = (child.role, child.number);
+            child.tell(&MasterToChild::Source { shard }, vec![reader_channel, reader_wake]);
+        }
+        if let Some(child) = self.children.get_mut(source) {
+            child.tell(&MasterToChild::Reader { role, slot: number }, vec![source_channel, source_wake]);
+        }
+        Ok(())
+    }
+
+    /// Asks a child to end.
+    pub(super) fn ask_to_end(&mut self, slot: usize) {
+        if let Some(child) = self.children.get_mut(slot) {
+            child.tell(&MasterToChild::Stop, Vec::new());
+        }
+    }
+
+    /// Tells the http process who is there.
+    pub(super) fn tell_processes(&mut self) {
+        let slots = self.plan.slots();
+        let mut list = vec![ProcessInfo {
+            role: Role::Master,
+            slot: 0,
+            pid: std::process::id(),
+            restarts: 0,
+            private_api_port: 0,
+        }];
+        list.extend(self.children.iter().zip(slots).filter(|(child, _)| child.is_up()).map(
+            |(child, slot)| ProcessInfo {
+                role: child.role,
+                slot: child.number,
+                pid: child.pid,
+                restarts: slot.restarts,
+                private_api_port: child.port,
+            },
+        ));
+        for child in self.children.iter_mut().filter(|child| child.role == Role::Http) {
+            child.tell(&MasterToChild::Processes(list.clone()), Vec::new());
+        }
+    }
+
+    /// Reads what a child says. Returns whether it has gone.
+    pub(super) fn read_child(&mut self, slot: usize) -> bool {
+        loop {
+            let Some(child) = self.children.get_mut(slot) else { return false };
+            let name = child.name();
+            let Some(channel) = &mut child.channel else { return true };
+            match channel.flush().and_then(|_| channel.receive::<ChildToMaster>()) {
+                Ok(Some((message, fds))) => self.child_says(slot, message, fds),
+                Ok(None) => return false,
+                Err(ChannelError::Closed) => return true,
+                Err(error) => {
+                    // A child that talks nonsense is of no use: a new one takes its place.
+                    tracing::error!("{name} is ended: {error}");
+                    child.kill();
+                    child.channel = None;
+                    return true;
+                }
+            }
+        }
+    }
+
+    fn child_says(&mut self, slot: usize, message: ChildToMaster, fds: Vec<OwnedFd>) {
+        let Some(child) = self.children.get_mut(slot) else { return };
+        match message {
+            ChildToMaster::Ready { private_api_port } => {
+                child.ready = true;
+                child.port = private_api_port;
+                self.tell_processes();
+            }
+            ChildToMaster::KeepRing { stream } if child.role == Role::BackSource => {
+                if let Some(fd) = fds.into_iter().next() {
+                    self.keep_ring(stream, fd);
+                }
+            }
+            ChildToMaster::DropRing { stream_id } if child.role == Role::BackSource => {
+                self.rings.remove(&stream_id);
+            }
+            ChildToMaster::KeepRing { .. } | ChildToMaster::DropRing { .. } => {
+                tracing::error!("{} speaks of rings, which are not its business", child.name());
+            }
+        }
+    }
+
+    fn keep_ring(&mut self, stream: StreamInfo, fd: OwnedFd) {
+        self.rings.insert(stream.stream_id, (stream, fd));
+    }
+}

@@ -1,0 +1,58 @@
+//! The machine around the server: limits, the ports file, the clips.
+
+use std::path::PathBuf;
+
+use conf::Config;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use super::{Serving, StartError, check_clip};
+
+/// Descriptors that a process needs beside its clients.
+const OWN_DESCRIPTORS: u64 = 256;
+
+/// Raises the descriptor limit as far as it goes, and says so when it is too low for `max_connections`.
+pub(super) fn raise_descriptor_limit(max_connections: u32) {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_err() {
+        tracing::warn!("the descriptor limit stays at {soft}");
+    }
+    if u64::from(max_connections) + OWN_DESCRIPTORS > hard {
+        tracing::warn!(
+            "max_connections {max_connections} needs more descriptors than a process may have here ({hard}): \
+             one process may run out first; raise `ulimit -n`"
+        );
+    }
+}
+
+/// The file ingests that are to run: vhost and id of each. All clips are checked.
+pub(super) fn ingests(config: &Config) -> Result<Vec<(String, String)>, StartError> {
+    let mut found = Vec::new();
+    for vhost in config.vhosts.iter().filter(|vhost| vhost.enabled) {
+        for ingest in vhost.ingests.iter().filter(|ingest| ingest.enabled && ingest.ffmpeg.is_none()) {
+            check_clip(&ingest.id, &ingest.source)?;
+            found.push((vhost.name.clone(), ingest.id.clone()));
+        }
+    }
+    Ok(found)
+}
+
+fn ports_file(config: &Config) -> PathBuf {
+    config.runtime_dir.join("ports.json")
+}
+
+/// Writes where the server serves, for scripts: whole or not at all.
+pub(super) fn write_ports(config: &Config, serving: &Serving) {
+    let path = ports_file(config);
+    let temporary = path.with_extension("json.tmp");
+    let text = serde_json::to_vec(serving).unwrap_or_default();
+    let written = std::fs::create_dir_all(&config.runtime_dir)
+        .and_then(|()| std::fs::write(&temporary, text))
+        .and_then(|()| std::fs::rename(&temporary, &path));
+    if let Err(error) = written {
+        tracing::warn!("{} can't be written: {error}", path.display());
+    }
+}
+
+pub(super) fn remove_ports(config: &Config) {
+    let _ = std::fs::remove_file(ports_file(config));
+}

@@ -1,0 +1,248 @@
+//! How connections begin and end.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use mediaring::Counter;
+use reactor::Token;
+use rtmp::{Identity, ServerOptions, ServerSession};
+
+use super::{ConnectionId, FIRST_TOKEN, Host, Hub};
+use crate::connection::Connection;
+use crate::end::End;
+
+/// How long a connection that we end may take to read our last words, ms.
+const LINGER_MS: u64 = 1000;
+
+impl Hub {
+    /// Takes a connection that was accepted.
+    pub fn adopt<H: Host>(&mut self, host: &mut H, socket: TcpStream, peer: SocketAddr) {
+        self.board.add(self.board_slot, Counter::Accepted, 1);
+        let open = self.board.sum(Counter::Connections);
+        let limit = u64::from(self.config.max_connections);
+        // A few places beyond the limit are for telling clients why they are refused.
+        if open >= limit + 64 || prepare(&socket).is_err() {
+            self.board.add(self.board_slot, Counter::Refused, 1);
+            *self.ended.entry(End::Full.reason()).or_default() += 1;
+            return;
+        }
+        let ip = peer.ip();
+        let limits = &self.config.limits;
+        if self.unestablished.get(&ip).copied().unwrap_or(0) >= limits.unestablished_per_ip
+            || self.unestablished_total >= limits.unestablished_total
+        {
+            self.evict_unestablished(host, ip);
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        let mut seed = [0; 32];
+        let _ = getrandom::fill(&mut seed);
+        let session = ServerSession::new(
+            self.now_ms,
+            ServerOptions {
+                limits: session_limits(&self.config.limits),
+                seed,
+                identity: Identity {
+                    server_ip: socket
+                        .local_addr()
+                        .map_or_else(|_| String::new(), |local| local.ip().to_canonical().to_string()),
+                    pid: std::process::id(),
+                    id,
+                    version: env!("CARGO_PKG_VERSION").to_owned(),
+                },
+                out_chunk_size: self.config.chunk_size,
+                out_window: 2_500_000,
+                in_ack_size: 0,
+            },
+        );
+        let mut connection = Connection::new(socket, peer, id, session, self.now_ms);
+        connection.refuse = open >= limit;
+        *self.unestablished.entry(ip).or_default() += 1;
+        self.unestablished_total += 1;
+        if let Some(key) = self.insert(connection) {
+            tracing::info!(cid = id, "RTMP client ip={ip}:{}", peer.port());
+            self.readable(host, key);
+        }
+    }
+
+    pub(super) fn insert(&mut self, connection: Connection) -> Option<usize> {
+        self.board.add(self.board_slot, Counter::Connections, 1);
+        let fd = connection.fd();
+        let key = self.connections.insert(connection);
+        if let Err(error) = self.reactor.register(fd, Token(FIRST_TOKEN + key)) {
+            tracing::error!("a connection can't be registered: {error}");
+            self.connections.remove(key);
+            self.board.add(self.board_slot, Counter::Connections, -1);
+            return None;
+        }
+        self.update_deadline(key);
+        Some(key)
+    }
+
+    /// The oldest connection that has not said what it wants makes room: of the same address first.
+    pub(super) fn evict_unestablished<H: Host>(&mut self, host: &mut H, ip: IpAddr) {
+        let candidates = |same: bool| {
+            self.connections
+                .iter()
+                .filter(move |(_, c)| !c.established && (!same || c.peer.ip() == ip))
+                .min_by_key(|(_, c)| c.id)
+                .map(|(key, _)| key)
+        };
+        if let Some(key) = candidates(true).or_else(|| candidates(false)) {
+            self.end(host, key, End::Unestablished);
+        }
+    }
+
+    pub(super) fn establish(&mut self, key: usize) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if !connection.established {
+            connection.established = true;
+            let ip = connection.peer.ip();
+            self.forget_unestablished(ip);
+        }
+    }
+
+    pub(super) fn forget_unestablished(&mut self, ip: IpAddr) {
+        self.unestablished_total = self.unestablished_total.saturating_sub(1);
+        if let Some(count) = self.unestablished.get_mut(&ip) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.unestablished.remove(&ip);
+            }
+        }
+    }
+
+    pub(super) fn update_deadline(&mut self, key: usize) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(at) = connection.session.poll_timeout() else { return };
+        if connection.deadline.is_none_or(|known| at < known) {
+            connection.deadline = Some(at);
+            self.deadlines.add(at, (key, connection.id));
+        }
+    }
+
+    /// Ends a connection after what waits has been sent and the peer has had time to read it.
+    pub fn close_softly<H: Host>(&mut self, host: &mut H, key: usize, end: End) {
+        self.leave_all(host, key);
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.closing.is_some() {
+            return;
+        }
+        connection.closing = Some(end);
+        let at = self.now_ms + LINGER_MS;
+        connection.deadline = Some(at);
+        self.deadlines.add(at, (key, connection.id));
+        self.flush(host, key);
+    }
+
+    /// Ends a connection now.
+    pub fn close<H: Host>(&mut self, host: &mut H, id: ConnectionId, end: End) {
+        self.end(host, id.0, end);
+    }
+
+    /// Stops what a connection plays and publishes.
+    pub(super) fn leave_all<H: Host>(&mut self, host: &mut H, key: usize) {
+        while let Some(msid) =
+            self.connections.get_mut(key).and_then(|c| c.playing.last()).map(|play| play.msid)
+        {
+            self.stop_play(host, key, msid);
+        }
+        while let Some(msid) = self.connections.get_mut(key).and_then(|c| c.publishing.pop()) {
+            host.unpublish(self, ConnectionId(key), msid);
+        }
+    }
+
+    pub(super) fn end<H: Host>(&mut self, host: &mut H, key: usize, end: End) {
+        if !self.connections.contains(key) {
+            return;
+        }
+        self.leave_all(host, key);
+        host.closed(self, ConnectionId(key));
+        let connection = self.connections.remove(key);
+        let _ = self.reactor.deregister(connection.fd());
+        self.forget(&connection, &end);
+    }
+
+    pub(super) fn forget(&mut self, connection: &Connection, end: &End) {
+        self.board.add(self.board_slot, Counter::Connections, -1);
+        if !connection.established {
+            self.forget_unestablished(connection.peer.ip());
+        }
+        *self.ended.entry(end.reason()).or_default() += 1;
+        let seconds = self.now_ms.saturating_sub(connection.accepted_ms);
+        let line = format_args!(
+            "client ip={} ends: {end} ({}), after {}.{:03} s, received {} bytes, sent {} bytes, {} frames, {} dropped",
+            connection.peer,
+            end.reason(),
+            seconds / 1000,
+            seconds % 1000,
+            connection.bytes_in,
+            connection.bytes_out,
+            connection.frames,
+            connection.dropped,
+        );
+        if end.is_peer_error() {
+            tracing::warn!(cid = connection.id, "{line}");
+        } else {
+            tracing::info!(cid = connection.id, "{line}");
+        }
+    }
+
+    /// Says goodbye to every client; [`Self::connection_count`] falls to 0 as they go.
+    pub fn goodbye<H: Host>(&mut self, host: &mut H, description: &str) {
+        self.stopping = true;
+        let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.session.goodbye(description);
+            }
+            self.pump(host, key);
+            self.close_softly(host, key, End::Shutdown);
+        }
+    }
+}
+
+/// Socket options that every client connection has.
+pub(super) fn prepare(socket: &TcpStream) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
+    let options = socket2::SockRef::from(socket);
+    // Urgent bytes stay in the stream: what the kernel counts is then what we read.
+    options.set_out_of_band_inline(true)?;
+    options.set_tcp_nodelay(true)?;
+    options.set_keepalive(true)?;
+    let _ = options.set_tcp_keepalive(
+        &socket2::TcpKeepalive::new()
+            .with_time(Duration::from_secs(15))
+            .with_interval(Duration::from_secs(5)),
+    );
+    let _ = options.set_tcp_user_timeout(Some(Duration::from_secs(30)));
+    Ok(())
+}
+
+/// The protocol's share of the configured limits.
+fn session_limits(limits: &conf::config::Limits) -> rtmp::Limits {
+    rtmp::Limits {
+        max_media_message: limits.max_message,
+        max_command_message: limits.max_command_message,
+        chunk_size_min: limits.chunk_size_min,
+        chunk_size_max: limits.chunk_size_max,
+        clamp_large_chunk_size: limits.clamp_chunk_size,
+        max_csids: limits.max_csids as usize,
+        max_messages_in_flight: limits.max_messages_in_flight as usize,
+        max_reassembly: usize::try_from(limits.max_reassembly).unwrap_or(usize::MAX),
+        handshake_timeout_ms: limits.handshake_timeout_ms,
+        identify_timeout_ms: limits.identify_timeout_ms,
+        max_message_streams: limits.message_streams as usize,
+        max_name_bytes: limits.name_bytes as usize,
+        max_pending_pongs: limits.pending_pings,
+        ack_window_min: limits.ack_window_min,
+        ack_window_max: limits.ack_window_max,
+        amf_depth: limits.amf_depth as usize,
+        amf_nodes: limits.amf_nodes as usize,
+        amf_keys: limits.amf_keys as usize,
+        amf_string: limits.amf_string as usize,
+        amf_total: limits.amf_total as usize,
+        ..rtmp::Limits::default()
+    }
+}

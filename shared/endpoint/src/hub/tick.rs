@@ -1,0 +1,98 @@
+//! What is looked at now and then: slow viewers, silent publishers, the load.
+
+use media::StreamKey;
+
+use super::{Host, Hub, MAX_GATHER_MS};
+use crate::end::End;
+use crate::viewer::{BLOCKED, PAUSED};
+
+impl Hub {
+    pub(super) fn tick<H: Host>(&mut self, host: &mut H) {
+        self.adapt_gathering();
+        let limits = &self.config.limits;
+        let (stalled_ms, drain) = (limits.stalled_timeout_ms, u64::from(limits.min_drain_rate));
+        let mut ends = Vec::new();
+        let mut holds = Vec::new();
+        for (_, audience) in &mut self.audiences {
+            let keys: Vec<(usize, usize, u16)> =
+                audience.viewers.iter().map(|(key, viewer)| (key, viewer.connection, viewer.flags)).collect();
+            for (viewer_key, key, flags) in keys {
+                if flags & (BLOCKED | PAUSED) == 0 {
+                    continue;
+                }
+                let Some(connection) = self.connections.get_mut(key) else { continue };
+                if let Some(lag_ms) = audience.watch(viewer_key, connection, true) {
+                    holds.push((audience.key.clone(), lag_ms));
+                }
+                let Some(viewer) = audience.viewers.get_mut(viewer_key) else { continue };
+                if flags & BLOCKED != 0 {
+                    if self.now_ms.saturating_sub(viewer.progress_ms) > stalled_ms {
+                        ends.push((key, End::Stalled));
+                    } else if drain > 0 && self.now_ms.saturating_sub(viewer.drain_mark.1) >= 10_000 {
+                        if viewer.sent - viewer.drain_mark.0 < drain * 10 {
+                            ends.push((key, End::TooSlow));
+                        }
+                        viewer.drain_mark = (viewer.sent, self.now_ms);
+                    }
+                } else {
+                    viewer.drain_mark = (viewer.sent, self.now_ms);
+                }
+            }
+        }
+        for (key, connection) in &self.connections {
+            if connection.closing.is_some() {
+                continue;
+            }
+            if !connection.publishing.is_empty() {
+                let rules =
+                    connection.vhost.as_deref().and_then(|name| self.vhost(name)).map(|vhost| &vhost.publish);
+                let silent = self.now_ms.saturating_sub(connection.last_media_ms);
+                let bound = rules.map_or(30_000, |rules| {
+                    if connection.had_media { rules.normal_timeout_ms } else { rules.firstpkt_timeout_ms }
+                });
+                if bound > 0 && silent > bound {
+                    ends.push((key, End::PublishTimeout));
+                }
+            }
+            // Command replies that nobody reads, outside of playing.
+            if connection.playing.is_empty()
+                && !connection.outbox.is_empty()
+                && self.now_ms.saturating_sub(connection.last_input_ms) > stalled_ms
+            {
+                ends.push((key, End::Stalled));
+            }
+        }
+        for (key, end) in ends {
+            self.end(host, key, end);
+        }
+        for (name, lag_ms) in holds {
+            self.ask_hold(host, &name, lag_ms);
+        }
+    }
+
+    pub(crate) fn ask_hold<H: Host>(&mut self, host: &mut H, name: &StreamKey, lag_ms: u64) {
+        let Some(audience) = self.by_key.get(name).and_then(|id| self.audiences.get_mut(id.0)) else {
+            return;
+        };
+        if self.now_ms.saturating_sub(audience.hold_asked_ms) < 100 {
+            return;
+        }
+        audience.hold_asked_ms = self.now_ms;
+        let name = name.clone();
+        host.hold(self, &name, lag_ms);
+    }
+
+    /// `mw_latency auto`: at once while the loop is mostly idle, more the busier it is.
+    pub(super) fn adapt_gathering(&mut self) {
+        let busy = self.reactor.busy();
+        self.auto_gather_ms = if busy > 0.6 {
+            (self.auto_gather_ms + 30).min(MAX_GATHER_MS)
+        } else if busy > 0.3 {
+            (self.auto_gather_ms + 5).min(MAX_GATHER_MS)
+        } else if busy < 0.2 {
+            self.auto_gather_ms.saturating_sub(10)
+        } else {
+            self.auto_gather_ms
+        };
+    }
+}

@@ -1,0 +1,162 @@
+//! Bytes between sockets and sessions.
+
+use mediaring::Counter;
+use rtmp::Output;
+
+use super::{Host, Hub};
+use crate::audience::{AudienceId, Served};
+use crate::connection::ReadTurn;
+use crate::end::End;
+use crate::viewer::QUEUED;
+
+impl Hub {
+    pub(super) fn readable<H: Host>(&mut self, host: &mut H, key: usize) {
+        match self.read_turn(host, key) {
+            Ok(ReadTurn::Drained) => {}
+            Ok(ReadTurn::Budget) => {
+                if !self.unread.contains(&key) {
+                    self.unread.push_back(key);
+                }
+            }
+            Ok(ReadTurn::Eof) => {
+                let end = self.connections.get_mut(key).and_then(|connection| connection.closing.take());
+                self.end(host, key, end.unwrap_or(End::PeerClosed));
+            }
+            Err(end) => {
+                let closing = self.connections.get_mut(key).and_then(|connection| connection.closing.take());
+                self.end(host, key, closing.unwrap_or(end));
+            }
+        }
+    }
+
+    pub(super) fn read_turn<H: Host>(&mut self, host: &mut H, key: usize) -> Result<ReadTurn, End> {
+        let budget = self.config.limits.turn_bytes as usize;
+        let mut taken = 0;
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let result = loop {
+            let Some(connection) = self.connections.get_mut(key) else { break Ok(ReadTurn::Drained) };
+            if taken >= budget {
+                break Ok(ReadTurn::Budget);
+            }
+            let bytes = match connection.read(&mut buffer) {
+                Ok(Some([])) => break Ok(ReadTurn::Eof),
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => break Ok(ReadTurn::Drained),
+                Err(end) => break Err(end),
+            };
+            taken += bytes.len();
+            connection.last_input_ms = self.now_ms;
+            if connection.closing.is_some() {
+                continue;
+            }
+            if !connection.established {
+                connection.acknowledge();
+            }
+            self.board.add(self.board_slot, Counter::BytesIn, i64::try_from(bytes.len()).unwrap_or(0));
+            let handled = connection.session.handle_input(self.now_ms, bytes);
+            // What was understood before the error still counts.
+            self.pump(host, key);
+            if let Err(error) = handled {
+                break Err(End::Protocol(error));
+            }
+        };
+        self.buffer = buffer;
+        result
+    }
+
+    /// Works off what the session has to say. Returns whether the connection still exists.
+    pub(crate) fn pump<H: Host>(&mut self, host: &mut H, key: usize) -> bool {
+        loop {
+            let Some(connection) = self.connections.get_mut(key) else { return false };
+            if connection.closing.is_some() {
+                while connection.session.poll_output().is_some() {}
+                return true;
+            }
+            match connection.deferred.pop_front().or_else(|| connection.session.poll_output()) {
+                Some(Output::Transmit(bytes)) => self.queue(key, &bytes),
+                Some(Output::Event(event)) => self.event(host, key, event),
+                Some(Output::Close(reason)) => self.close_softly(host, key, End::Session(reason)),
+                None => break,
+            }
+        }
+        self.update_deadline(key);
+        self.flush(host, key);
+        self.connections.contains(key)
+    }
+
+    /// Brings what the session has to send into the outbox, ahead of what else will go there; events wait for the pump.
+    pub(crate) fn drain_transmits(&mut self, key: usize) {
+        while let Some(connection) = self.connections.get_mut(key) {
+            match connection.session.poll_output() {
+                Some(Output::Transmit(bytes)) => self.queue(key, &bytes),
+                Some(other) => connection.deferred.push_back(other),
+                None => break,
+            }
+        }
+    }
+
+    /// Puts bytes into a connection's outbox, behind whole packets only.
+    pub(super) fn queue(&mut self, key: usize, bytes: &[u8]) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let playing = connection.playing.clone();
+        for play in &playing {
+            if let Some(audience) = self.audiences.get_mut(play.audience.0) {
+                audience.settle(play.viewer, connection);
+                if let Some(viewer) = audience.viewers.get_mut(play.viewer) {
+                    viewer.set(QUEUED, true);
+                }
+            }
+        }
+        connection.outbox.tail().extend_from_slice(bytes);
+    }
+
+    /// Sends what waits, then what the connection's viewers may get.
+    pub(super) fn flush<H: Host>(&mut self, host: &mut H, key: usize) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let before = connection.bytes_out;
+        match connection.flush() {
+            Ok(false) => {}
+            Ok(true) => return,
+            Err(end) => {
+                let end = connection.closing.take().unwrap_or(end);
+                self.end(host, key, end);
+                return;
+            }
+        }
+        let sent = connection.bytes_out - before;
+        self.board.add(self.board_slot, Counter::BytesOut, i64::try_from(sent).unwrap_or(0));
+        if connection.closing.is_some() {
+            if !connection.half_closed {
+                connection.half_closed = true;
+                let _ = connection.socket.shutdown(std::net::Shutdown::Write);
+            }
+            return;
+        }
+        let playing = connection.playing.clone();
+        for play in playing {
+            self.serve(host, play.audience, play.viewer, key);
+        }
+    }
+
+    pub(super) fn writable<H: Host>(&mut self, host: &mut H, key: usize) {
+        self.flush(host, key);
+    }
+
+    pub(super) fn serve<H: Host>(&mut self, host: &mut H, audience: AudienceId, viewer: usize, key: usize) {
+        let (Some(audience), Some(connection)) =
+            (self.audiences.get_mut(audience.0), self.connections.get_mut(key))
+        else {
+            return;
+        };
+        match audience.serve(viewer, connection, self.now_ms) {
+            Ok(Served::Done) => {}
+            Ok(Served::Finished) => {
+                let msid = audience.viewers.get(viewer).map_or(0, |viewer| viewer.msid);
+                connection.session.end_play(self.now_ms, msid);
+                self.stop_play(host, key, msid);
+                self.pump(host, key);
+            }
+            Err(end) => self.end(host, key, end),
+        }
+    }
+}
