@@ -1,1 +1,23 @@
-//! tests: being built.
+//! What the end-to-end tests are made of: the real server on free ports in its own directory, real encoders and players
+//! beside our own, and ways to measure what came out.
+//!
+//! Nothing here asserts how the server works inside, and nothing sleeps in hope: waiting is always for something that
+//! can be seen, with a deadline that says what was missing.
+
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "the harness of tests: what goes wrong here has to panic"
+)]
+
+pub mod capture;
+pub mod clip;
+pub mod pattern;
+pub mod process;
+pub mod program;
+pub mod raw;
+pub mod server;
+pub mod wait;

@@ -1,0 +1,149 @@
+//! Ceilings: connections, lagging viewers, names without a publisher; and the places to listen.
+
+use std::time::{Duration, Instant};
+
+use client::{Kind, Options, Player, Publisher};
+use srs_tests::capture::{player, publisher, receive_frames, receive_until};
+use srs_tests::pattern::{self, GOP};
+use srs_tests::process::memory_kib;
+use srs_tests::raw::Raw;
+use srs_tests::server::Server;
+use srs_tests::wait::{SOON, wait_until};
+
+#[test]
+fn max_connections_counts_all_processes_and_places_come_back() {
+    let server = Server::start("max_connections 3;");
+    let url = server.url("live/full");
+    for round in 0..3 {
+        let mut players: Vec<Player> = Vec::new();
+        // A place may still be taken by the last round's players.
+        while players.len() < 3 {
+            let began = Instant::now();
+            match Player::connect(&url, Options::default()) {
+                Ok(player) => players.push(player),
+                Err(cause) => assert!(began.elapsed() < SOON, "round {round}: {cause}"),
+            }
+            assert!(players.len() == 3 || server.clients().len() <= 3);
+        }
+        for _ in 0..6 {
+            let options = Options { start_timeout: Duration::from_secs(5), ..Options::default() };
+            let refused = Player::connect(&url, options).map(drop).unwrap_err();
+            assert!(!refused.is_timeout(), "closed at once: {refused}");
+        }
+        assert_eq!(server.clients().iter().filter(|client| client.kind == "play").count(), 3);
+    }
+}
+
+#[test]
+fn it_listens_in_several_places_and_on_ipv6() {
+    let server = Server::start("listen 127.0.0.1:0 [::1]:0;");
+    assert_eq!(server.addresses().len(), 2, "{:?}", server.addresses());
+    assert!(server.addresses().iter().any(std::net::SocketAddr::is_ipv6));
+    let urls: Vec<String> =
+        server.addresses().iter().map(|address| format!("rtmp://{address}/live/places")).collect();
+    for (from, to) in [(0, 1), (1, 0)] {
+        let mut publisher = publisher(&urls[from]);
+        pattern::send_headers(&mut publisher);
+        pattern::send_frames(&mut publisher, 0..40);
+        assert_eq!(receive_frames(&mut player(&urls[to]), 40).iter().filter_map(pattern::check).count(), 40);
+        publisher.finish().unwrap();
+    }
+}
+
+#[test]
+fn a_viewer_that_lags_moves_to_a_newer_key_frame() {
+    const MOST: u64 = 60_000;
+    let server = Server::start("vhost __defaultVhost__ { queue_length 2; }");
+    let url = server.url("live/slow");
+    let mut healthy = player(&url);
+    let options = Options { receive_buffer: Some(4_096), read_timeout: SOON, ..Options::default() };
+    let mut slow = Player::connect(&url, options).unwrap();
+    server.wait_players(2);
+    let mut publisher = publisher(&url);
+    pattern::send_headers(&mut publisher);
+    // Twenty seconds and about 30 MB, while the slow one reads nothing; the healthy one takes everything.
+    let mut healthy_frames = 0;
+    for part in 0..20 {
+        for number in part * GOP..(part + 1) * GOP {
+            let tag = pattern::frame_of(number, MOST);
+            publisher.send(tag.kind, tag.timestamp_ms, &tag.body).unwrap();
+        }
+        let last = (part + 1) * GOP - 1;
+        let packets =
+            receive_until(&mut healthy, |packet| pattern::number(packet.kind, &packet.payload) == Some(last));
+        healthy_frames += packets.iter().filter_map(|packet| pattern::check_of(packet, MOST)).count() as u64;
+    }
+    assert_eq!(healthy_frames, 20 * GOP, "a healthy viewer beside it loses nothing");
+    let packets = receive_until(&mut slow, |packet| {
+        pattern::number(packet.kind, &packet.payload) == Some(20 * GOP - 1)
+    });
+    let numbers: Vec<u64> = packets.iter().filter_map(|packet| pattern::check_of(packet, MOST)).collect();
+    assert!((numbers.len() as u64) < 20 * GOP, "it was moved on");
+    let mut holes = 0;
+    for pair in numbers.windows(2).filter(|pair| pair[1] != pair[0] + 1) {
+        holes += 1;
+        assert!(pair[1] > pair[0] && pair[1] % GOP == 0, "{} follows {}", pair[1], pair[0]);
+    }
+    assert!(holes > 0);
+    let clients = server.clients();
+    let counted: u64 = clients.iter().filter(|client| client.kind == "play").map(|client| client.jumps).sum();
+    assert!(counted >= holes, "{counted} jumps are shown, {holes} were seen");
+    let times: Vec<u32> =
+        packets.iter().filter(|packet| packet.kind == Kind::Video).map(|packet| packet.timestamp).collect();
+    assert!(times.is_sorted());
+}
+
+#[test]
+fn names_that_nobody_publishes_cost_nothing() {
+    let server = Server::start("");
+    // Warm up, so that what is compared is a server that has played before.
+    let knock = |name: String| {
+        let (raw, _) = Raw::playing(server.address(), "live", &name);
+        drop(raw);
+    };
+    for n in 0..200 {
+        knock(format!("warm-{n}"));
+    }
+    let idle = || server.clients().is_empty();
+    wait_until("all players to be gone", idle);
+    let memory = || server.processes().iter().map(|process| (process.pid, memory_kib(process.pid))).collect();
+    let before: Vec<(u32, u64)> = memory();
+    for n in 0..2_000 {
+        knock(format!("nobody-{n}-publishes-this"));
+    }
+    wait_until("all players to be gone", idle);
+    wait_until("the streams to be gone", || server.streams().is_empty());
+    let after: Vec<(u32, u64)> = memory();
+    for ((pid, before), (_, after)) in before.iter().zip(&after) {
+        assert!(after.saturating_sub(*before) < 2_048, "process {pid} grew from {before} to {after} KiB");
+    }
+}
+
+#[test]
+fn streams_that_ended_leave_nothing_behind() {
+    let server = Server::start("");
+    let cycle = |n: u32| {
+        let url = server.url(&format!("live/ended-{n}"));
+        let mut publisher = Publisher::connect(&url, Options::default()).unwrap();
+        pattern::send_headers(&mut publisher);
+        pattern::send_frames(&mut publisher, 0..20);
+        drop(receive_frames(&mut player(&url), 20));
+        publisher.finish().unwrap();
+    };
+    let gone = || server.clients().is_empty() && server.streams().is_empty();
+    let count = || -> Vec<usize> {
+        server.processes().iter().map(|process| srs_tests::process::descriptors(process.pid)).collect()
+    };
+    for n in 0..10 {
+        cycle(n);
+    }
+    wait_until("everything to be gone", gone);
+    let before = count();
+    for n in 10..60 {
+        cycle(n);
+    }
+    wait_until("everything to be gone", gone);
+    wait_until(&format!("descriptors as before, {before:?}"), || {
+        count().iter().zip(&before).all(|(now, before)| *now <= before + 2)
+    });
+}

@@ -1,0 +1,21 @@
+//! The end-to-end tests: the real server against real encoders and players.
+
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests panic when they fail"
+)]
+
+mod crash;
+mod demo;
+mod hostile;
+mod hostile_table;
+mod limits;
+mod publish_play;
+mod semantics;
+mod startup;
+mod tidy;
+mod timestamps;
+mod vhosts;

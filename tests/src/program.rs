@@ -1,0 +1,73 @@
+//! Finds the programs that tests run: ours, built on first use, and those of others.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// When set to 1, tests whose programs are missing pass without having tested anything.
+const SKIP_VARIABLE: &str = "SRS_TESTS_SKIP_MISSING";
+
+/// A directory with ready-made executables of ours, to test those.
+const DIRECTORY_VARIABLE: &str = "SRS_TESTS_BIN_DIR";
+
+/// The server's executable.
+#[must_use]
+pub fn srs() -> PathBuf {
+    executables().join("srs")
+}
+
+/// The executable of `srs-cli`.
+#[must_use]
+pub fn srs_cli() -> PathBuf {
+    executables().join("srs-cli")
+}
+
+/// Whether all of these programs are there; the test is to return early if not.
+///
+/// # Panics
+/// When one is missing, unless the environment allows to skip.
+#[must_use]
+pub fn have(programs: &[&str]) -> bool {
+    let Some(missing) = programs.iter().find(|program| !is_on_path(program)) else { return true };
+    let skip = std::env::var(SKIP_VARIABLE).is_ok_and(|value| value == "1");
+    assert!(skip, "install {missing}, or set {SKIP_VARIABLE}=1 to go without this test");
+    eprintln!("SKIPPED: {missing} is missing");
+    false
+}
+
+/// The top of the source tree.
+#[must_use]
+pub fn source_tree() -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().expect("tests stands in the source tree").to_owned()
+}
+
+fn is_on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
+}
+
+/// The directory of our executables. They are built once per test program, in the profile of the tests, where cargo has
+/// put the tests themselves.
+fn executables() -> &'static Path {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    DIRECTORY.get_or_init(|| {
+        if let Some(directory) = std::env::var_os(DIRECTORY_VARIABLE) {
+            return directory.into();
+        }
+        // target/PROFILE/deps/it-HASH
+        let test = std::env::current_exe().expect("the test has a path");
+        let directory = test.ancestors().nth(2).expect("cargo's directories").to_owned();
+        let target = directory.parent().expect("cargo's directories");
+        let profile = if directory.ends_with("release") { "release" } else { "test" };
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let status = Command::new(cargo)
+            .current_dir(source_tree())
+            .args(["build", "--quiet", "-p", "srs", "-p", "srs-cli", "--profile", profile, "--target-dir"])
+            .arg(target)
+            .status()
+            .expect("cargo runs");
+        assert!(status.success(), "the executables can't be built");
+        directory
+    })
+}

@@ -1,0 +1,277 @@
+//! The server under test: its own directory, free ports, and no trace left behind.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use api::{Client, Process, Stream};
+use nix::sys::signal::Signal;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tempfile::TempDir;
+
+use crate::process::{children, signal};
+use crate::program;
+use crate::wait::{SOON, wait_for, wait_until};
+
+/// How long a polite end may take before the server is killed, when a test is over.
+const POLITE_END: Duration = Duration::from_secs(3);
+
+/// The lines at the top of every test's configuration, each unless the test has its own.
+const BASE: [(&str, &str); 7] = [
+    ("listen", "listen 127.0.0.1:0;"),
+    ("daemon", "daemon off;"),
+    ("srs_log_tank", "srs_log_tank console;"),
+    ("srs_log_level", "srs_log_level trace;"),
+    ("workers", "workers 2;"),
+    ("http_api", "http_api { enabled on; listen 127.0.0.1:0; }"),
+    ("vhost", "vhost __defaultVhost__ { }"),
+];
+
+/// A running server. Dropping it ends all its processes.
+#[derive(Debug)]
+pub struct Server {
+    directory: TempDir,
+    child: Child,
+    ports: Ports,
+}
+
+/// What the server says of itself once it is ready.
+#[derive(Debug, Clone, Deserialize)]
+struct Ports {
+    rtmp: Vec<SocketAddr>,
+    http_api: Option<SocketAddr>,
+    pid: u32,
+}
+
+/// The whole text of a configuration in `directory`: what `own` says, and the usual for all else.
+#[must_use]
+pub fn configuration(directory: &Path, own: &str) -> String {
+    let has = |name: &str| own.lines().any(|line| line.split_whitespace().next() == Some(name));
+    let mut text = String::new();
+    for (name, line) in BASE {
+        if !has(name) {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    let directory = directory.display();
+    if !has("pid") {
+        text.push_str(&format!("pid {directory}/srs.pid;\n"));
+    }
+    if !has("runtime_dir") {
+        text.push_str(&format!("runtime_dir {directory}/run;\n"));
+    }
+    text.push_str(own);
+    text.push('\n');
+    text
+}
+
+impl Server {
+    /// Starts a server and waits until it is ready. `own` is configuration text: directives at the start of a line
+    /// replace the usual ones.
+    ///
+    /// # Panics
+    /// When it does not come up; the message has what it said.
+    #[must_use]
+    pub fn start(own: &str) -> Self {
+        let directory = TempDir::new().expect("a temporary directory");
+        let text = configuration(directory.path(), own);
+        Self::start_in(directory, &text)
+    }
+
+    /// Starts a server with a whole configuration, whose `runtime_dir` is `run` in `directory`.
+    ///
+    /// # Panics
+    /// When it does not come up; the message has what it said.
+    #[must_use]
+    pub fn start_in(directory: TempDir, text: &str) -> Self {
+        let path = directory.path().join("srs.conf");
+        fs::write(&path, text).expect("a file");
+        fs::create_dir_all(directory.path().join("run")).expect("a directory");
+        let log = fs::File::create(directory.path().join("log")).expect("a file");
+        let mut child = Command::new(program::srs())
+            .current_dir(program::source_tree())
+            .arg("-c")
+            .arg(&path)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a descriptor"))
+            .stderr(log)
+            .spawn()
+            .expect("the server starts");
+        let ready = directory.path().join("run/ports.json");
+        let read_log = || fs::read_to_string(directory.path().join("log")).unwrap_or_default();
+        let ports = wait_for("the server's ports", SOON, || {
+            if let Some(status) = child.try_wait().expect("a child can be waited for") {
+                panic!("the server ended with {status}:\n{}\n{text}", read_log());
+            }
+            serde_json::from_str::<Ports>(&fs::read_to_string(&ready).ok()?).ok()
+        });
+        Self { directory, child, ports }
+    }
+
+    /// Where it listens for RTMP: the first place.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.ports.rtmp[0]
+    }
+
+    /// All places where it listens for RTMP.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.ports.rtmp
+    }
+
+    /// The URL of a stream: `path` is `app/stream`.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("rtmp://{}/{path}", self.address())
+    }
+
+    /// The base URL of the management API.
+    #[must_use]
+    pub fn api(&self) -> String {
+        format!("http://{}", self.ports.http_api.expect("the API is on"))
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// What it has logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        let bytes = fs::read(self.log_path()).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The master's process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.ports.pid
+    }
+
+    /// Asks the API; `None` while it has no answer.
+    #[must_use]
+    pub fn try_ask<T: DeserializeOwned>(&self, path: &str) -> Option<T> {
+        let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5))).proxy(None);
+        let agent: ureq::Agent = config.build().into();
+        let mut response = agent.get(format!("{}{path}", self.api())).call().ok()?;
+        response.body_mut().read_json().ok()
+    }
+
+    /// Asks the API.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    #[must_use]
+    pub fn ask<T: DeserializeOwned>(&self, path: &str) -> T {
+        wait_for(&format!("an answer to {path}"), SOON, || self.try_ask(path))
+    }
+
+    /// All streams.
+    #[must_use]
+    pub fn streams(&self) -> Vec<Stream> {
+        self.ask::<api::Streams>("/api/v1/streams").streams
+    }
+
+    /// All clients.
+    #[must_use]
+    pub fn clients(&self) -> Vec<Client> {
+        self.ask::<api::Clients>("/api/v1/clients").clients
+    }
+
+    /// Its processes, the master among them.
+    #[must_use]
+    pub fn processes(&self) -> Vec<Process> {
+        #[derive(Deserialize)]
+        struct Processes {
+            processes: Vec<Process>,
+        }
+        self.ask::<Processes>("/api/v1/processes").processes
+    }
+
+    /// The process ids of a role, in the order of their slots. Stream processes are `stream`.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn pids(&self, role: &str) -> Vec<u32> {
+        let mut processes = self.processes();
+        processes.retain(|process| is_role(process, role));
+        processes.sort_by_key(|process| process.slot);
+        assert!(!processes.is_empty(), "there is no process of role {role}: {:?}", self.processes());
+        processes.iter().map(|process| process.pid).collect()
+    }
+
+    /// Waits until so many players watch in all.
+    pub fn wait_players(&self, count: usize) {
+        wait_until(&format!("{count} players"), || {
+            self.clients().iter().filter(|client| client.kind == "play").count() == count
+        });
+    }
+
+    /// Waits until a stream, `app/stream`, is published.
+    pub fn wait_published(&self, path: &str) {
+        wait_until(&format!("a publisher of {path}"), || {
+            self.streams()
+                .iter()
+                .any(|stream| stream.publish.active && format!("{}/{}", stream.app, stream.name) == path)
+        });
+    }
+
+    /// Sends the master a signal.
+    pub fn signal(&self, which: Signal) {
+        signal(self.child.id(), which);
+    }
+
+    /// Waits for the master's end.
+    ///
+    /// # Panics
+    /// When it has not ended by then.
+    pub fn wait_end(&mut self, deadline: Duration) -> std::process::ExitStatus {
+        let child = &mut self.child;
+        wait_for("the end of the server", deadline, || child.try_wait().expect("a child can be waited for"))
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.directory.path().join("log")
+    }
+}
+
+/// Whether a process has a role; roles are compared without regard to hyphens.
+fn is_role(process: &Process, role: &str) -> bool {
+    let plain = |name: &str| name.replace(['-', '_'], "").to_ascii_lowercase();
+    plain(&process.role) == plain(role)
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let family = children(self.child.id());
+        signal(self.child.id(), Signal::SIGTERM);
+        let began = std::time::Instant::now();
+        while began.elapsed() < POLITE_END && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        drop(self.child.kill());
+        drop(self.child.wait());
+        for pid in family {
+            let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+            if program == program::srs() {
+                signal(pid, Signal::SIGKILL);
+            }
+        }
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            eprintln!("--- the server's last words ---");
+            for line in lines.iter().skip(lines.len().saturating_sub(60)) {
+                eprintln!("{line}");
+            }
+        }
+    }
+}
