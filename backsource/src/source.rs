@@ -148,6 +148,8 @@ impl Source {
         self.begins = true;
         self.idle_since_ms = None;
         self.note_absolute();
+        self.ring.set_note(endpoint::NOTE_BEGAN_NS, reactor::now_ns());
+        self.ring.set_note(endpoint::NOTE_FIRST_SEQ, self.ring.head() + 1);
         (self.video, self.audio, self.frames, self.bytes) = (None, None, 0, 0);
     }
 

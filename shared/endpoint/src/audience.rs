@@ -12,7 +12,7 @@ use crate::viewer::{
     BLOCKED, FROM_KEY, GATED, NO_AUDIO, NO_VIDEO, PARTIAL, PAUSED, PRIMED_AUDIO, PRIMED_VIDEO, PRIVATE,
     QUEUED, Viewer, WAITING, WANTS_AUDIO_HEADER, WANTS_HEADERS, WANTS_METADATA, WANTS_VIDEO_HEADER,
 };
-use crate::{NOTE_ABSOLUTE_TIME, wire};
+use crate::{NOTE_ABSOLUTE_TIME, NOTE_BEGAN_NS, NOTE_FIRST_SEQ, wire};
 
 /// Key of an audience in its hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,7 +87,8 @@ impl Audience {
     pub(crate) fn set_ring(&mut self, ring: RingReader) {
         let goes_on = self.ring.is_some() && ring.head() >= self.scanned && ring.tail() <= self.scanned;
         if !goes_on {
-            self.scanned = ring.key().unwrap_or_else(|| ring.head());
+            // Specials of all that a viewer may be placed at have to be known.
+            self.scanned = ring.tail();
             self.head_position = match ring.record(self.scanned) {
                 Ok(record) => record.position,
                 Err(Lapped) => ring
@@ -97,7 +98,12 @@ impl Audience {
             self.specials.clear();
             (self.last_audio, self.last_video) = (None, None);
             self.has_keys = ring.key().is_some();
+            let first = self.ring.is_none();
             for (_, viewer) in &mut self.viewers {
+                if first && !viewer.has(WAITING) && ring.find(viewer.position).is_ok() {
+                    // It came from another process and goes on in the same ring.
+                    continue;
+                }
                 viewer.flags |= WAITING | WANTS_HEADERS;
                 if let Some(base) = viewer.base_ms.take() {
                     viewer.resume_ms = (self.head_dts - base + 40).max(0);
@@ -311,10 +317,14 @@ impl Audience {
         Ok(true)
     }
 
-    /// Gives a new viewer its place: the newest key frame, or the live edge.
+    /// Gives a new viewer its place: the first packet of a publish that it waited for, else the newest key frame, else the
+    /// live edge.
     fn place(&self, ring: &RingReader, viewer: &mut Viewer) {
+        let waited = viewer.joined_ms.saturating_mul(1_000_000) <= ring.note(NOTE_BEGAN_NS);
+        let first = ring.note(NOTE_FIRST_SEQ).checked_sub(1).filter(|_| waited);
         let key = if self.gop_cache && viewer.has(FROM_KEY) { ring.key() } else { None };
-        match key.and_then(|seq| ring.record(seq).ok()) {
+        let place = [first, key].into_iter().flatten().find_map(|seq| ring.record(seq).ok());
+        match place {
             Some(record) if record.position <= self.head_position => {
                 viewer.position = record.position;
                 viewer.first_seq = record.seq;
@@ -325,7 +335,6 @@ impl Audience {
             }
         }
         viewer.set(WAITING | PRIMED_AUDIO | PRIMED_VIDEO, false);
-        viewer.progress_ms = viewer.progress_ms.max(1);
     }
 
     /// A viewer that joins a ring without content waits for the stream's first packet, not for a key frame of the past.

@@ -32,3 +32,7 @@ pub use wire::unpack;
 /// Note of a ring (word 0): the stream keeps its publisher's absolute time (`atc`, or `time_jitter off`), so that viewers
 /// are not rebased.
 pub const NOTE_ABSOLUTE_TIME: usize = 0;
+/// Note of a ring (word 3): when the publish began, monotonic ns. Who joined before that gets it from its first packet on.
+pub const NOTE_BEGAN_NS: usize = 3;
+/// Note of a ring (word 4): sequence number of that first packet, plus one; 0 when nobody has published yet.
+pub const NOTE_FIRST_SEQ: usize = 4;

@@ -62,7 +62,8 @@ impl RingWriter {
         Ok(Self { map, shape, head: 0, head_pos: 0, tail: 0, tail_pos: 0, key: None })
     }
 
-    /// Takes over the ring of a writer that is gone. A packet that it had not published is forgotten.
+    /// Takes over the ring of a writer that is gone. A packet that it had not published is forgotten. A generation that was
+    /// superseded goes on: give only the newest that is known.
     ///
     /// # Errors
     /// [`RingError`] when the descriptor is no ring.
@@ -80,17 +81,18 @@ impl RingWriter {
             shape,
         };
         ring.tail = ring.tail.max(head.saturating_sub(shape.records));
+        // The newest record stays in its slot even when its bytes had to go, so that it tells where the bytes go on. A
+        // generation that began empty has none; there the tail is where it began.
+        let last = head.checked_sub(1).and_then(|seq| reader::load_record(&ring.map, shape, seq));
+        ring.head_pos = last.map_or(ring.tail_pos, |last| last.end().max(ring.tail_pos));
         // The dead writer may have stopped between the two words of its announcement.
-        if let Some(oldest) = ring.record(ring.tail) {
-            ring.tail_pos = oldest.position;
-            ring.map.store(W_TAIL, ring.tail, Ordering::Relaxed);
-            ring.map.store(W_TAIL_POS, ring.tail_pos, Ordering::Relaxed);
-        }
-        ring.head_pos = match head.checked_sub(1).and_then(|last| ring.record(last)) {
-            Some(last) => last.end().max(ring.tail_pos),
-            None => ring.tail_pos,
-        };
+        ring.tail_pos = ring.record(ring.tail).map_or(ring.head_pos, |oldest| oldest.position);
+        ring.map.store(W_TAIL, ring.tail, Ordering::Relaxed);
+        ring.map.store(W_TAIL_POS, ring.tail_pos, Ordering::Relaxed);
         ring.key = ring.key.filter(|key| *key >= ring.tail);
+        // Whoever gives us this generation has no later one: its successor, if there was one, died with the writer.
+        let state = ring.map.load(W_STATE, Ordering::Relaxed);
+        ring.map.store(W_STATE, state & !STATE_SUPERSEDED, Ordering::Release);
         Ok(ring)
     }
 
@@ -241,7 +243,10 @@ impl RingWriter {
         if bytes.len() > kind.max_bytes() {
             return false;
         }
-        let version = 1 - reader::newest_version(&self.map, kind);
+        let newest = reader::newest_version(&self.map, kind);
+        // A second one for the same packets replaces the first.
+        let replaces = reader::load_header(&self.map, kind, newest).is_some_and(|header| header.seq == seq);
+        let version = if replaces { newest } else { 1 - newest };
         self.write_header(kind, version, seq, dts_ms, bytes);
         true
     }
@@ -353,5 +358,27 @@ impl RingWriter {
 impl AsFd for RingWriter {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The writer died between the two words of its announcement, and the announcement was that nothing is left.
+    #[test]
+    fn positions_never_go_back_in_an_emptied_ring() {
+        let shape = Shape { data_bytes: 4096, records: 16 };
+        let entry =
+            Entry { kind: Kind::Video, flags: Flags::default(), dts_ms: 0, arrival_ns: 0, payload_len: 100 };
+        let mut writer = RingWriter::create(shape, 1, 0, 128).unwrap();
+        for _ in 0..3 {
+            writer.append(entry, &[&[7; 100]]).unwrap();
+        }
+        writer.map.store(W_TAIL, 3, Ordering::Relaxed);
+        let mut writer = RingWriter::adopt(writer.fd().try_clone_to_owned().unwrap()).unwrap();
+        writer.append(entry, &[b"next"]).unwrap();
+        assert_eq!(writer.record(3).unwrap().position, 300);
+        assert_eq!((writer.tail(), writer.used_bytes()), (3, 4));
     }
 }

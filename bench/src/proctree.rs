@@ -1,0 +1,118 @@
+//! What a server costs: processor time and memory of a process and all its descendants, from `/proc`.
+
+use std::fs;
+
+use serde::Serialize;
+
+/// Memory of a process tree.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Memory {
+    /// Proportional set size: shared pages count as many times as they are mapped, divided by as many, KiB.
+    pub pss_kib: u64,
+    /// Processes counted.
+    pub processes: usize,
+}
+
+/// A server's processes, found anew at each look.
+#[derive(Debug, Clone, Default)]
+pub struct ProcessTree {
+    roots: Vec<u32>,
+}
+
+impl ProcessTree {
+    /// The trees below these processes.
+    #[must_use]
+    pub fn new(roots: Vec<u32>) -> Self {
+        Self { roots }
+    }
+
+    /// Whether nothing is watched.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.roots.is_empty()
+    }
+
+    /// Process ids of the roots and everything below them.
+    #[must_use]
+    pub fn pids(&self) -> Vec<u32> {
+        let pairs: Vec<(u32, u32)> = fs::read_dir("/proc")
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter_map(|pid| Some((pid, parent(pid)?)))
+            .collect();
+        let mut found = self.roots.clone();
+        let mut at = 0;
+        while let Some(&pid) = found.get(at) {
+            let children = pairs.iter().filter(|(child, parent)| *parent == pid && !found.contains(child));
+            let children: Vec<u32> = children.map(|(child, _)| *child).collect();
+            found.extend(children);
+            at += 1;
+        }
+        found
+    }
+
+    /// Seconds of processor time that the tree has used so far. Processes that ended meanwhile are missing.
+    #[must_use]
+    pub fn cpu_seconds(&self) -> f64 {
+        let ns: u64 = self.pids().into_iter().map(cpu_ns).sum();
+        ns as f64 / 1e9
+    }
+
+    /// Memory now.
+    #[must_use]
+    pub fn memory(&self) -> Memory {
+        let pids = self.pids();
+        Memory { pss_kib: pids.iter().map(|pid| pss_kib(*pid)).sum(), processes: pids.len() }
+    }
+}
+
+fn stat(pid: u32) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may contain anything, also blanks and parentheses.
+    Some(text.rsplit_once(')')?.1.to_owned())
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    stat(pid)?.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Run time of all threads; the scheduler counts nanoseconds, `stat` only ticks of 10 ms.
+fn cpu_ns(pid: u32) -> u64 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten();
+    let run_ns = |entry: fs::DirEntry| -> Option<u64> {
+        let text = fs::read_to_string(entry.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse().ok()
+    };
+    let precise: u64 = threads.filter_map(|entry| run_ns(entry.ok()?)).sum();
+    if precise > 0 {
+        return precise;
+    }
+    let ticks = |text: String| -> Option<u64> {
+        let mut fields = text.split_whitespace().skip(11);
+        Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
+    };
+    stat(pid).and_then(ticks).unwrap_or(0) * 10_000_000
+}
+
+fn pss_kib(pid: u32) -> u64 {
+    let Ok(text) = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) else { return 0 };
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_has_memory_and_has_worked() {
+        let tree = ProcessTree::new(vec![std::process::id()]);
+        let mut sum = 0_u64;
+        for n in 0..20_000_000_u64 {
+            sum = std::hint::black_box(sum.wrapping_add(n));
+        }
+        assert!(tree.cpu_seconds() > 0.0);
+        assert!(tree.memory().pss_kib > 100);
+    }
+}

@@ -1,0 +1,74 @@
+//! Where streams are published and played: `rtmp://host[:port]/app/name`; a number is appended to the name.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::str::FromStr;
+
+use anyhow::{Context, bail};
+use rtmp::{ClientMode, ClientOptions};
+
+/// A server, an application and the beginning of stream names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Resolved address.
+    pub address: SocketAddr,
+    /// As it stood in the URL, with the port.
+    pub host: String,
+    /// Application.
+    pub app: String,
+    /// Stream names are this and a number.
+    pub prefix: String,
+}
+
+impl FromStr for Target {
+    type Err = anyhow::Error;
+
+    fn from_str(url: &str) -> Result<Self, Self::Err> {
+        let rest = url.strip_prefix("rtmp://").context("the URL does not begin with rtmp://")?;
+        let Some((host, path)) = rest.split_once('/') else { bail!("{url} has no application") };
+        let (app, prefix) = path.rsplit_once('/').unwrap_or((path, "bench"));
+        let host = if host.contains(':') { host.to_owned() } else { format!("{host}:1935") };
+        let address = host.to_socket_addrs().with_context(|| format!("can't resolve {host}"))?.next();
+        let address = address.with_context(|| format!("{host} has no address"))?;
+        Ok(Self { address, host, app: app.to_owned(), prefix: prefix.to_owned() })
+    }
+}
+
+impl Target {
+    /// A server on loopback, as started by us.
+    #[must_use]
+    pub fn local(address: SocketAddr) -> Self {
+        Self { address, host: address.to_string(), app: "live".into(), prefix: "bench".into() }
+    }
+
+    /// The options of a client for stream `number`.
+    #[must_use]
+    pub fn options(&self, number: u32, publishes: bool) -> ClientOptions {
+        let stream = format!("{}{number}", self.prefix);
+        let mode =
+            if publishes { ClientMode::Publish { stream, fmle: true } } else { ClientMode::Play { stream } };
+        let tc_url = format!("rtmp://{}/{}", self.host, self.app);
+        let mut seed = [0x5a; 32];
+        for (place, byte) in seed.iter_mut().zip(crate::clock::now_ns().to_le_bytes()) {
+            *place = byte;
+        }
+        let mut options = ClientOptions::new(tc_url, self.app.clone(), mode, seed);
+        // The digests of the complex handshake would be the load generator's work, thousands of times.
+        options.simple_handshake = true;
+        options.start_timeout_ms = 60_000;
+        options
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls() {
+        let target: Target = "rtmp://127.0.0.1:19350/a/b/cam".parse().unwrap();
+        assert_eq!((target.app.as_str(), target.prefix.as_str()), ("a/b", "cam"));
+        assert_eq!(target.address.port(), 19350);
+        assert_eq!("rtmp://127.0.0.1/live".parse::<Target>().unwrap().prefix, "bench");
+        assert!("http://127.0.0.1/live/x".parse::<Target>().is_err());
+    }
+}
