@@ -1,1 +1,147 @@
+//! What goes wrong at start is said in one sentence, with a failing exit code.
 
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+
+use srs_tests::process::{Ended, run};
+use srs_tests::program;
+use srs_tests::server::{Server, configuration};
+use srs_tests::wait::SOON;
+use tempfile::TempDir;
+
+fn srs(arguments: &[&str]) -> Ended {
+    run(Command::new(program::srs()).current_dir(program::source_tree()).args(arguments), SOON)
+}
+
+/// Starts a server that must not come up; what it says.
+fn refused(directory: &Path, own: &str) -> String {
+    let path = directory.join("srs.conf");
+    fs::write(&path, configuration(directory, own)).unwrap();
+    let ended = srs(&["-c", path.to_str().unwrap()]);
+    let said = format!("{}{}", ended.stdout, ended.stderr);
+    assert!(ended.status.code().is_some_and(|code| code != 0), "{}: {said}", ended.status);
+    assert!(!said.contains("panicked") && !said.contains("RUST_BACKTRACE"), "{said}");
+    said
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    for own in [format!("listen {address};"), format!("http_api {{ enabled on; listen {address}; }}")] {
+        let directory = TempDir::new().unwrap();
+        let said = refused(directory.path(), &own);
+        let line = said.lines().find(|line| line.contains(&address.port().to_string()));
+        let line = line.unwrap_or_else(|| panic!("the port is not named: {said}"));
+        assert!(line.to_lowercase().contains("in use"), "{line}");
+    }
+}
+
+#[test]
+fn two_servers_do_not_share_a_port() {
+    let server = Server::start("");
+    let directory = TempDir::new().unwrap();
+    let said = refused(directory.path(), &format!("listen {};", server.address()));
+    assert!(said.contains(&server.address().port().to_string()), "{said}");
+}
+
+#[test]
+fn a_missing_configuration_file_is_named() {
+    let ended = srs(&["-c", "/nonexistent/srs-test.conf"]);
+    assert!(ended.status.code().is_some_and(|code| code != 0));
+    assert!(ended.stderr.contains("/nonexistent/srs-test.conf"), "{}", ended.stderr);
+    assert!(ended.stderr.to_lowercase().contains("no such file"), "{}", ended.stderr);
+    let ended = srs(&["-c"]);
+    assert!(ended.status.code().is_some_and(|code| code != 0));
+    assert!(!ended.stderr.is_empty());
+}
+
+#[test]
+fn faults_of_a_configuration_have_file_line_and_column() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("faults.conf");
+    let name = path.to_str().unwrap();
+    for (text, line, column) in [
+        ("listen 1935;\nvhost __defaultVhost__ {\n    gop_cache maybe;\n}\n", 3, 15),
+        ("listen 1935;\nvhost __defaultVhost__ {\n", 3, 1),
+        ("listen 99999999;\nvhost __defaultVhost__ { }\n", 1, 8),
+        ("listen 1935;\n  max_connections many;\nvhost __defaultVhost__ { }\n", 2, 19),
+    ] {
+        fs::write(&path, text).unwrap();
+        for arguments in [vec!["-c", name], vec!["-t", "-c", name]] {
+            let ended = srs(&arguments);
+            assert!(ended.status.code().is_some_and(|code| code != 0), "{text}");
+            let place = format!("{name}:{line}:");
+            let found = ended.stderr.lines().find(|said| said.contains(&place));
+            let found = found.unwrap_or_else(|| panic!("no {place} in {}\n{text}", ended.stderr));
+            let rest = found.split(&place).nth(1).unwrap();
+            let said: u32 =
+                rest.split(|letter: char| !letter.is_ascii_digit()).next().unwrap().parse().unwrap();
+            assert!(column == 1 || said == column, "column {said}, wanted {column}: {found}");
+        }
+    }
+    // A sound one passes.
+    fs::write(&path, "listen 1935;\nvhost __defaultVhost__ { }\n").unwrap();
+    let ended = srs(&["-t", "-c", name]);
+    assert!(ended.status.success(), "{}", ended.stderr);
+}
+
+#[test]
+fn a_second_server_with_the_same_pid_file_is_refused() {
+    let server = Server::start("");
+    let pid_file = server.directory().join("srs.pid");
+    let written = fs::read_to_string(&pid_file).unwrap();
+    assert_eq!(written.trim().parse::<u32>().ok(), Some(server.pid()));
+    let directory = TempDir::new().unwrap();
+    let said = refused(directory.path(), &format!("pid {};", pid_file.display()));
+    assert!(said.contains(pid_file.to_str().unwrap()), "{said}");
+    assert!(
+        said.to_lowercase().contains("already runs") || said.to_lowercase().contains("already running"),
+        "{said}"
+    );
+    assert_eq!(fs::read_to_string(&pid_file).unwrap(), written, "the first one's file is untouched");
+}
+
+#[test]
+fn a_clip_that_is_not_there_is_named() {
+    for (name, content, wanted) in
+        [("missing.flv", None, "no such file"), ("text.flv", Some("this is no FLV file"), "no flv")]
+    {
+        let directory = TempDir::new().unwrap();
+        let clip = directory.path().join(name);
+        if let Some(content) = content {
+            fs::write(&clip, content).unwrap();
+        }
+        let own = format!(
+            "vhost __defaultVhost__ {{
+    ingest demo {{
+        enabled on;
+        input {{ type file; url {}; }}
+        output rtmp://127.0.0.1:[port]/live/demo?vhost=[vhost];
+    }}
+}}",
+            clip.display()
+        )
+        .replace("\n    ", "\n ");
+        let said = refused(directory.path(), own.trim_start());
+        let line = said.lines().find(|line| line.contains(name));
+        let line = line.unwrap_or_else(|| panic!("the clip is not named: {said}"));
+        assert!(line.to_lowercase().contains(wanted), "{line}");
+    }
+}
+
+#[test]
+fn help_and_version_are_there() {
+    let help = srs(&["-h"]);
+    assert!(help.status.success() && help.stdout.contains("-c"), "{}", help.stdout);
+    let version = srs(&["-v"]);
+    assert!(version.status.success());
+    assert!(
+        format!("{}{}", version.stdout, version.stderr)
+            .contains(env!("CARGO_PKG_VERSION").split('.').next().unwrap())
+    );
+    let unknown = srs(&["--nobody-knows-this"]);
+    assert!(!unknown.status.success() && !unknown.stderr.is_empty());
+}

@@ -1,1 +1,210 @@
+//! The house rules that a program can check: what stands in which file, and who may import whom.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use srs_tests::process::run;
+use srs_tests::program::source_tree;
+use srs_tests::wait::SOON;
+
+/// Lines from which on a file has to be divided.
+const MAX_LINES: usize = 800;
+
+/// Files that may be longer, with the reason.
+const LONG_FILES: [(&str, &str); 2] = [("directive.rs", "a table"), ("hostile_table.rs", "a table")];
+
+/// Names that say nothing about what a module is.
+const BANNED_NAMES: [&str; 7] = ["utils", "util", "helpers", "common", "define", "types", "misc"];
+
+/// Crates that may hold unsafe code.
+const UNSAFE_ROOMS: [&str; 2] = ["mediaring", "ipc"];
+
+/// Who may import which of our crates; tests and benchmarks may import all.
+const IMPORTS: &[(&str, &[&str])] = &[
+    ("media", &[]),
+    ("amf0", &["media"]),
+    ("flv", &["media"]),
+    ("rtmp", &["amf0", "flv", "media"]),
+    ("conf", &[]),
+    ("api", &["amf0", "media"]),
+    ("mediaring", &["media"]),
+    ("reactor", &[]),
+    ("ipc", &["media", "conf"]),
+    ("endpoint", &["media", "flv", "rtmp", "conf", "api", "ipc", "mediaring", "reactor"]),
+    ("child", &["ipc", "api", "mediaring"]),
+    (
+        "backsource",
+        &["media", "amf0", "flv", "rtmp", "conf", "api", "ipc", "mediaring", "reactor", "endpoint", "child"],
+    ),
+    (
+        "worker",
+        &["media", "amf0", "flv", "rtmp", "conf", "api", "ipc", "mediaring", "reactor", "endpoint", "child"],
+    ),
+    (
+        "srs",
+        &[
+            "media",
+            "amf0",
+            "flv",
+            "rtmp",
+            "conf",
+            "api",
+            "ipc",
+            "mediaring",
+            "reactor",
+            "endpoint",
+            "child",
+            "backsource",
+            "worker",
+            "client",
+        ],
+    ),
+    ("client", &["rtmp", "flv", "media", "amf0"]),
+    ("srs-cli", &["api", "amf0"]),
+];
+
+/// All Rust files of the source tree, with their paths in it.
+fn rust_files() -> Vec<(PathBuf, String)> {
+    fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(directory).unwrap().flatten() {
+            let path = entry.path();
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if path.is_dir() && name != "target" && !name.starts_with('.') {
+                walk(&path, found);
+            } else if name.ends_with(".rs") {
+                found.push(path);
+            }
+        }
+    }
+    let (top, mut found) = (source_tree(), Vec::new());
+    walk(&top, &mut found);
+    found.sort();
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        (path.strip_prefix(&top).unwrap().to_owned(), text)
+    };
+    found.into_iter().map(read).collect()
+}
+
+fn assert_none(rule: &str, faults: &[String]) {
+    assert!(faults.is_empty(), "{rule}:\n{}", faults.join("\n"));
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    let silent = |(path, text): &(PathBuf, String)| {
+        let said = text.lines().find(|line| !line.trim().is_empty() && !line.starts_with("#!["));
+        (!said.is_some_and(|line| line.starts_with("//!"))).then(|| path.display().to_string())
+    };
+    // Unit tests in a file of their own are a part of their module.
+    let files = rust_files();
+    let files = files.iter().filter(|(path, _)| !path.ends_with("tests.rs"));
+    assert_none(
+        "files without a first line that says what they are",
+        &files.filter_map(silent).collect::<Vec<_>>(),
+    );
+}
+
+#[test]
+fn no_file_is_too_long_and_no_name_is_empty() {
+    let mut faults = Vec::new();
+    for (path, text) in rust_files() {
+        let name = path.file_name().unwrap().to_string_lossy();
+        let lines = text.lines().count();
+        if lines > MAX_LINES && !LONG_FILES.iter().any(|(long, _)| *long == name) {
+            faults.push(format!("{}: {lines} lines", path.display()));
+        }
+        for part in path.iter().map(|part| part.to_string_lossy()) {
+            if BANNED_NAMES.contains(&part.trim_end_matches(".rs")) {
+                faults.push(format!("{}: a name that says nothing", path.display()));
+            }
+        }
+    }
+    assert_none("files to divide or to name", &faults);
+}
+
+#[test]
+fn unsafe_code_has_two_rooms() {
+    let mut faults = Vec::new();
+    for (path, text) in rust_files() {
+        let room = UNSAFE_ROOMS.iter().any(|room| path.starts_with(Path::new("shared").join(room)));
+        let in_tree = !path.starts_with("fuzz");
+        let is_root = ["lib.rs", "main.rs"].iter().any(|root| path.ends_with(Path::new("src").join(root)));
+        if in_tree && is_root && !room && !text.contains("#![forbid(unsafe_code)]") {
+            faults.push(format!("{} does not forbid unsafe code", path.display()));
+        }
+    }
+    assert_none("crates", &faults);
+}
+
+/// Our crates and which of ours each depends on (for its tests alone does not count).
+fn dependencies() -> BTreeMap<String, Vec<String>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(source_tree()).args(["metadata", "--format-version", "1", "--no-deps", "--offline"]);
+    let text = run(&mut command, SOON).expect_success();
+    let metadata: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let ours: Vec<&str> = packages.iter().map(|package| package["name"].as_str().unwrap()).collect();
+    let imports = |package: &serde_json::Value| -> Vec<String> {
+        let all = package["dependencies"].as_array().unwrap().iter();
+        let used = all.filter(|dependency| dependency["kind"] != "dev");
+        let names = used.map(|dependency| dependency["name"].as_str().unwrap());
+        names.filter(|name| ours.contains(name)).map(str::to_owned).collect()
+    };
+    packages.iter().map(|package| (package["name"].as_str().unwrap().to_owned(), imports(package))).collect()
+}
+
+#[test]
+fn imports_go_downwards_only() {
+    let mut faults = Vec::new();
+    for (name, imports) in dependencies() {
+        if matches!(name.as_str(), "srs-tests" | "srs-bench") {
+            continue;
+        }
+        let Some((_, allowed)) = IMPORTS.iter().find(|(known, _)| *known == name) else {
+            faults.push(format!("{name} is not in the table of who may import whom"));
+            continue;
+        };
+        for import in imports.iter().filter(|import| !allowed.contains(&import.as_str())) {
+            faults.push(format!("{name} may not import {import}"));
+        }
+    }
+    assert_none("imports", &faults);
+}
+
+#[test]
+fn only_the_executable_knows_all_roles() {
+    let mut faults = Vec::new();
+    for (path, text) in rust_files() {
+        let in_main = path.starts_with("master") || path.starts_with("tests");
+        if !in_main && text.contains("backsource::") && text.contains("worker::") {
+            faults.push(path.display().to_string());
+        }
+    }
+    assert_none("files that name both roles", &faults);
+}
+
+#[test]
+fn every_configuration_in_the_tree_is_sound() {
+    let mut seen = 0;
+    for entry in fs::read_dir(source_tree().join("conf")).unwrap().flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|extension| extension == "conf") {
+            seen += 1;
+            let mut command = Command::new(srs_tests::program::srs());
+            let ended = run(command.current_dir(source_tree()).arg("-t").arg("-c").arg(&path), SOON);
+            assert!(ended.status.success(), "{}: {}", path.display(), ended.stderr);
+        }
+    }
+    assert!(seen >= 10, "{seen} configurations");
+}
+
+#[test]
+fn the_demo_clip_is_small() {
+    let clip = source_tree().join("conf/demo.flv");
+    assert!(fs::metadata(clip).unwrap().len() < 1_000_000);
+}

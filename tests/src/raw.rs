@@ -195,6 +195,11 @@ impl Raw {
         drop(self.socket.shutdown(Shutdown::Write));
     }
 
+    /// Takes the server's handshake, whatever it is.
+    pub fn skip_handshake(&mut self) {
+        drop(self.read_exact(3_073));
+    }
+
     fn read_exact(&mut self, count: usize) -> Vec<u8> {
         self.socket.set_read_timeout(Some(SOON)).expect("an open socket");
         let mut bytes = vec![0; count];

@@ -11,7 +11,7 @@ use super::{Host, Hub, MAX_GATHER_MS};
 use crate::audience::{Audience, AudienceId};
 use crate::connection::Playing;
 use crate::end::End;
-use crate::viewer::{BLOCKED, PAUSED, PRIVATE, QUEUED, Viewer};
+use crate::viewer::{BLOCKED, GATED, NO_VIDEO, PAUSED, PRIVATE, QUEUED, Viewer};
 
 impl Hub {
     pub(super) fn play<H: Host>(&mut self, host: &mut H, key: usize, request: &PlayRequest) {
@@ -203,6 +203,7 @@ impl Hub {
     pub fn rest<H: Host>(&mut self, host: &mut H, id: AudienceId) {
         if let Some(audience) = self.audiences.get_mut(id.0) {
             audience.refresh();
+            audience.resting = true;
             self.fan_out(host, id);
         }
     }
