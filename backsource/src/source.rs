@@ -197,7 +197,8 @@ impl Source {
             _ => self.audio = info.codec.or(self.audio),
         }
         let aside = info.sequence_header || info.end_of_sequence;
-        let dts_ms = if aside { self.timeline.aside(wire_ms) } else { self.timeline.frame(kind, wire_ms) };
+        let dts_ms =
+            if aside { self.timeline.aside(kind, wire_ms) } else { self.timeline.frame(kind, wire_ms) };
         let flags = Self::flags(info);
         if info.sequence_header {
             let header = if kind == Kind::Video { HeaderKind::Video } else { HeaderKind::Audio };
@@ -226,12 +227,12 @@ impl Source {
                     self.timeline.set_jitter(Jitter::Off);
                     self.note_absolute();
                 }
-                let dts_ms = self.timeline.aside(wire_ms);
+                let dts_ms = self.timeline.aside(Kind::Data, wire_ms);
                 self.ring.store_header(HeaderKind::Metadata, self.ring.head(), dts_ms, &bytes);
                 self.append(Kind::Data, Flags::METADATA, dts_ms, &bytes, bounds)
             }
             DataMessage::Event(bytes) => {
-                let dts_ms = self.timeline.aside(wire_ms);
+                let dts_ms = self.timeline.aside(Kind::Data, wire_ms);
                 self.append(Kind::Data, Flags::default(), dts_ms, &bytes, bounds)
             }
             DataMessage::Ignored => Put::Nothing,

@@ -101,19 +101,25 @@ fn ns(seconds: f64) -> u64 {
 }
 
 impl Load {
-    fn depth(&self, index: usize) -> Depth {
+    /// What the viewers of a run are like, in the order in which they come: slow ones and those that look are spread evenly.
+    fn depths(&self) -> Vec<Depth> {
         let total = self.viewers * self.streams.max(1) as usize;
-        // Both kinds are spread evenly over all viewers.
-        let spread = |count: usize| count > 0 && index * count / total != (index + 1) * count / total;
         if self.raw {
-            Depth::Raw
-        } else if spread(total * self.slow_percent / 100) {
-            Depth::Slow(self.plan.bytes_per_second() / 2)
-        } else if spread(self.look.min(total)) {
-            Depth::Look
-        } else {
-            Depth::Count
+            return vec![Depth::Raw; total];
         }
+        let spread = |index: usize, count: usize, of: usize| index * count / of != (index + 1) * count / of;
+        let slow = total * self.slow_percent.min(100) / 100;
+        let others = (total - slow).max(1);
+        let mut healthy = 0;
+        (0..total)
+            .map(|index| {
+                if spread(index, slow, total) {
+                    return Depth::Slow(self.plan.bytes_per_second() / 2);
+                }
+                healthy += 1;
+                if spread(healthy - 1, self.look.min(others), others) { Depth::Look } else { Depth::Count }
+            })
+            .collect()
     }
 
     /// Runs the load against a server whose processes are `tree` (may be empty).
@@ -137,16 +143,12 @@ impl Load {
 
         outcome.viewers = self.viewers * numbers.len();
         let begun_ns = now_ns();
-        let mut index = 0;
-        for _ in 0..self.viewers {
-            for number in &numbers {
-                let share = index as f64 / outcome.viewers as f64;
-                engine.run(begun_ns + ns(self.within * share), |_| false)?;
-                // Late or not, what happened meanwhile is looked at between connects.
-                engine.turn(now_ns())?;
-                engine.play(*number, self.depth(index));
-                index += 1;
-            }
+        for (index, (depth, number)) in self.depths().into_iter().zip(numbers.iter().cycle()).enumerate() {
+            let share = index as f64 / outcome.viewers as f64;
+            engine.run(begun_ns + ns(self.within * share), |_| false)?;
+            // Late or not, what happened meanwhile is looked at between connects.
+            engine.turn(now_ns())?;
+            engine.play(*number, depth);
         }
         engine.run(now_ns() + PATIENCE_NS, |engine| engine.pictured() >= engine.viewers())?;
         engine.run(now_ns() + ns(self.settle), |_| false)?;
@@ -183,4 +185,32 @@ impl Load {
 fn children_of_ours(own: &ProcessTree, server: &ProcessTree) -> f64 {
     let ours = own.pids();
     if server.pids().iter().any(|pid| ours.contains(pid)) { server.cpu_seconds() } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_viewers_and_those_that_look_are_different_ones() {
+        let plan = Plan { video_kbps: 1000, audio_kbps: 64, fps: 25, gop_s: 2 };
+        let load = Load {
+            plan,
+            streams: 2,
+            first_stream: 0,
+            viewers: 100,
+            within: 0.0,
+            settle: 0.0,
+            duration: 0.0,
+            look: 20,
+            slow_percent: 20,
+            raw: false,
+        };
+        let depths = load.depths();
+        let count = |wanted: &dyn Fn(&Depth) -> bool| depths.iter().filter(|depth| wanted(depth)).count();
+        assert_eq!(depths.len(), 200);
+        assert_eq!(count(&|depth| matches!(depth, Depth::Slow(_))), 40);
+        assert_eq!(count(&|depth| *depth == Depth::Look), 20);
+        assert_eq!(count(&|depth| *depth == Depth::Count), 140);
+    }
 }

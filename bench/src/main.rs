@@ -7,6 +7,7 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
@@ -143,8 +144,17 @@ fn tree(mut pids: Vec<u32>, files: &[PathBuf]) -> Result<ProcessTree> {
     Ok(ProcessTree::new(pids))
 }
 
-fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("srs-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<()> {
     srs_bench::raise_descriptor_limit();
     let desk = Desk { markdown: arguments.markdown };
     let json = arguments.json.as_deref();

@@ -20,7 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What differs between jobs.
 #[derive(Debug, Clone, Copy)]
-pub struct Settings {
+pub struct Settings<'a> {
+    /// Directive `srs_log_level`.
+    pub log_level: &'a str,
     /// How long messages may wait to be written together, ms.
     pub mw_latency_ms: u64,
     /// Stream processes.
@@ -65,12 +67,15 @@ pub fn default_binary() -> PathBuf {
     beside.filter(|path| path.exists()).unwrap_or_else(|| "target/release/srs".into())
 }
 
-fn configuration(directory: &Path, settings: Settings) -> String {
+/// All viewers come from one address here, so that what protects against that is wide open.
+fn configuration(directory: &Path, settings: Settings<'_>) -> String {
     let directory = directory.display();
     format!(
         "listen 127.0.0.1:0;\nworkers {workers};\nmax_connections 100000;\ndaemon off;\nsrs_log_tank console;\n\
-         srs_log_level warn;\npid {directory}/srs.pid;\nruntime_dir {directory};\nhttp_api {{ enabled off; }}\n\
+         srs_log_level {level};\npid {directory}/srs.pid;\nruntime_dir {directory};\nhttp_api {{ enabled off; }}\n\
+         limits {{ unestablished_per_ip 100000; unestablished_total 100000; }}\n\
          vhost __defaultVhost__ {{ mw_latency {latency}; }}\n",
+        level = settings.log_level,
         workers = settings.workers,
         latency = settings.mw_latency_ms,
     )
@@ -81,7 +86,7 @@ impl Server {
     ///
     /// # Errors
     /// When it does not.
-    pub fn start(binary: &Path, settings: Settings) -> Result<Self> {
+    pub fn start(binary: &Path, settings: Settings<'_>) -> Result<Self> {
         let name = format!("srs-bench-{}-{}", std::process::id(), crate::clock::now_ns());
         let directory = std::env::temp_dir().join(name);
         fs::create_dir_all(&directory)?;
@@ -123,6 +128,18 @@ impl Server {
             .wait(|| TcpStream::connect(address).ok())
             .with_context(|| format!("{} does not serve at {address}", peer.name))?;
         Ok(server)
+    }
+
+    /// What our server wrote, without the ordinary comings and goings.
+    #[must_use]
+    pub fn complaints(&self) -> Vec<String> {
+        let Some(directory) = &self.directory else { return Vec::new() };
+        let text = fs::read_to_string(directory.join("console.txt")).unwrap_or_default();
+        let is_ordinary = |line: &str| {
+            let words = ["RTMP client", "connect app", "play stream", "(peer_closed)", "max_connections"];
+            words.iter().any(|word| line.contains(word))
+        };
+        text.lines().filter(|line| !is_ordinary(line)).map(str::to_owned).collect()
     }
 
     fn wait<T>(&mut self, mut ready: impl FnMut() -> Option<T>) -> Result<T> {

@@ -24,6 +24,9 @@ pub struct Contest {
     /// Another server, as NAME=COMMAND,URL; may be repeated
     #[arg(long)]
     pub peer: Vec<Peer>,
+    /// Log level of the server; what it says beside the ordinary is shown where connections failed
+    #[arg(long, default_value = "warn")]
+    pub log_level: String,
     /// Seconds that each figure is measured
     #[arg(long, default_value_t = 6.0)]
     pub duration: f64,
@@ -53,9 +56,15 @@ impl Contest {
 
     /// The same load against our server and all peers: name and outcome.
     fn each(&self, load: &Load, mw_latency_ms: u64) -> Result<Vec<(String, Outcome)>> {
-        let settings = Settings { mw_latency_ms, workers: self.workers };
+        let settings = Settings { log_level: &self.log_level, mw_latency_ms, workers: self.workers };
         let server = Server::start(&self.binary(), settings)?;
-        let mut outcomes = vec![("srs".to_owned(), load.run(&server.target, &server.tree)?)];
+        let outcome = load.run(&server.target, &server.tree)?;
+        if !outcome.failures.is_empty() {
+            for line in server.complaints() {
+                eprintln!("{line}");
+            }
+        }
+        let mut outcomes = vec![("srs".to_owned(), outcome)];
         drop(server);
         for peer in &self.peer {
             let server = Server::start_peer(peer)?;

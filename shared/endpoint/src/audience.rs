@@ -20,6 +20,8 @@ pub struct AudienceId(pub(crate) usize);
 
 /// How far apart audio and video may lie when a viewer's base is chosen, in packets looked at.
 const BASE_SEARCH: u64 = 128;
+/// How much of a new publish may pass until its other track shows itself, ms.
+const OTHER_TRACK_MS: i64 = 500;
 /// Packets with headers of a viewer's own that are made before the socket is tried.
 const PRIVATE_BATCH_BYTES: usize = 128 << 10;
 /// Where a viewer without key frames begins after a jump: this much behind the live edge, ms.
@@ -30,6 +32,8 @@ const AUDIO_JUMP_MS: i64 = 1000;
 pub(crate) enum Served {
     /// It has everything there is, or waits for its socket.
     Done,
+    /// What it waits for has not come yet.
+    NotYet,
     /// The time it asked for is over.
     Finished,
 }
@@ -55,7 +59,9 @@ pub(crate) struct Audience {
     last_audio: Option<u64>,
     last_video: Option<u64>,
     /// The stream has shown a key frame.
-    has_keys: bool,
+    pub(crate) has_keys: bool,
+    /// Nobody publishes: nothing more comes for now.
+    pub(crate) resting: bool,
     /// When the ring was last asked to hold more, ms.
     pub(crate) hold_asked_ms: u64,
 }
@@ -77,6 +83,7 @@ impl Audience {
             last_audio: None,
             last_video: None,
             has_keys: false,
+            resting: false,
             hold_asked_ms: 0,
         }
     }
@@ -126,6 +133,7 @@ impl Audience {
         if head == self.scanned {
             return false;
         }
+        self.resting = false;
         if ring.tail() > self.scanned {
             self.scanned = ring.tail();
         }
@@ -143,7 +151,8 @@ impl Audience {
             }
             if record.kind == Kind::Data || record.flags.contains(Flags::ABSOLUTE) {
                 self.specials.push_back(record.position);
-            } else {
+            }
+            if record.kind != Kind::Data {
                 self.head_dts = record.dts_ms;
             }
             self.has_keys |= record.flags.contains(Flags::KEY);
@@ -271,9 +280,10 @@ impl Audience {
             }
             match ring.find(viewer.position) {
                 Ok(record) => {
-                    if self.add_private(ring, &record, viewer, connection) == Served::Finished {
+                    let served = self.add_private(ring, &record, viewer, connection);
+                    if served != Served::Done {
                         self.flush(viewer, connection, now_ms)?;
-                        return Ok(Served::Finished);
+                        return Ok(served);
                     }
                 }
                 Err(Lapped) => self.jump(ring, viewer),
@@ -337,20 +347,30 @@ impl Audience {
         viewer.set(WAITING | PRIMED_AUDIO | PRIMED_VIDEO, false);
     }
 
-    /// A viewer that joins a ring without content waits for the stream's first packet, not for a key frame of the past.
-    fn base_for(&self, ring: &RingReader, record: &Record) -> i64 {
+    /// The base of a viewer whose first packet is `record`: its time, or that of the other track where that lies behind, so
+    /// that nothing has to be sent before 0. `None` when the other track has not shown itself in a publish that has just
+    /// begun: then it is waited for, up to half a second of the stream.
+    fn base_for(&self, ring: &RingReader, record: &Record) -> Option<i64> {
         if ring.note(NOTE_ABSOLUTE_TIME) != 0 {
-            return 0;
+            return Some(0);
         }
-        // The other track may lie behind: its last packet's time bounds what it can send next.
-        let other = (1..=BASE_SEARCH.min(record.seq))
-            .filter_map(|back| ring.record(record.seq - back).ok())
-            .find(|before| before.kind != record.kind && before.kind != Kind::Data)
-            .map(|before| before.dts_ms);
-        match other {
-            Some(other) if (record.dts_ms - other).abs() <= 10_000 => record.dts_ms.min(other),
-            _ => record.dts_ms,
+        let is_other = |other: &Record| {
+            other.kind != record.kind
+                && other.kind != Kind::Data
+                && !other.flags.contains(Flags::SEQUENCE_HEADER)
+        };
+        let near = |other: &i64| (record.dts_ms - other).abs() <= 10_000;
+        let before = (1..=BASE_SEARCH.min(record.seq)).map(|back| record.seq - back);
+        let after = record.seq + 1..self.scanned.min(record.seq + BASE_SEARCH);
+        let find = |seqs: &mut dyn Iterator<Item = u64>| {
+            seqs.filter_map(|seq| ring.record(seq).ok()).find(is_other).map(|other| other.dts_ms).filter(near)
+        };
+        if let Some(other) = find(&mut before.into_iter()).or_else(|| find(&mut after.into_iter())) {
+            return Some(record.dts_ms.min(other));
         }
+        let first = ring.note(NOTE_FIRST_SEQ).checked_sub(1).and_then(|seq| ring.record(seq).ok());
+        let is_new = first.is_some_and(|first| self.head_dts - first.dts_ms < OTHER_TRACK_MS);
+        (!is_new || self.resting).then_some(record.dts_ms)
     }
 
     /// Puts one packet into the outbox with a header of the viewer's own (or passes over it), and moves on.
@@ -374,7 +394,10 @@ impl Audience {
             return Served::Done;
         }
         if is_frame && viewer.base_ms.is_none() {
-            viewer.base_ms = Some(self.base_for(ring, record) - viewer.resume_ms);
+            match self.base_for(ring, record) {
+                Some(base) => viewer.base_ms = Some(base - viewer.resume_ms),
+                None => return Served::NotYet,
+            }
         }
         if let (Some(duration), None, true) = (viewer.duration_ms, viewer.until_ms, is_frame) {
             viewer.until_ms = Some(record.dts_ms.saturating_add(i64::try_from(duration).unwrap_or(i64::MAX)));

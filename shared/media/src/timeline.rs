@@ -5,7 +5,7 @@
 //! them, and a clock jump (an encoder that restarts, a wrap, a step of its clock) moves the origin of both together.
 //!
 //! Rules of [`Jitter::Full`]:
-//! * the first audio or video message of a stream is at 0;
+//! * the first audio or video message of a stream is at 0 (a track that begins later may lie before it);
 //! * a step of a track between 0 and its bound (500 ms, or three of its usual steps where those are longer) is kept as
 //!   it is; a larger step, or one that goes back by more than 500 ms, is a jump: the track goes on one usual step
 //!   after its last message, and the origin moves with it, so that the other track, which usually jumps by the same
@@ -131,15 +131,23 @@ impl Timeline {
         }
     }
 
-    /// The time of a message that is not part of the timeline's rhythm (sequence headers, cue points): where the stream
-    /// is now, in ms.
+    /// The time of a message that is not part of the timeline's rhythm (sequence headers, the end of a sequence, cue
+    /// points), in ms: its own where that fits behind what its track had last, else that.
     #[must_use]
-    pub fn aside(&self, wire_ms: u32) -> i64 {
+    pub fn aside(&self, kind: Kind, wire_ms: u32) -> i64 {
+        let at = self.unwrap(wire_ms);
+        let wanted = self.offset.map(|offset| at + offset);
         match self.jitter {
-            Jitter::Full => self.last().unwrap_or(0),
-            Jitter::Zero | Jitter::Off => {
-                let at = self.unwrap(wire_ms);
-                if self.jitter == Jitter::Off { at } else { (at + self.offset.unwrap_or(-at)).max(0) }
+            Jitter::Off => at,
+            Jitter::Zero => wanted.unwrap_or(0).max(0),
+            Jitter::Full => {
+                let last = match kind {
+                    Kind::Audio => self.audio.last_out.or(self.video.last_out),
+                    Kind::Video => self.video.last_out.or(self.audio.last_out),
+                    Kind::Data => self.last(),
+                }
+                .unwrap_or(0);
+                wanted.filter(|wanted| (last..=last + MAX_STEP_MS).contains(wanted)).unwrap_or(last)
             }
         }
     }
@@ -220,7 +228,7 @@ impl Timeline {
             // First message of the stream, or of a new publish: both tracks go on together.
             (None, _) => expected.max(other_out.filter(|_| !other_live).map_or(expected, |other| other + 1)),
             // A track that joins late keeps its offset to the other one.
-            (Some(wanted), None) if (wanted - expected).abs() <= MAX_TRACK_OFFSET_MS => wanted.max(0),
+            (Some(wanted), None) if (wanted - expected).abs() <= MAX_TRACK_OFFSET_MS => wanted,
             (Some(_), None) => expected,
             (Some(wanted), Some(last)) => {
                 let step = wanted - last;
@@ -296,6 +304,23 @@ mod tests {
             assert_eq!(pair[1] - pair[0], 700, "pair {n}: {pair:?}");
         }
         assert_eq!(out[398] - out[0], 199 * 40);
+    }
+
+    #[test]
+    fn a_track_that_begins_later_may_lie_before_the_first() {
+        let out = run(Jitter::Full, &[(Kind::Video, 5000), (Kind::Audio, 4320), (Kind::Video, 5040)]);
+        assert_eq!(out, [0, -680, 40]);
+    }
+
+    #[test]
+    fn what_lies_beside_takes_the_time_of_its_track() {
+        let mut timeline = Timeline::new(Jitter::Full);
+        timeline.frame(Kind::Video, 1000);
+        timeline.frame(Kind::Audio, 1111);
+        assert_eq!(timeline.aside(Kind::Video, 1000), 0);
+        assert_eq!(timeline.aside(Kind::Video, 0), 0);
+        assert_eq!(timeline.aside(Kind::Audio, 1200), 200);
+        assert_eq!(timeline.aside(Kind::Data, 1200), 200);
     }
 
     #[test]

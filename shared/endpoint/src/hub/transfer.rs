@@ -161,12 +161,13 @@ impl Hub {
             return;
         };
         match audience.serve(viewer, connection, self.now_ms) {
-            Ok(Served::Done) => {}
+            Ok(Served::Done | Served::NotYet) => {}
             Ok(Served::Finished) => {
                 let msid = audience.viewers.get(viewer).map_or(0, |viewer| viewer.msid);
                 connection.session.end_play(self.now_ms, msid);
                 self.stop_play(host, key, msid);
-                self.pump(host, key);
+                self.drain_transmits(key);
+                self.close_softly(host, key, End::Finished);
             }
             Err(end) => self.end(host, key, end),
         }
