@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use srs_tests::capture::{assert_continuous, frames, player, receive_until, tags};
+use client::Kind;
+use srs_tests::capture::{assert_continuous, frames, is_frame, player, receive_until, tags};
 use srs_tests::process::{Ended, run};
 use srs_tests::program::{self, source_tree};
 use srs_tests::server::Server;
@@ -32,10 +33,8 @@ fn the_demo_stream_plays_over_the_end_of_its_clip() {
     server.wait_published("live/demo");
     let mut player = player(&server.url("live/demo"));
     let source: Vec<_> = tags(&clip);
-    let pictures: Vec<_> = source
-        .iter()
-        .filter(|tag| tag.kind == client::Kind::Video && !flv::classify(tag.kind, &tag.body).sequence_header)
-        .collect();
+    let is_picture = |kind, body: &[u8]| kind == Kind::Video && is_frame(kind, body);
+    let pictures: Vec<_> = source.iter().filter(|tag| is_picture(tag.kind, &tag.body)).collect();
     // Until the clip's first picture comes for the second time: over the end at least once.
     let (mut firsts, mut after) = (0, 0);
     let packets = receive_until(&mut player, |packet| {
@@ -44,8 +43,7 @@ fn the_demo_stream_plays_over_the_end_of_its_clip() {
         after >= 50
     });
     assert_continuous(&packets);
-    let played: Vec<_> =
-        frames(&packets).into_iter().filter(|packet| packet.kind == client::Kind::Video).collect();
+    let played: Vec<_> = frames(&packets).into_iter().filter(|packet| packet.kind == Kind::Video).collect();
     let start = pictures.iter().position(|tag| tag.body == played[0].payload).unwrap();
     assert!(flv::classify(played[0].kind, &played[0].payload).key_frame);
     for (packet, tag) in played.iter().zip(pictures.iter().cycle().skip(start)) {

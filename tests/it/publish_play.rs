@@ -374,3 +374,22 @@ fn the_last_packets_of_a_publish_are_not_held_back() {
     let numbers: Vec<u64> = receive_frames(&mut player, 77).iter().filter_map(pattern::check).collect();
     assert_eq!(numbers.last(), Some(&76));
 }
+
+#[test]
+fn the_very_first_packets_are_not_held_back() {
+    let server = Server::start("");
+    for (name, count) in [("one", 1), ("two", 2), ("five", 5)] {
+        for time in [0, 1_000] {
+            let url = server.url(&format!("live/{name}-{time}"));
+            let mut player = player(&url);
+            let mut publisher = publisher(&url);
+            publisher.send(Kind::Video, 0, pattern::VIDEO_CONFIGURATION).unwrap();
+            for number in 0..count {
+                let tag = pattern::frame(number * 2);
+                publisher.send(tag.kind, tag.timestamp_ms + time, &tag.body).unwrap();
+            }
+            let packets = receive_frames(&mut player, usize::try_from(count).unwrap());
+            assert_eq!(packets.iter().filter_map(pattern::check).count() as u64, count, "{name} from {time}");
+        }
+    }
+}

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use client::{Kind, Options, Packet, Player, Publisher};
 use flv::file::{Reader, Tag};
-use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::clip::QUIET;
@@ -156,8 +155,8 @@ impl Recorder {
         Frames::parse(text.rsplit_once('\n').map_or("", |(whole, _)| whole))
     }
 
-    /// Waits until it has so many packets, ends it, and returns what it got. ffmpeg writes down its last packets only at
-    /// its end, because it sorts them by time first: do not wait for all that were sent.
+    /// Waits until it has so many packets, ends it, and returns what it got. ffmpeg keeps its last packets to itself,
+    /// because it sorts them by time first: do not wait for all that were sent.
     ///
     /// # Panics
     /// When they do not come.
@@ -174,10 +173,9 @@ impl Recorder {
             }
             (self.frames().len() >= packets).then_some(())
         });
-        self.ffmpeg.signal(Signal::SIGINT);
-        let path = self.path();
-        drop(self.ffmpeg.finish(SOON));
-        Frames::parse(&fs::read_to_string(path).unwrap_or_default())
+        let frames = self.frames();
+        drop(self.ffmpeg);
+        frames
     }
 
     fn path(&self) -> PathBuf {
