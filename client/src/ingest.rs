@@ -176,6 +176,7 @@ fn play(
             break;
         }
         let sent = match source.headers.admit(tag) {
+            Some(Role::End) if options.repeat => Ok(()),
             Some(Role::Metadata) => publisher.send_metadata(wire(*time_ms), &tag.body),
             Some(_) => publisher.send(tag.kind, wire(*time_ms), &tag.body),
             None => Ok(()),

@@ -563,7 +563,10 @@ fn properties(field: &Field) -> Vec<(String, Value)> {
 }
 
 fn connect_payload(field: &Field) -> Vec<u8> {
-    Command::encode("connect", 1.0, &[connect_object(field.address, "live")])
+    // Longer than a chunk.
+    let mut object = properties(field);
+    object.push(("pageUrl".to_owned(), format!("http://page.example/{}", "x".repeat(100)).into()));
+    Command::encode("connect", 1.0, &[Value::Object(object)])
 }
 
 fn length(payload: &[u8]) -> u32 {

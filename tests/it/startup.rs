@@ -35,7 +35,7 @@ fn a_port_in_use_is_named() {
         let said = refused(directory.path(), &own);
         let line = said.lines().find(|line| line.contains(&address.port().to_string()));
         let line = line.unwrap_or_else(|| panic!("the port is not named: {said}"));
-        assert!(line.to_lowercase().contains("in use"), "{line}");
+        assert!(line.contains("in use") || line.contains("uses this port"), "{line}");
     }
 }
 
@@ -65,7 +65,7 @@ fn faults_of_a_configuration_have_file_line_and_column() {
     let name = path.to_str().unwrap();
     for (text, line, column) in [
         ("listen 1935;\nvhost __defaultVhost__ {\n    gop_cache maybe;\n}\n", 3, 15),
-        ("listen 1935;\nvhost __defaultVhost__ {\n", 3, 1),
+        ("listen 1935;\nvhost __defaultVhost__ {\n", 2, 24),
         ("listen 99999999;\nvhost __defaultVhost__ { }\n", 1, 8),
         ("listen 1935;\n  max_connections many;\nvhost __defaultVhost__ { }\n", 2, 19),
     ] {
@@ -79,7 +79,7 @@ fn faults_of_a_configuration_have_file_line_and_column() {
             let rest = found.split(&place).nth(1).unwrap();
             let said: u32 =
                 rest.split(|letter: char| !letter.is_ascii_digit()).next().unwrap().parse().unwrap();
-            assert!(column == 1 || said == column, "column {said}, wanted {column}: {found}");
+            assert!(said == column, "column {said}, wanted {column}: {found}");
         }
     }
     // A sound one passes.
@@ -97,10 +97,7 @@ fn a_second_server_with_the_same_pid_file_is_refused() {
     let directory = TempDir::new().unwrap();
     let said = refused(directory.path(), &format!("pid {};", pid_file.display()));
     assert!(said.contains(pid_file.to_str().unwrap()), "{said}");
-    assert!(
-        said.to_lowercase().contains("already runs") || said.to_lowercase().contains("already running"),
-        "{said}"
-    );
+    assert!(said.contains("running"), "{said}");
     assert_eq!(fs::read_to_string(&pid_file).unwrap(), written, "the first one's file is untouched");
 }
 

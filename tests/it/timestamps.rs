@@ -131,11 +131,16 @@ fn sound_and_picture_keep_their_offset() {
         let mut player = player(&url);
         let mut publisher = publisher(&url);
         pattern::send_headers(&mut publisher);
-        for number in 0..400_u64 {
+        let shifted = |number: u64| {
             let tag = pattern::frame(number);
             let shift = if tag.kind == Kind::Audio { offset } else { 0 };
-            let time = 10_000 + i64::from(tag.timestamp_ms) + shift;
-            publisher.send(tag.kind, u32::try_from(time).unwrap(), &tag.body).unwrap();
+            (u32::try_from(10_000 + i64::from(tag.timestamp_ms) + shift).unwrap(), tag)
+        };
+        // In the order of their times, as a muxer sends them.
+        let mut all: Vec<(u32, Tag)> = (0..400).map(shifted).collect();
+        all.sort_by_key(|(time, _)| *time);
+        for (time, tag) in &all {
+            publisher.send(tag.kind, *time, &tag.body).unwrap();
         }
         let received = receive_frames(&mut player, 400);
         assert_continuous(&received);

@@ -156,13 +156,14 @@ impl Recorder {
         Frames::parse(text.rsplit_once('\n').map_or("", |(whole, _)| whole))
     }
 
-    /// Waits until it has so many packets, ends it, and returns what it got.
+    /// Waits until it has so many packets, ends it, and returns what it got. ffmpeg writes down its last packets only at
+    /// its end, because it sorts them by time first: do not wait for all that were sent.
     ///
     /// # Panics
     /// When they do not come.
     #[must_use]
     pub fn finish(mut self, packets: usize) -> Frames {
-        wait_for(&format!("{packets} packets in ffmpeg, it has {}", self.frames().len()), SOON * 2, || {
+        wait_for(&format!("{packets} packets in ffmpeg"), SOON * 2, || {
             if let Some(status) = self.ffmpeg.try_wait() {
                 let got = self.frames().len();
                 assert!(
@@ -281,10 +282,11 @@ pub fn receive_rest(player: &mut Player, quiet: Duration) -> Vec<Packet> {
     packets
 }
 
-/// Whether a packet is a picture or a sound, as opposed to decoder configuration or data.
+/// Whether a packet is a picture or a sound, as opposed to decoder configuration, the mark of the end, or data.
 #[must_use]
 pub fn is_frame(kind: Kind, payload: &[u8]) -> bool {
-    kind != Kind::Data && !flv::classify(kind, payload).sequence_header
+    let info = flv::classify(kind, payload);
+    kind != Kind::Data && !info.sequence_header && !info.end_of_sequence
 }
 
 /// Sounds and pictures of a list.

@@ -20,6 +20,8 @@ pub(super) enum Role {
     KeyFrame,
     /// Any other picture or sound.
     Frame,
+    /// What says that the stream ends, which one that is repeated does not.
+    End,
     /// Any other data.
     Other,
 }
@@ -49,6 +51,7 @@ impl Headers {
         match tag.kind {
             Kind::Data => Role::Other,
             _ if info.sequence_header => Role::Configuration,
+            _ if info.end_of_sequence => Role::End,
             _ if info.key_frame => Role::KeyFrame,
             _ => Role::Frame,
         }
@@ -84,7 +87,7 @@ impl Headers {
                 true
             }
             Role::Frame => tag.kind == Kind::Audio || !self.awaits_key_frame,
-            Role::Other => true,
+            Role::End | Role::Other => true,
         };
         news.then_some(role)
     }

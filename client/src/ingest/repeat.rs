@@ -34,12 +34,12 @@ impl Track {
         seen.packets += 1;
     }
 
-    /// One step behind the last packet; the step is the mean one, because that of sound alternates.
-    fn end_ms(&self) -> u64 {
+    /// From the first packet to one step behind the last; the step is the mean one, because that of sound alternates.
+    fn length_ms(&self) -> u64 {
         let span_ms = self.last_ms - self.first_ms;
         let steps = self.packets.saturating_sub(1);
         let step_ms = (span_ms + steps / 2).checked_div(steps).unwrap_or(LONE_STEP_MS);
-        self.last_ms + step_ms.max(1)
+        span_ms + step_ms.max(1)
     }
 }
 
@@ -60,13 +60,11 @@ impl Repeat {
         self.audio.is_none() && self.video.is_none()
     }
 
-    /// Moves the offset so that the first packet of the next round comes one step behind the last of this one, in the
-    /// track that is longest. Returns how many rounds are over.
+    /// Moves the offset so that, in the track that is longest, the first packet of the next round comes one step behind
+    /// the last of this one. Returns how many rounds are over.
     pub(super) fn begin_again(&mut self) -> u64 {
         let tracks = [self.audio.take(), self.video.take()];
-        let first_ms = tracks.iter().flatten().map(|track| track.first_ms).min().unwrap_or(0);
-        let end_ms = tracks.iter().flatten().map(Track::end_ms).max().unwrap_or(0);
-        self.offset_ms += end_ms.saturating_sub(first_ms);
+        self.offset_ms += tracks.iter().flatten().map(Track::length_ms).max().unwrap_or(0);
         self.loops += 1;
         self.loops
     }
