@@ -135,10 +135,14 @@ impl Hub {
     pub(super) fn switch<H: Host>(&mut self, host: &mut H, key: usize, msid: u32, flag: u16, on: bool) {
         let Some(connection) = self.connections.get(key) else { return };
         let Some(play) = connection.playing.iter().find(|play| play.msid == msid).cloned() else { return };
-        if let Some(viewer) =
-            self.audiences.get_mut(play.audience.0).and_then(|a| a.viewers.get_mut(play.viewer))
-        {
+        let Some(audience) = self.audiences.get_mut(play.audience.0) else { return };
+        let gated = flag == NO_VIDEO && !on && audience.has_keys;
+        if let Some(viewer) = audience.viewers.get_mut(play.viewer) {
             viewer.set(flag, on);
+            if gated {
+                // Pictures begin with one that a decoder can begin with.
+                viewer.set(GATED, true);
+            }
             viewer.progress_ms = reactor::now_ms();
         }
         if flag != PAUSED || !on {
