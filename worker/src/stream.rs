@@ -129,7 +129,7 @@ impl StreamProcess {
                 LinkEvent::Rest(audience) => hub.rest(self, audience),
                 LinkEvent::Gone(key) => hub.forget_stream(&key),
                 LinkEvent::Up(_) => self.retry_waiting(hub),
-                LinkEvent::Down(shard) => tracing::warn!("back-source {shard} has gone"),
+                LinkEvent::Down(shard) => tracing::info!("back-source {shard} has gone"),
             }
         }
     }

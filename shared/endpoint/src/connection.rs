@@ -144,6 +144,13 @@ impl Connection {
         let _ = socket2::SockRef::from(&self.socket).set_tcp_quickack(true);
     }
 
+    /// Gives back memory that a viewer does not need while it watches.
+    pub(crate) fn compact(&mut self) {
+        self.session.compact();
+        self.deferred.shrink_to_fit();
+        self.playing.shrink_to_fit();
+    }
+
     /// Sends what waits; `true` when the socket takes no more.
     pub(crate) fn flush(&mut self) -> Result<bool, End> {
         let (count, blocked) = self.outbox.flush(&self.socket).map_err(End::Socket)?;

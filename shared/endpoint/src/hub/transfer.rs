@@ -93,6 +93,12 @@ impl Hub {
         }
         self.update_deadline(key);
         self.flush(host, key);
+        if let Some(connection) = self.connections.get_mut(key)
+            && !connection.playing.is_empty()
+            && connection.publishing.is_empty()
+        {
+            connection.compact();
+        }
         self.connections.contains(key)
     }
 

@@ -210,6 +210,14 @@ impl ChunkReader {
         self.held.len() + self.assembling()
     }
 
+    /// Gives back memory that nothing is kept in.
+    pub fn compact(&mut self) {
+        if self.held.is_empty() {
+            self.held = BytesMut::new();
+        }
+        self.streams.shrink_to_fit();
+    }
+
     /// Unfinished messages that were dropped, by Abort or because a new one began on their chunk stream.
     #[must_use]
     pub fn dropped_partials(&self) -> u64 {

@@ -275,6 +275,14 @@ impl ServerSession {
         self.unread.len() + self.wire.reader.buffered()
     }
 
+    /// Gives back memory that nothing is kept in: for sessions that will say little for long (viewers).
+    pub fn compact(&mut self) {
+        if self.unread.is_empty() {
+            self.unread = BytesMut::new();
+        }
+        self.wire.compact();
+    }
+
     /// Harmless oddities so far.
     #[must_use]
     pub fn counters(&self) -> Counters {

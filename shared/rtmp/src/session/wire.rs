@@ -51,6 +51,12 @@ impl<E> Wire<E> {
         self.outputs.pop_front()
     }
 
+    /// Gives back memory that nothing is kept in.
+    pub(super) fn compact(&mut self) {
+        self.outputs.shrink_to_fit();
+        self.reader.compact();
+    }
+
     /// A new turn of input: pings are counted anew.
     pub(super) fn begin_turn(&mut self, bytes: usize) {
         self.received += bytes as u64;
