@@ -267,8 +267,11 @@ impl Supervisor {
 
     fn reap(&mut self) {
         for slot in 0..self.children.len() {
+            let Some(code) = self.children.get_mut(slot).and_then(Child::ended) else { continue };
+            // Its last words may be a ring that its successor needs.
+            self.read_child(slot);
             let Some(child) = self.children.get_mut(slot) else { continue };
-            let Some(code) = child.reap() else { continue };
+            child.clear();
             if !self.plan.is_stopping() {
                 let how = code.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
                 tracing::error!("{} (pid {}) has ended by {how}", child.name(), child.last_pid());

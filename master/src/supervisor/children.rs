@@ -49,12 +49,15 @@ impl Child {
     }
 
     /// Whether it has ended: its exit code then.
-    pub(super) fn reap(&mut self) -> Option<Option<i32>> {
-        let code = self.running.as_mut()?.ended()?;
+    pub(super) fn ended(&mut self) -> Option<Option<i32>> {
+        self.running.as_mut()?.ended()
+    }
+
+    /// The place is free again.
+    pub(super) fn clear(&mut self) {
         self.running = None;
         self.channel = None;
         self.ready = false;
-        Some(code)
     }
 
     fn is_up(&self) -> bool {

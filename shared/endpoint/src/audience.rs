@@ -60,6 +60,8 @@ pub(crate) struct Audience {
     last_video: Option<u64>,
     /// The stream has shown a key frame.
     pub(crate) has_keys: bool,
+    /// A viewer waits for the other track of a new publish.
+    pub(crate) expectant: bool,
     /// Nobody publishes: nothing more comes for now.
     pub(crate) resting: bool,
     /// When the ring was last asked to hold more, ms.
@@ -83,6 +85,7 @@ impl Audience {
             last_audio: None,
             last_video: None,
             has_keys: false,
+            expectant: false,
             resting: false,
             hold_asked_ms: 0,
         }
@@ -195,6 +198,7 @@ impl Audience {
             return Ok(Served::Done);
         };
         let served = self.serve_viewer(&mut viewer, connection, now_ms);
+        self.expectant |= matches!(served, Ok(Served::NotYet));
         if let Some(place) = self.viewers.get_mut(key) {
             *place = viewer;
         }
@@ -280,7 +284,7 @@ impl Audience {
             }
             match ring.find(viewer.position) {
                 Ok(record) => {
-                    let served = self.add_private(ring, &record, viewer, connection);
+                    let served = self.add_private(ring, &record, viewer, connection, now_ms);
                     if served != Served::Done {
                         self.flush(viewer, connection, now_ms)?;
                         return Ok(served);
@@ -349,8 +353,8 @@ impl Audience {
 
     /// The base of a viewer whose first packet is `record`: its time, or that of the other track where that lies behind, so
     /// that nothing has to be sent before 0. `None` when the other track has not shown itself in a publish that has just
-    /// begun: then it is waited for, up to half a second of the stream.
-    fn base_for(&self, ring: &RingReader, record: &Record) -> Option<i64> {
+    /// begun: then it is waited for, up to half a second.
+    fn base_for(&self, ring: &RingReader, record: &Record, now_ms: u64) -> Option<i64> {
         if ring.note(NOTE_ABSOLUTE_TIME) != 0 {
             return Some(0);
         }
@@ -370,7 +374,9 @@ impl Audience {
         }
         let first = ring.note(NOTE_FIRST_SEQ).checked_sub(1).and_then(|seq| ring.record(seq).ok());
         let is_new = first.is_some_and(|first| self.head_dts - first.dts_ms < OTHER_TRACK_MS);
-        (!is_new || self.resting).then_some(record.dts_ms)
+        let age_ms = now_ms.saturating_sub(ring.note(NOTE_BEGAN_NS) / 1_000_000);
+        let is_young = age_ms < OTHER_TRACK_MS.unsigned_abs();
+        (!is_new || !is_young || self.resting).then_some(record.dts_ms)
     }
 
     /// Puts one packet into the outbox with a header of the viewer's own (or passes over it), and moves on.
@@ -380,6 +386,7 @@ impl Audience {
         record: &Record,
         viewer: &mut Viewer,
         connection: &mut Connection,
+        now_ms: u64,
     ) -> Served {
         let is_frame = record.kind != Kind::Data;
         let unwanted = match record.kind {
@@ -394,7 +401,7 @@ impl Audience {
             return Served::Done;
         }
         if is_frame && viewer.base_ms.is_none() {
-            match self.base_for(ring, record) {
+            match self.base_for(ring, record, now_ms) {
                 Some(base) => viewer.base_ms = Some(base - viewer.resume_ms),
                 None => return Served::NotYet,
             }

@@ -3,6 +3,7 @@
 use media::StreamKey;
 
 use super::{Host, Hub, LINES_PER_TICK, MAX_GATHER_MS};
+use crate::audience::AudienceId;
 use crate::end::End;
 use crate::viewer::{BLOCKED, PAUSED};
 
@@ -73,6 +74,14 @@ impl Hub {
         }
         for (key, end) in ends {
             self.end(host, key, end);
+        }
+        let expectant: Vec<usize> =
+            self.audiences.iter().filter(|(_, audience)| audience.expectant).map(|(key, _)| key).collect();
+        for key in expectant {
+            if let Some(audience) = self.audiences.get_mut(key) {
+                audience.expectant = false;
+                self.fan_out(host, AudienceId(key));
+            }
         }
         for (name, lag_ms) in holds {
             self.ask_hold(host, &name, lag_ms);
