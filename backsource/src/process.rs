@@ -9,15 +9,17 @@ use endpoint::{ConnectionId, End, Hub, LinkEvent, Links};
 use ipc::{ChildToMaster, MasterToChild, ReaderToSource, SourceToReader, StreamInfo};
 use media::StreamKey;
 use mediaring::{RingReader, RingWriter};
-use reactor::Ready;
+use reactor::{Deadlines, Ready};
 
 use crate::readers::{ReaderEvent, Readers};
-use crate::source::{Bounds, Source};
+use crate::source::{Bounds, Source, Subscription};
 
 /// How long a stream that nobody publishes and nobody watches is kept, ms: an encoder that reconnects finds its timeline.
 const IDLE_MS: u64 = 10_000;
 /// How often idle streams and large rings are looked at, ms.
 const SWEEP_MS: u64 = 2_000;
+/// Longest time between two wake-ups that a reader can ask for, ms.
+const MAX_PACE_MS: u64 = 5_000;
 /// How long clients may take to read our goodbye, ms.
 const GOODBYE_MS: u64 = 1_500;
 
@@ -40,6 +42,8 @@ pub(crate) struct BackSource {
     pub(crate) amf: amf0::Limits,
     /// Bytes of all rings.
     ring_bytes: u64,
+    /// When readers that gather are to be woken.
+    paced: Deadlines<u32>,
     next_sweep_ms: u64,
     stop: bool,
 }
@@ -82,6 +86,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
             total: config.limits.amf_total as usize,
         },
         ring_bytes: 0,
+        paced: Deadlines::default(),
         next_sweep_ms: 0,
         stop: false,
     };
@@ -208,16 +213,24 @@ impl BackSource {
             }
             ReaderEvent::Message(reader, ReaderToSource::Subscribe { stream_id }, _) => {
                 if let Some(source) = self.sources.get_mut(&stream_id)
-                    && !source.readers.contains(&reader)
+                    && source.readers.iter().all(|known| known.reader != reader)
                 {
-                    source.readers.push(reader);
+                    source.readers.push(Subscription::new(reader));
                     source.idle_since_ms = None;
                     Self::bring(&mut self.readers, source, reader);
                 }
             }
             ReaderEvent::Message(reader, ReaderToSource::Unsubscribe { stream_id }, _) => {
                 if let Some(source) = self.sources.get_mut(&stream_id) {
-                    source.readers.retain(|known| *known != reader);
+                    source.readers.retain(|known| known.reader != reader);
+                }
+            }
+            ReaderEvent::Message(reader, ReaderToSource::Pace { stream_id, ms }, _) => {
+                let source = self.sources.get_mut(&stream_id);
+                let known =
+                    source.and_then(|source| source.readers.iter_mut().find(|known| known.reader == reader));
+                if let Some(known) = known {
+                    known.pace_ms = u64::from(ms).min(MAX_PACE_MS);
                 }
             }
             ReaderEvent::Message(_, ReaderToSource::Hold { stream_id, want_ms }, _) => {
@@ -227,7 +240,7 @@ impl BackSource {
             }
             ReaderEvent::Gone(reader) => {
                 for source in self.sources.values_mut() {
-                    source.readers.retain(|known| *known != reader);
+                    source.readers.retain(|known| known.reader != reader);
                 }
             }
         }
@@ -250,7 +263,7 @@ impl BackSource {
         let Some(source) = self.sources.get(&stream_id) else { return };
         tracing::debug!("the ring of {} is {} bytes now", source.key, source.ring.shape().data_bytes);
         for reader in &source.readers {
-            Self::bring(&mut self.readers, source, *reader);
+            Self::bring(&mut self.readers, source, reader.reader);
         }
         self.recount();
         self.keep(stream_id);
@@ -291,25 +304,39 @@ impl BackSource {
     /// After each turn: wake the readers of what advanced, free what is idle.
     fn end_turn(&mut self, hub: &mut Hub) {
         // Serving our own viewers may bring new packets in, so until nothing is left.
+        let now_ms = hub.now_ms();
+        while let Some(stream_id) = self.paced.pop(now_ms) {
+            self.wake_readers(hub, stream_id, false);
+        }
         while !self.advanced.is_empty() {
             let advanced = std::mem::take(&mut self.advanced);
             for stream_id in advanced {
-                let Some(source) = self.sources.get_mut(&stream_id) else { continue };
-                for reader in &source.readers {
-                    self.readers.advanced(*reader, stream_id);
-                }
+                self.wake_readers(hub, stream_id, true);
+                let Some(source) = self.sources.get(&stream_id) else { continue };
                 if let Some(audience) = hub.audience(&source.key) {
                     hub.advanced(self, audience);
                 }
             }
         }
         self.readers.wake();
-        let now_ms = hub.now_ms();
         if now_ms >= self.next_sweep_ms {
             self.next_sweep_ms = now_ms + SWEEP_MS;
             self.sweep(hub, now_ms);
         }
         debug_assert!(!self.readers.missed() || hub.next_deadline() <= now_ms + SWEEP_MS);
+    }
+
+    /// Wakes the readers of a stream, now or when their time has come.
+    fn wake_readers(&mut self, hub: &mut Hub, stream_id: u32, is_new: bool) {
+        let Some(source) = self.sources.get_mut(&stream_id) else { return };
+        let wakes = source.wakes(hub.now_ms(), is_new);
+        for reader in wakes.now {
+            self.readers.advanced(reader, stream_id);
+        }
+        if let Some(at_ms) = wakes.later_ms {
+            self.paced.add(at_ms, stream_id);
+            hub.wake_at(at_ms);
+        }
     }
 
     fn sweep(&mut self, hub: &mut Hub, now_ms: u64) {

@@ -132,8 +132,8 @@ impl Host for BackSource {
         source.idle_since_ms = None;
         let (stream, key) = (info(source), source.key.clone());
         // What it sent last goes out before its end is told.
-        for reader in source.readers.clone() {
-            self.readers.advanced(reader, stream_id);
+        for reader in &source.readers {
+            self.readers.advanced(reader.reader, stream_id);
         }
         self.readers.wake();
         self.readers.tell_all(&SourceToReader::Stream(stream));
@@ -160,6 +160,14 @@ impl Host for BackSource {
             Some(source) => source.hold(lag_ms, hub.now_ms()),
             None => self.links.hold(key, lag_ms),
         }
+    }
+
+    fn pace(&mut self, _: &mut Hub, key: &StreamKey, ms: u32) -> bool {
+        if key.shard(self.shards) == self.control.start.slot {
+            return false;
+        }
+        self.links.pace(key, ms);
+        true
     }
 
     fn closed(&mut self, _: &mut Hub, _: ConnectionId) {}

@@ -48,6 +48,35 @@ pub(crate) struct Publisher {
     pub(crate) since_ms: u64,
 }
 
+/// A process that reads a stream's ring.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subscription {
+    /// Key among the readers.
+    pub(crate) reader: usize,
+    /// It wants to be woken at most once in so many ms.
+    pub(crate) pace_ms: u64,
+    woken_ms: u64,
+    /// Position of the ring's head when it was woken.
+    woken_at: u64,
+    /// It is to be woken when its time has come.
+    pending: bool,
+}
+
+impl Subscription {
+    pub(crate) fn new(reader: usize) -> Self {
+        Self { reader, pace_ms: 0, woken_ms: 0, woken_at: 0, pending: false }
+    }
+}
+
+/// Whom to wake of a stream's readers.
+#[derive(Debug, Default)]
+pub(crate) struct Wakes {
+    /// Now.
+    pub(crate) now: Vec<usize>,
+    /// When somebody is due later, ms; only for what was not said before.
+    pub(crate) later_ms: Option<u64>,
+}
+
 /// What putting a packet in came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Put {
@@ -67,7 +96,7 @@ pub(crate) struct Source {
     pub(crate) ring: RingWriter,
     pub(crate) publisher: Option<Publisher>,
     pub(crate) rules: Rules,
-    pub(crate) readers: Vec<usize>,
+    pub(crate) readers: Vec<Subscription>,
     timeline: Timeline,
     /// Last DTS in the ring by track: what packed deltas refer to.
     last_audio: Option<i64>,
@@ -301,6 +330,8 @@ impl Source {
     fn make_room(&mut self, wire_len: u32, now_ns: u64, bounds: Bounds) -> bool {
         let capacity = self.ring.shape().data_bytes;
         let wanted = match self.ring.tail_after(wire_len) {
+            // No ring that is allowed could take it.
+            None if u64::from(wire_len) * 8 > bounds.max => return false,
             None => (u64::from(wire_len) * 8).max(capacity),
             Some(tail) if tail == self.ring.tail() => return false,
             Some(tail) => {
@@ -339,6 +370,28 @@ impl Source {
                 false
             }
         }
+    }
+
+    /// Whom to wake: the ring has advanced (`is_new`), or a time that was said has come. Those who gather are woken when
+    /// their time has come, or early when a quarter of the ring has been written since.
+    pub(crate) fn wakes(&mut self, now_ms: u64, is_new: bool) -> Wakes {
+        let mut wakes = Wakes::default();
+        let head = self.ring.head_position();
+        let quarter = self.ring.shape().data_bytes / 4;
+        for reader in &mut self.readers {
+            let due_ms = reader.woken_ms + reader.pace_ms;
+            let waits = is_new || reader.pending;
+            if waits && (due_ms <= now_ms || head.saturating_sub(reader.woken_at) > quarter) {
+                (reader.woken_ms, reader.woken_at, reader.pending) = (now_ms, head, false);
+                wakes.now.push(reader.reader);
+            } else if is_new && !reader.pending {
+                reader.pending = true;
+                wakes.later_ms = Some(wakes.later_ms.map_or(due_ms, |known: u64| known.min(due_ms)));
+            } else if reader.pending && !is_new {
+                wakes.later_ms = Some(wakes.later_ms.map_or(due_ms, |known: u64| known.min(due_ms)));
+            }
+        }
+        wakes
     }
 
     /// Lets go of room that is no longer needed; called now and then. Returns whether the ring is a new generation.
@@ -453,6 +506,23 @@ mod tests {
         video(&mut source, true, 0, 200_000);
         assert_eq!(source.oversized, 1);
         assert_eq!(video(&mut source, true, 40, 100_000), Put::InNewRing);
+    }
+
+    #[test]
+    fn who_gathers_is_woken_when_its_time_has_come_or_the_ring_fills() {
+        let mut source = source();
+        source.readers = vec![Subscription::new(1), Subscription { pace_ms: 350, ..Subscription::new(2) }];
+        video(&mut source, true, 0, 1000);
+        assert_eq!(source.wakes(1000, true).now, [1, 2]);
+        video(&mut source, false, 40, 1000);
+        let wakes = source.wakes(1040, true);
+        assert_eq!((wakes.now, wakes.later_ms), (vec![1], Some(1350)));
+        assert_eq!(source.wakes(1080, true).later_ms, None, "said once");
+        assert_eq!(source.wakes(1350, false).now, [2]);
+        for n in 2..20 {
+            video(&mut source, false, n * 40, 1000);
+        }
+        assert_eq!(source.wakes(1400, true).now, [1, 2], "a quarter of the ring is there");
     }
 
     #[test]

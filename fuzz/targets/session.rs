@@ -5,7 +5,7 @@ use rtmp::{Identity, Limits, Output, Pending, ServerEvent, ServerOptions, Server
 
 fn play(input: &[u8], step: usize, restore: bool) -> (Vec<ServerEvent>, bool) {
     let identity = Identity { server_ip: String::new(), pid: 1, id: 1, version: String::new() };
-    let limits = Limits { max_pending_pongs: u32::MAX, ..Limits::default() };
+    let limits = std::sync::Arc::new(Limits { max_pending_pongs: u32::MAX, ..Limits::default() });
     let options = ServerOptions {
         limits,
         seed: [7; 32],

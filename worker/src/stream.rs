@@ -167,6 +167,11 @@ impl Host for StreamProcess {
         self.links.hold(key, lag_ms);
     }
 
+    fn pace(&mut self, _: &mut Hub, key: &StreamKey, ms: u32) -> bool {
+        self.links.pace(key, ms);
+        true
+    }
+
     fn closed(&mut self, _: &mut Hub, connection: ConnectionId) {
         self.waiting.forget(connection);
     }

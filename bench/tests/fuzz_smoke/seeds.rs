@@ -175,7 +175,7 @@ fn dialogue(mode: ClientMode) -> (Vec<u8>, Vec<u8>) {
     let mut server = ServerSession::new(
         0,
         ServerOptions {
-            limits: Limits::default(),
+            limits: std::sync::Arc::new(Limits::default()),
             seed: [1; 32],
             identity,
             out_chunk_size: 4096,

@@ -48,6 +48,8 @@ pub(crate) struct Audience {
     pub(crate) queue_ms: i64,
     /// When the gathered packets are due, ms.
     pub(crate) due_ms: Option<u64>,
+    /// The pace at which wake-ups come, where their sender gathers, ms.
+    pub(crate) pace_ms: Option<u64>,
     /// Position at which the last gathered packets were sent.
     pub(crate) flushed: u64,
     /// Next packet to look at, and the position behind the last one looked at.
@@ -77,6 +79,7 @@ impl Audience {
             gop_cache: true,
             queue_ms: 30_000,
             due_ms: None,
+            pace_ms: None,
             flushed: 0,
             scanned: 0,
             head_position: 0,

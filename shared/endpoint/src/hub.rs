@@ -65,6 +65,9 @@ pub trait Host: Sized {
     fn unwanted(&mut self, hub: &mut Hub, audience: AudienceId, key: &StreamKey);
     /// A viewer lags by so many ms: let the ring hold more.
     fn hold(&mut self, hub: &mut Hub, key: &StreamKey, lag_ms: u64);
+    /// Viewers of a stream gather packets for so many ms. `true` when wake-ups for it will come at that pace, so that each
+    /// means "send now"; `false` when the hub has to gather itself.
+    fn pace(&mut self, hub: &mut Hub, key: &StreamKey, ms: u32) -> bool;
     /// The connection is gone; its publishes were ended before.
     fn closed(&mut self, hub: &mut Hub, connection: ConnectionId);
 }
@@ -78,6 +81,8 @@ pub struct Hub {
     audiences: Slab<Audience>,
     by_key: HashMap<StreamKey, AudienceId>,
     config: Arc<Config>,
+    /// The protocol's share of the limits, for all sessions.
+    limits: Arc<rtmp::Limits>,
     board: Arc<Scoreboard>,
     board_slot: usize,
     next_id: u64,
@@ -116,6 +121,7 @@ impl Hub {
             connections: Slab::new(),
             audiences: Slab::new(),
             by_key: HashMap::new(),
+            limits: Arc::new(lifetime::session_limits(&config.limits)),
             config,
             board,
             board_slot: board_slot as usize,

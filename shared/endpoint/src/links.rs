@@ -230,6 +230,13 @@ impl Links {
         }
     }
 
+    /// Says how often the viewers of a stream want to be woken.
+    pub fn pace(&mut self, key: &StreamKey, ms: u32) {
+        if let Some((shard, stream_id)) = self.by_key.get(key).copied() {
+            self.send(shard, &ReaderToSource::Pace { stream_id, ms }, Vec::new());
+        }
+    }
+
     /// Gives a connection that wants to publish to the stream's back-source. `false` when that is not there (the socket is
     /// closed then: ask [`Self::is_up`] first).
     pub fn hand_over(&mut self, key: &StreamKey, socket: OwnedFd, connection: Vec<u8>) -> bool {

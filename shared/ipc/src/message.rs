@@ -169,6 +169,13 @@ pub enum ReaderToSource {
         /// Milliseconds of media to hold.
         want_ms: u64,
     },
+    /// Gather wake-ups for this stream: at most one each so many ms (0: one each turn).
+    Pace {
+        /// Its id.
+        stream_id: u32,
+        /// Milliseconds.
+        ms: u32,
+    },
 }
 
 /// From a back-source to a reader of rings.

@@ -146,6 +146,12 @@ impl RingWriter {
         self.key
     }
 
+    /// Position behind the newest packet.
+    #[must_use]
+    pub fn head_position(&self) -> u64 {
+        self.head_pos
+    }
+
     /// Bytes between the oldest packet and the newest.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {

@@ -15,7 +15,7 @@
 //!
 //! let identity = Identity { server_ip: "127.0.0.1".into(), pid: 1, id: 1, version: "0.1.0".into() };
 //! let mut server = ServerSession::new(0, ServerOptions {
-//!     limits: Limits::default(), seed: [1; 32], identity,
+//!     limits: Limits::default().into(), seed: [1; 32], identity,
 //!     out_chunk_size: 60_000, out_window: 2_500_000, in_ack_size: 0,
 //! });
 //! let mode = ClientMode::Publish { stream: "cam?token=1".into(), fmle: true };

@@ -11,7 +11,7 @@ use rtmp::*;
 
 fn server() -> ServerSession {
     let identity = Identity { server_ip: "10.0.0.1".into(), pid: 77, id: 42, version: "0.1.0".into() };
-    let limits = Limits::default();
+    let limits = std::sync::Arc::new(Limits::default());
     let options = ServerOptions {
         limits,
         seed: [1; 32],

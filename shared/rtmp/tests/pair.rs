@@ -37,7 +37,7 @@ struct Link<F> {
 
 fn server() -> ServerSession {
     let identity = Identity { server_ip: "127.0.0.1".into(), pid: 1, id: 1, version: "0.1.0".into() };
-    let limits = Limits::default();
+    let limits = std::sync::Arc::new(Limits::default());
     let options = ServerOptions {
         limits,
         seed: [1; 32],

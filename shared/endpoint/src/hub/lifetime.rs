@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mediaring::Counter;
@@ -41,7 +42,7 @@ impl Hub {
         let session = ServerSession::new(
             self.now_ms,
             ServerOptions {
-                limits: session_limits(&self.config.limits),
+                limits: Arc::clone(&self.limits),
                 seed,
                 identity: Identity {
                     server_ip: socket
@@ -235,7 +236,7 @@ pub(super) fn prepare(socket: &TcpStream) -> io::Result<()> {
 }
 
 /// The protocol's share of the configured limits.
-fn session_limits(limits: &conf::config::Limits) -> rtmp::Limits {
+pub(super) fn session_limits(limits: &conf::config::Limits) -> rtmp::Limits {
     rtmp::Limits {
         max_media_message: limits.max_message,
         max_command_message: limits.max_command_message,

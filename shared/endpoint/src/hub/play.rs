@@ -156,6 +156,7 @@ impl Hub {
         let Some(audience) = self.audiences.get_mut(id.0) else { return };
         audience.set_ring(ring);
         audience.flushed = audience.head_position;
+        audience.pace_ms = None;
         let viewers: Vec<usize> = audience.viewers.iter().map(|(_, viewer)| viewer.connection).collect();
         for key in viewers {
             if let Some(connection) = self.connections.get_mut(key)
@@ -166,7 +167,24 @@ impl Hub {
                 self.pump(host, key);
             }
         }
+        self.adapt_pace(host, id);
         self.fan_out(host, id);
+    }
+
+    /// Tells the sender of wake-ups how long packets are gathered, when that has changed.
+    pub(super) fn adapt_pace<H: Host>(&mut self, host: &mut H, id: AudienceId) {
+        let Some(audience) = self.audiences.get(id.0).filter(|audience| audience.ring.is_some()) else {
+            return;
+        };
+        let gather = self.gather_ms(&audience.key.vhost);
+        if audience.pace_ms == Some(gather) {
+            return;
+        }
+        let key = audience.key.clone();
+        let paced = host.pace(self, &key, u32::try_from(gather).unwrap_or(u32::MAX));
+        if let Some(audience) = self.audiences.get_mut(id.0) {
+            audience.pace_ms = paced.then_some(gather);
+        }
     }
 
     /// How long packets of a stream are gathered now, ms.
@@ -191,6 +209,12 @@ impl Hub {
         let Some(audience) = self.audiences.get(id.0) else { return };
         let gather = self.gather_ms(&audience.key.vhost);
         let capacity = audience.ring.as_ref().map_or(0, |ring| ring.shape().data_bytes);
+        if audience.pace_ms.is_some() {
+            // Its wake-ups are gathered already.
+            self.fan_out(host, id);
+            self.watch_laggards(host, id);
+            return;
+        }
         // Gathering must not bring anybody near the writer's tail.
         if gather == 0 || audience.head_position - audience.flushed > capacity / 4 {
             self.fan_out(host, id);

@@ -75,6 +75,10 @@ impl Hub {
         for (key, end) in ends {
             self.end(host, key, end);
         }
+        let paced: Vec<usize> = self.audiences.iter().map(|(key, _)| key).collect();
+        for key in paced {
+            self.adapt_pace(host, AudienceId(key));
+        }
         let expectant: Vec<usize> =
             self.audiences.iter().filter(|(_, audience)| audience.expectant).map(|(key, _)| key).collect();
         for key in expectant {

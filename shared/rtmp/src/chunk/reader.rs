@@ -11,6 +11,7 @@ use crate::message::Message;
 use bytes::{Bytes, BytesMut};
 use media::cursor::Cursor;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// The peer broke the chunk layer, or wants more of us than the limits allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -95,7 +96,7 @@ impl ChunkError {
 /// The reading half of the chunk layer. A plain value that can be stored at any byte and go on elsewhere.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ChunkReader {
-    limits: Limits,
+    limits: Arc<Limits>,
     chunk_size: u32,
     streams: Vec<ChunkStream>,
     /// Bytes of a header that has not arrived entirely, or bytes that looked like a repeated timestamp and were not.
@@ -140,8 +141,14 @@ impl ChunkReader {
     /// A reader at the beginning of the chunk layer: chunk size 128, no history.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
+        Self::with(Arc::new(limits.clone()))
+    }
+
+    /// As [`Self::new`], with limits that others share.
+    #[must_use]
+    pub fn with(limits: Arc<Limits>) -> Self {
         Self {
-            limits: limits.clone(),
+            limits,
             chunk_size: 128,
             streams: Vec::new(),
             held: BytesMut::new(),

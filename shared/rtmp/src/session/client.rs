@@ -17,6 +17,7 @@ use crate::message::{self, MediaKind, Message};
 use amf0::Value;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 pub use options::{ClientMode, ClientOptions};
 
@@ -58,7 +59,7 @@ impl ClientSession {
     pub fn new(now_ms: u64, options: ClientOptions) -> Self {
         let form = if options.simple_handshake { Form::Simple } else { Form::Complex };
         let (handshake, hello) = Handshake::client(options.seed, form);
-        let mut wire = Wire::new(&options.limits, None);
+        let mut wire = Wire::new(&Arc::new(options.limits.clone()), None);
         wire.transmit(hello);
         let deadline_ms = Some(now_ms.saturating_add(options.start_timeout_ms));
         Self { options, state: State::Handshake(handshake), deadline_ms, ended: false, wire }

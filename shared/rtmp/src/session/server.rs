@@ -23,6 +23,7 @@ use crate::limits::Limits;
 use crate::message::{self, MediaKind, Message};
 use bytes::{Buf, BytesMut};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use streams::{Role, Streams};
 
 /// Who this server says it is.
@@ -41,8 +42,8 @@ pub struct Identity {
 /// How a server session is set up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerOptions {
-    /// Maxima.
-    pub limits: Limits,
+    /// Maxima, shared by all sessions that have the same.
+    pub limits: Arc<Limits>,
     /// Fresh random bytes for the handshake.
     pub seed: [u8; 32],
     /// Who this server is.
@@ -80,8 +81,9 @@ pub struct Counters {
 /// A server session; see [`crate::session`] for the contract.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ServerSession {
-    limits: Limits,
-    identity: Identity,
+    limits: Arc<Limits>,
+    /// Until the client is connected: nobody asks afterwards.
+    identity: Option<Box<Identity>>,
     /// The chunk size wanted once the client is identified.
     wanted_chunk_size: u32,
     out_window: u32,
@@ -129,7 +131,7 @@ impl ServerSession {
         let wire = Wire::new(&limits, (in_ack_size > 0).then_some(in_ack_size));
         Self {
             limits,
-            identity,
+            identity: Some(Box::new(identity)),
             wanted_chunk_size: out_chunk_size,
             out_window,
             state: State::Handshake(Handshake::server(seed)),
@@ -281,6 +283,9 @@ impl ServerSession {
             self.unread = BytesMut::new();
         }
         self.wire.compact();
+        if let State::Connected(connection) = &mut self.state {
+            connection.streams.compact();
+        }
     }
 
     /// Harmless oddities so far.

@@ -13,6 +13,7 @@ use amf0::Value;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Wire<E> {
@@ -32,10 +33,10 @@ pub(super) struct Wire<E> {
 }
 
 impl<E> Wire<E> {
-    pub(super) fn new(limits: &Limits, window: Option<u32>) -> Self {
+    pub(super) fn new(limits: &Arc<Limits>, window: Option<u32>) -> Self {
         Self {
             outputs: VecDeque::new(),
-            reader: ChunkReader::new(limits),
+            reader: ChunkReader::with(Arc::clone(limits)),
             chunk_size: 128,
             received: 0,
             consumed: 0,
@@ -161,7 +162,7 @@ mod tests {
 
     #[test]
     fn acknowledgements_go_on_beyond_four_gigabytes() {
-        let mut wire = Wire::<()>::new(&Limits::default(), Some(100_000));
+        let mut wire = Wire::<()>::new(&Arc::new(Limits::default()), Some(100_000));
         let mut acknowledged = Vec::new();
         wire.consumed = (1 << 32) - 50_000;
         for _ in 0..4 {

@@ -25,7 +25,10 @@ impl ServerSession {
         let transaction = self.connect_transaction();
         self.wire.control(Control::WindowAckSize(self.out_window));
         self.wire.control(Control::SetPeerBandwidth { window: self.out_window, kind: 2 });
-        let answer = connect::success(&request, &self.identity);
+        let answer = match self.identity.take() {
+            Some(identity) => connect::success(&request, &identity),
+            None => return Err(SessionError::NothingPending),
+        };
         self.wire.command(message::CSID_COMMAND, 0, "_result", transaction, &answer);
         self.wire.command(message::CSID_COMMAND, 0, "onBWDone", 0.0, &[Value::Null]);
         let (streams, toggles) = (Streams::default(), Toggles::default());

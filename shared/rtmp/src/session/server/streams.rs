@@ -22,6 +22,11 @@ pub(super) struct Stream {
 pub(super) struct Streams(Vec<Stream>);
 
 impl Streams {
+    /// Gives back memory that nothing is kept in.
+    pub(super) fn compact(&mut self) {
+        self.0.shrink_to_fit();
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Stream> {
         self.0.iter()
     }
