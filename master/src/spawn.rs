@@ -81,6 +81,8 @@ impl Spawner {
                 if log.utc {
                     command.arg("--log-utc");
                 }
+                // One heap a process: the loops are single-threaded, and API threads that come and go would each leave one behind.
+                command.env("MALLOC_ARENA_MAX", "1");
                 command.stdin(Stdio::from(control)).env_remove(crate::daemon::ENVIRONMENT);
                 Ok(Running::Process(command.spawn()?))
             }

@@ -205,14 +205,14 @@ impl Hub {
                         self.writable(host, key);
                     }
                     if event.readable {
-                        self.readable(host, key);
+                        self.readable(host, key, !event.closed);
                     }
                 }
             }
         }
         for _ in 0..self.unread.len() {
             if let Some(key) = self.unread.pop_front() {
-                self.readable(host, key);
+                self.readable(host, key, false);
             }
         }
         Ok(())

@@ -83,19 +83,26 @@ impl Map {
         Ok(OwnedFd::from(file))
     }
 
-    /// The word at `index`; words beyond the end read as an unshared zero.
+    /// All words.
+    fn all(&self) -> &[AtomicU64] {
+        let base: *const AtomicU64 = self.memory.as_ptr().cast();
+        // SAFETY: the mapping has `self.words` whole words, is page-aligned (hence 8-aligned), initialised (zeros, or what
+        // was stored), lives as long as `self`, and can't shrink (the memfd is sealed, checked before mapping). Every access
+        // by us and by other processes is atomic; read-only mappings are only loaded from.
+        unsafe { std::slice::from_raw_parts(base, self.words) }
+    }
+
+    /// The word at `index`.
     fn word(&self, index: usize) -> Option<&AtomicU64> {
-        if index >= self.words {
-            return None;
-        }
-        let base: *mut AtomicU64 = self.memory.as_mut_ptr().cast();
-        // SAFETY: `index` is below the number of whole words of the mapping (checked above), so the pointer stays inside
-        // one allocation. The mapping lives as long as `self`.
-        let word = unsafe { base.add(index) };
-        // SAFETY: mmap returns page-aligned memory, hence 8-aligned words; the memory is initialised (zeros, or what was
-        // stored) and can't go away (the memfd is sealed against shrinking, checked before mapping). Every access by us
-        // and by other processes is atomic, and read-only mappings are only loaded from.
-        Some(unsafe { &*word })
+        self.all().get(index)
+    }
+
+    /// The words from `index` on, at most `count`.
+    fn words_from(&self, index: usize, count: usize) -> &[AtomicU64] {
+        let all = self.all();
+        let from = index.min(all.len());
+        let to = from.saturating_add(count).min(all.len());
+        all.get(from..to).unwrap_or(&[])
     }
 
     /// Loads a word; beyond the end it reads as 0.
@@ -130,16 +137,12 @@ impl Map {
             rest = tail;
             index += 1;
         }
-        let mut chunks = rest.chunks_exact(8);
-        for chunk in &mut chunks {
-            let mut word = [0; 8];
-            word.copy_from_slice(chunk);
-            self.store(index, u64::from_ne_bytes(word), Ordering::Relaxed);
-            index += 1;
+        let (whole, last) = rest.as_chunks::<8>();
+        for (word, bytes) in self.words_from(index, whole.len()).iter().zip(whole) {
+            word.store(u64::from_ne_bytes(*bytes), Ordering::Relaxed);
         }
-        let last = chunks.remainder();
         if !last.is_empty() {
-            self.merge(index, 0, last);
+            self.merge(index + whole.len(), 0, last);
         }
     }
 
@@ -166,11 +169,13 @@ impl Map {
             left -= take;
             index += 1;
         }
-        while left >= 8 {
-            out.extend_from_slice(&self.load(index, Ordering::Relaxed).to_ne_bytes());
-            left -= 8;
-            index += 1;
-        }
+        let whole = self.words_from(index, left / 8);
+        out.extend(whole.iter().flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes()));
+        // Beyond the memory there is nothing: zeros, so that the length is what was asked for.
+        let missing = left / 8 - whole.len();
+        out.resize(out.len() + missing * 8, 0);
+        index += left / 8;
+        left %= 8;
         if left > 0 {
             out.extend(self.load(index, Ordering::Relaxed).to_ne_bytes().iter().take(left));
         }

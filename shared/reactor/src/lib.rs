@@ -30,6 +30,8 @@ pub struct Ready {
     pub readable: bool,
     /// Bytes can be written, or the connection has failed.
     pub writable: bool,
+    /// The peer has sent its last byte, or the connection has failed: only reading to the very end shows it.
+    pub closed: bool,
 }
 
 /// One process's event loop.
@@ -105,6 +107,7 @@ impl Reactor {
         ready.extend(self.events.iter().map(|event| Ready {
             token: event.token(),
             readable: event.is_readable() || event.is_read_closed() || event.is_error(),
+            closed: event.is_read_closed() || event.is_error(),
             writable: event.is_writable() || event.is_write_closed() || event.is_error(),
         }));
         Ok(())

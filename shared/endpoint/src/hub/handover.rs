@@ -89,7 +89,7 @@ impl Hub {
             self.publish(host, key, request);
         }
         if self.pump(host, key) {
-            self.readable(host, key);
+            self.readable(host, key, false);
         }
         Ok(())
     }

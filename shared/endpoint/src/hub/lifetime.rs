@@ -64,7 +64,7 @@ impl Hub {
             if self.may_log() {
                 tracing::info!(cid = id, "RTMP client ip={ip}:{}", peer.port());
             }
-            self.readable(host, key);
+            self.readable(host, key, false);
         }
     }
 

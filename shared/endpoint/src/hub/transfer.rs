@@ -3,15 +3,17 @@
 use mediaring::Counter;
 use rtmp::Output;
 
-use super::{Host, Hub};
+use super::{Host, Hub, READ_BYTES};
 use crate::audience::{AudienceId, Served};
 use crate::connection::ReadTurn;
 use crate::end::End;
 use crate::viewer::QUEUED;
 
 impl Hub {
-    pub(super) fn readable<H: Host>(&mut self, host: &mut H, key: usize) {
-        match self.read_turn(host, key) {
+    /// Reads what a socket has. `until_short`: a read that brings less than was asked for has emptied the socket, and what
+    /// comes later is a new event, so the read that would only say "nothing there" is spared.
+    pub(super) fn readable<H: Host>(&mut self, host: &mut H, key: usize, until_short: bool) {
+        match self.read_turn(host, key, until_short) {
             Ok(ReadTurn::Drained) => {}
             Ok(ReadTurn::Budget) => {
                 if !self.unread.contains(&key) {
@@ -31,7 +33,7 @@ impl Hub {
         }
     }
 
-    pub(super) fn read_turn<H: Host>(&mut self, host: &mut H, key: usize) -> Result<ReadTurn, End> {
+    fn read_turn<H: Host>(&mut self, host: &mut H, key: usize, until_short: bool) -> Result<ReadTurn, End> {
         let budget = self.config.limits.turn_bytes as usize;
         let (mut taken, mut messages) = (0, self.config.limits.turn_messages);
         let mut buffer = std::mem::take(&mut self.buffer);
@@ -47,6 +49,7 @@ impl Hub {
                 Err(end) => break Err(end),
             };
             taken += bytes.len();
+            let was_short = until_short && bytes.len() < READ_BYTES;
             connection.last_input_ms = self.now_ms;
             if connection.closing.is_some() {
                 continue;
@@ -70,6 +73,9 @@ impl Hub {
             connection.buffered = buffered;
             if self.buffered as u64 > self.config.limits.max_reassembly_total {
                 break Err(End::Memory);
+            }
+            if was_short && messages > 0 {
+                break Ok(ReadTurn::Drained);
             }
         };
         self.buffer = buffer;
