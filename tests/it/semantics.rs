@@ -28,8 +28,10 @@ fn the_gop_cache_decides_where_a_late_player_begins() {
         drop(receive_until(&mut witness, |packet| pattern::check(packet) == Some(GOP * 2 + 29)));
         let mut late = player(&url);
         server.wait_players(2);
+        // With the cache it has its place once it got what is there; a burst before that moves the newest key frame on.
+        let mut packets = if on { receive_frames(&mut late, 30) } else { Vec::new() };
         pattern::send_frames(&mut publisher, GOP * 2 + 30..GOP * 4);
-        let packets = receive_until(&mut late, |packet| pattern::check(packet) == Some(GOP * 4 - 1));
+        packets.extend(receive_until(&mut late, |packet| pattern::check(packet) == Some(GOP * 4 - 1)));
         let got = numbers(&packets);
         if on {
             assert_eq!(got, (GOP * 2..GOP * 4).collect::<Vec<_>>(), "from the newest key frame");

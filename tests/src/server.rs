@@ -195,17 +195,18 @@ impl Server {
         self.ask::<Processes>("/api/v1/processes").processes
     }
 
-    /// The process ids of a role, in the order of their slots. Stream processes are `stream`.
+    /// The process ids of a role, in the order of their slots; waits until there is one.
     ///
     /// # Panics
-    /// When there is none.
+    /// When there is none for too long.
     #[must_use]
     pub fn pids(&self, role: &str) -> Vec<u32> {
-        let mut processes = self.processes();
-        processes.retain(|process| is_role(process, role));
-        processes.sort_by_key(|process| process.slot);
-        assert!(!processes.is_empty(), "there is no process of role {role}: {:?}", self.processes());
-        processes.iter().map(|process| process.pid).collect()
+        wait_for(&format!("a process of role {role}"), SOON, || {
+            let mut processes = self.processes();
+            processes.retain(|process| is_role(process, role));
+            processes.sort_by_key(|process| process.slot);
+            (!processes.is_empty()).then(|| processes.iter().map(|process| process.pid).collect())
+        })
     }
 
     /// Waits until so many players watch in all.
