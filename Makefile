@@ -50,7 +50,8 @@ bench: release ## the short form of all benchmarks, under five minutes
 
 fuzz: ## each fuzz target for FUZZ_SECONDS (needs a nightly toolchain and cargo-fuzz)
 	@cd fuzz && for target in $$(ls fuzz_targets | sed 's/\.rs$$//'); do \
-	  echo "== $$target"; cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; done
+	  echo "== $$target"; mkdir -p corpus/$$target; \
+	  cargo +nightly fuzz run $$target corpus/$$target seeds/$$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; done
 
 doc: ## the documentation of all crates
 	$(CARGO) doc --workspace --no-deps

@@ -121,6 +121,7 @@ impl Source {
     pub(crate) fn create(id: u32, key: StreamKey, rules: Rules, bounds: Bounds) -> Result<Self, RingError> {
         let shape = Shape::for_bytes(bounds.initial);
         let ring = RingWriter::create(shape, id, 0, rules.chunk_size)?;
+        ring.set_note(endpoint::NOTE_BORN_NS, reactor::now_ns());
         let timeline = Timeline::new(jitter_of(rules));
         Ok(Self::with(id, key, ring, timeline, rules))
     }

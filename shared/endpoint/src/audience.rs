@@ -12,7 +12,7 @@ use crate::viewer::{
     BLOCKED, FROM_KEY, GATED, NO_AUDIO, NO_VIDEO, PARTIAL, PAUSED, PRIMED_AUDIO, PRIMED_VIDEO, PRIVATE,
     QUEUED, Viewer, WAITING, WANTS_AUDIO_HEADER, WANTS_HEADERS, WANTS_METADATA, WANTS_VIDEO_HEADER,
 };
-use crate::{NOTE_ABSOLUTE_TIME, NOTE_BEGAN_NS, NOTE_FIRST_SEQ, wire};
+use crate::{NOTE_ABSOLUTE_TIME, NOTE_BEGAN_NS, NOTE_BORN_NS, NOTE_FIRST_SEQ, wire};
 
 /// Key of an audience in its hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -98,7 +98,9 @@ impl Audience {
     /// same positions, so viewers go on; a ring that knows less than what was already read is another stream: everybody
     /// begins anew.
     pub(crate) fn set_ring(&mut self, ring: RingReader) {
-        let goes_on = self.ring.is_some() && ring.head() >= self.scanned && ring.tail() <= self.scanned;
+        let same =
+            self.ring.as_ref().is_some_and(|known| known.note(NOTE_BORN_NS) == ring.note(NOTE_BORN_NS));
+        let goes_on = same && ring.head() >= self.scanned && ring.tail() <= self.scanned;
         if !goes_on {
             // Specials of all that a viewer may be placed at have to be known.
             self.scanned = ring.tail();
@@ -200,6 +202,9 @@ impl Audience {
         let Some(mut viewer) = self.viewers.get(key).cloned() else {
             return Ok(Served::Done);
         };
+        if viewer.has(WAITING) {
+            self.refresh();
+        }
         let served = self.serve_viewer(&mut viewer, connection, now_ms);
         self.expectant |= matches!(served, Ok(Served::NotYet));
         if let Some(place) = self.viewers.get_mut(key) {
@@ -342,11 +347,12 @@ impl Audience {
         let key = if self.gop_cache && viewer.has(FROM_KEY) { ring.key() } else { None };
         let place = [first, key].into_iter().flatten().find_map(|seq| ring.record(seq).ok());
         match place {
-            Some(record) if record.position <= self.head_position => {
+            // It may lie beyond what was looked at so far: then the viewer gets it with the next look.
+            Some(record) => {
                 viewer.position = record.position;
                 viewer.first_seq = record.seq;
             }
-            _ => {
+            None => {
                 viewer.position = self.head_position;
                 viewer.first_seq = self.scanned;
             }

@@ -36,3 +36,6 @@ pub const NOTE_ABSOLUTE_TIME: usize = 0;
 pub const NOTE_BEGAN_NS: usize = 3;
 /// Note of a ring (word 4): sequence number of that first packet, plus one; 0 when nobody has published yet.
 pub const NOTE_FIRST_SEQ: usize = 4;
+/// Note of a ring (word 5): when the stream's first ring was made, monotonic ns. All its generations have the same; another
+/// means another stream of the same name.
+pub const NOTE_BORN_NS: usize = 5;

@@ -203,7 +203,9 @@ impl Hub {
     pub fn advanced<H: Host>(&mut self, host: &mut H, id: AudienceId) {
         let now_ms = self.now_ms();
         let Some(audience) = self.audiences.get_mut(id.0) else { return };
-        if !audience.refresh() {
+        audience.refresh();
+        // A newcomer may have looked at the ring before; the others have not got it yet.
+        if audience.head_position == audience.flushed {
             return;
         }
         let Some(audience) = self.audiences.get(id.0) else { return };
