@@ -49,6 +49,8 @@ fn socket(address: SocketAddr, shared: bool) -> std::io::Result<Socket> {
     if shared {
         socket.set_reuse_port(true)?;
     }
+    // Inherited by accepted connections: an urgent byte stays in the stream from the first one on.
+    socket.set_out_of_band_inline(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }

@@ -12,6 +12,7 @@ mod crash;
 mod demo;
 mod hostile;
 mod hostile_table;
+mod jitter;
 mod limits;
 mod publish_play;
 mod semantics;

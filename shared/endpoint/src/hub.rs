@@ -211,7 +211,7 @@ impl Hub {
                         self.writable(host, key);
                     }
                     if event.readable {
-                        self.readable(host, key, !event.closed);
+                        self.readable(host, key, !event.to_the_end);
                     }
                 }
             }

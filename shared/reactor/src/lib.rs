@@ -30,8 +30,9 @@ pub struct Ready {
     pub readable: bool,
     /// Bytes can be written, or the connection has failed.
     pub writable: bool,
-    /// The peer has sent its last byte, or the connection has failed: only reading to the very end shows it.
-    pub closed: bool,
+    /// A short read does not mean that nothing is left: the peer has sent its last byte, the connection has failed, or an
+    /// urgent mark divides what is there.
+    pub to_the_end: bool,
 }
 
 /// One process's event loop.
@@ -60,7 +61,7 @@ impl Reactor {
     /// # Errors
     /// When the kernel refuses.
     pub fn register(&self, fd: RawFd, token: Token) -> io::Result<()> {
-        let both = Interest::READABLE | Interest::WRITABLE;
+        let both = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
         self.poll.registry().register(&mut mio::unix::SourceFd(&fd), token, both)
     }
 
@@ -106,8 +107,11 @@ impl Reactor {
         }
         ready.extend(self.events.iter().map(|event| Ready {
             token: event.token(),
-            readable: event.is_readable() || event.is_read_closed() || event.is_error(),
-            closed: event.is_read_closed() || event.is_error(),
+            readable: event.is_readable()
+                || event.is_priority()
+                || event.is_read_closed()
+                || event.is_error(),
+            to_the_end: event.is_read_closed() || event.is_error() || event.is_priority(),
             writable: event.is_writable() || event.is_write_closed() || event.is_error(),
         }));
         Ok(())
