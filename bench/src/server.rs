@@ -27,6 +27,8 @@ pub struct Settings<'a> {
     pub mw_latency_ms: u64,
     /// Stream processes.
     pub workers: u32,
+    /// Back-sources.
+    pub backsources: u32,
 }
 
 /// Another server to compare with: how it is started, and where it serves.
@@ -71,12 +73,13 @@ pub fn default_binary() -> PathBuf {
 fn configuration(directory: &Path, settings: Settings<'_>) -> String {
     let directory = directory.display();
     format!(
-        "listen 127.0.0.1:0;\nworkers {workers};\nmax_connections 100000;\ndaemon off;\nsrs_log_tank console;\n\
+        "listen 127.0.0.1:0;\nworkers {workers};\nbacksources {backsources};\nmax_connections 100000;\ndaemon off;\nsrs_log_tank console;\n\
          srs_log_level {level};\npid {directory}/srs.pid;\nruntime_dir {directory};\nhttp_api {{ enabled off; }}\n\
          limits {{ unestablished_per_ip 100000; unestablished_total 100000; }}\n\
          vhost __defaultVhost__ {{ mw_latency {latency}; }}\n",
         level = settings.log_level,
         workers = settings.workers,
+        backsources = settings.backsources,
         latency = settings.mw_latency_ms,
     )
 }

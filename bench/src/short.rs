@@ -21,6 +21,18 @@ pub struct Contest {
     /// Stream processes of the server
     #[arg(long, default_value_t = 1)]
     pub workers: u32,
+    /// Back-sources of the server
+    #[arg(long, default_value_t = 1)]
+    pub backsources: u32,
+    /// Video bit rate in kbit/s
+    #[arg(long, default_value_t = 500)]
+    pub video_kbps: u64,
+    /// Audio bit rate in kbit/s
+    #[arg(long, default_value_t = 48)]
+    pub audio_kbps: u64,
+    /// Streams, with so many viewers each
+    #[arg(long, default_value_t = 1)]
+    pub streams: u32,
     /// Another server, as NAME=COMMAND,URL; may be repeated
     #[arg(long)]
     pub peer: Vec<Peer>,
@@ -31,8 +43,6 @@ pub struct Contest {
     #[arg(long, default_value_t = 6.0)]
     pub duration: f64,
 }
-
-const PLAN: Plan = Plan { video_kbps: 1000, audio_kbps: 64, fps: 25, gop_s: 2 };
 
 fn load(plan: Plan, viewers: usize, duration: f64) -> Load {
     Load {
@@ -50,13 +60,26 @@ fn load(plan: Plan, viewers: usize, duration: f64) -> Load {
 }
 
 impl Contest {
+    fn plan(&self) -> Plan {
+        Plan { video_kbps: self.video_kbps, audio_kbps: self.audio_kbps, fps: 25, gop_s: 2 }
+    }
+
+    fn load(&self, viewers: usize) -> Load {
+        Load { streams: self.streams, ..load(self.plan(), viewers, self.duration) }
+    }
+
     fn binary(&self) -> PathBuf {
         self.server.clone().unwrap_or_else(default_binary)
     }
 
     /// The same load against our server and all peers: name and outcome.
     fn each(&self, load: &Load, mw_latency_ms: u64) -> Result<Vec<(String, Outcome)>> {
-        let settings = Settings { log_level: &self.log_level, mw_latency_ms, workers: self.workers };
+        let settings = Settings {
+            log_level: &self.log_level,
+            mw_latency_ms,
+            workers: self.workers,
+            backsources: self.backsources,
+        };
         let server = Server::start(&self.binary(), settings)?;
         let outcome = load.run(&server.target, &server.tree)?;
         if !outcome.failures.is_empty() {
@@ -78,7 +101,9 @@ impl Contest {
     /// # Errors
     /// When a server does not start.
     pub fn cost(&self, viewers: usize, intervals: &[u64]) -> Result<Report> {
-        let title = format!("Processor time: {viewers} viewers of one stream of 1064 kbit/s");
+        let rate = self.video_kbps + self.audio_kbps;
+        let title =
+            format!("Processor time: {} stream(s) of {rate} kbit/s, {viewers} viewer(s) each", self.streams);
         let head = [
             "batch ms",
             "server",
@@ -89,11 +114,12 @@ impl Contest {
             "p50 ms",
             "p99 ms",
             "lost",
+            "PSS MiB",
             "failures",
         ];
         let mut report = Report::new(title, &head);
         for interval_ms in intervals {
-            let load = load(PLAN, viewers, self.duration);
+            let load = self.load(viewers);
             let floor = floor::measure(&load, *interval_ms)?.cpu_s_per_gbit;
             for (name, outcome) in self.each(&load, *interval_ms)? {
                 report.row([
@@ -106,6 +132,7 @@ impl Contest {
                     number(outcome.latency.p50_ms),
                     number(outcome.latency.p99_ms),
                     outcome.findings.lost.to_string(),
+                    number(outcome.memory_steady.pss_kib as f64 / 1024.0),
                     failures(&outcome),
                 ]);
             }
@@ -122,7 +149,7 @@ impl Contest {
             format!("Latency without batching: {viewers} viewers, publisher's socket to viewer's socket");
         let head = ["server", "p50 ms", "p99 ms", "max ms", "packets", "lost", "CPU s/Gbit", "failures"];
         let mut report = Report::new(title, &head);
-        for (name, outcome) in self.each(&load(PLAN, viewers, self.duration), 0)? {
+        for (name, outcome) in self.each(&self.load(viewers), 0)? {
             report.row([
                 name,
                 number(outcome.latency.p50_ms),
@@ -142,11 +169,12 @@ impl Contest {
     /// # Errors
     /// When a server does not start.
     pub fn memory(&self, viewers: usize) -> Result<Report> {
-        let title = format!("Memory: {viewers} viewers of one stream of 164 kbit/s, PSS of all processes");
+        let rate = 100 + self.audio_kbps;
+        let title = format!("Memory: {viewers} viewers of one stream of {rate} kbit/s, PSS of all processes");
         let head =
             ["server", "KiB per viewer", "goal", "before KiB", "with viewers KiB", "processes", "failures"];
         let mut report = Report::new(title, &head);
-        let plan = Plan { video_kbps: 100, ..PLAN };
+        let plan = Plan { video_kbps: 100, ..self.plan() };
         let load = Load { within: 2.0, settle: 3.0, ..load(plan, viewers, 2.0) };
         for (name, outcome) in self.each(&load, 350)? {
             let (before, steady) = (outcome.memory_before, outcome.memory_steady);
@@ -172,7 +200,7 @@ impl Contest {
         let title = format!("First picture: {viewers} viewers come within {within} s to a running stream");
         let head = ["server", "p50 ms", "p99 ms", "max ms", "goal", "with a picture", "failures"];
         let mut report = Report::new(title, &head);
-        let load = Load { within, settle: 0.5, look: 0, ..load(PLAN, viewers, 0.5) };
+        let load = Load { within, settle: 0.5, look: 0, ..load(self.plan(), viewers, 0.5) };
         for (name, outcome) in self.each(&load, 350)? {
             let summary = outcome.first_picture;
             report.row([
@@ -196,7 +224,7 @@ impl Contest {
         let title = format!("Slow viewers: {percent} % of {viewers} read at half the bit rate");
         let head = ["server", "p99 ms of the others", "lost by the others", "PSS KiB", "stayed", "failures"];
         let mut report = Report::new(title, &head);
-        let plan = Plan { gop_s: 1, ..PLAN };
+        let plan = Plan { gop_s: 1, ..self.plan() };
         let load = Load { slow_percent: percent, ..load(plan, viewers, self.duration * 2.0) };
         for (name, outcome) in self.each(&load, 0)? {
             report.row([
