@@ -18,6 +18,15 @@ use crate::source::{Bounds, Source, Subscription};
 const IDLE_MS: u64 = 10_000;
 /// How often idle streams and large rings are looked at, ms.
 const SWEEP_MS: u64 = 2_000;
+/// Share of its time that the loop works from which on it may rest.
+const RESTING_LOAD: f64 = 0.05;
+/// While it rests its share is smaller; below this it rests no more.
+const RESTED_LOAD: f64 = 0.01;
+/// Rest for this part of the time for which readers gather, at most so long, ms.
+const REST_SHARE: u64 = 7;
+const MAX_REST_MS: u64 = 50;
+/// How often the readers' wishes are looked at, ms.
+const PACE_LOOK_MS: u64 = 200;
 /// Longest time between two wake-ups that a reader can ask for, ms.
 const MAX_PACE_MS: u64 = 5_000;
 /// How long clients may take to read our goodbye, ms.
@@ -44,6 +53,10 @@ pub(crate) struct BackSource {
     ring_bytes: u64,
     /// When readers that gather are to be woken.
     paced: Deadlines<u32>,
+    /// The shortest time for which any reader gathers, ms, and when to look again.
+    shortest_pace_ms: u64,
+    resting: bool,
+    next_pace_ms: u64,
     next_sweep_ms: u64,
     stop: bool,
 }
@@ -87,12 +100,19 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
         },
         ring_bytes: 0,
         paced: Deadlines::default(),
+        shortest_pace_ms: 0,
+        resting: false,
+        next_pace_ms: 0,
         next_sweep_ms: 0,
         stop: false,
     };
     let mut others = Vec::new();
     source.read_control(&mut hub)?;
     while !source.stop {
+        let rest_ms = source.rest_ms(&hub);
+        if rest_ms > 0 {
+            hub.reactor.rest(rest_ms);
+        }
         hub.turn(&mut source, &mut others)?;
         for ready in std::mem::take(&mut others) {
             source.other(&mut hub, ready)?;
@@ -324,6 +344,27 @@ impl BackSource {
             self.sweep(hub, now_ms);
         }
         debug_assert!(!self.readers.missed() || hub.next_deadline() <= now_ms + SWEEP_MS);
+    }
+
+    /// How long to rest before the next turn: a busy back-source whose readers all gather packets reads its publishers less
+    /// often, several packets at once. Not while anybody wants packets at once.
+    fn rest_ms(&mut self, hub: &Hub) -> u64 {
+        let busy = hub.reactor.busy();
+        self.resting = busy >= if self.resting { RESTED_LOAD } else { RESTING_LOAD };
+        if !self.resting {
+            return 0;
+        }
+        let now_ms = reactor::now_ms();
+        if now_ms >= self.next_pace_ms {
+            self.next_pace_ms = now_ms + PACE_LOOK_MS;
+            let watched = self.sources.values().filter(|source| source.publisher.is_some());
+            let paces = watched.flat_map(|source| {
+                let here = hub.audience(&source.key).map(|_| 0);
+                source.readers.iter().map(|reader| reader.pace_ms).chain(here)
+            });
+            self.shortest_pace_ms = paces.min().unwrap_or(MAX_REST_MS * REST_SHARE);
+        }
+        (self.shortest_pace_ms / REST_SHARE).min(MAX_REST_MS)
     }
 
     /// Wakes the readers of a stream, now or when their time has come.

@@ -342,7 +342,7 @@ pub static DIRECTIVES: &[Directive] = &[
     D::new(PITHY, "edge", MILLIS, "10000", "Of edges, in milliseconds."),
     // Memory and defences.
     D::block(TOP, "ring", "ring", "Memory of the rings that carry streams between processes."),
-    D::new(RING, "initial", Kind::Size { min: 64 * KIB, max: 64 * GIB }, "256k", "Ring of a new stream.").on_new(),
+    D::new(RING, "initial", Kind::Size { min: 64 * KIB, max: 64 * GIB }, "128k", "Ring of a new stream.").on_new(),
     D::new(RING, "max", Kind::Size { min: 64 * KIB, max: 64 * GIB }, "64m", "Largest ring of one stream.").on_new(),
     D::new(RING, "total", Kind::Size { min: 64 * KIB, max: 1024 * GIB }, "2g", "All rings together.").on_new(),
     D::block(TOP, "limits", "limits", "What a peer may ask for before its connection is closed."),

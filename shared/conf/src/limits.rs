@@ -21,7 +21,7 @@ pub struct Ring {
 
 impl Default for Ring {
     fn default() -> Self {
-        Self { initial_bytes: 256 * KIB, max_bytes: 64 * MIB, total_bytes: 2 * GIB }
+        Self { initial_bytes: 128 * KIB, max_bytes: 64 * MIB, total_bytes: 2 * GIB }
     }
 }
 

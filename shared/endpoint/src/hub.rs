@@ -96,6 +96,7 @@ pub struct Hub {
     /// Lines about newcomers that may be logged before the next tick.
     lines_left: u32,
     lines_dropped: u64,
+    next_lines_ms: u64,
     next_tick_ms: u64,
     auto_gather_ms: u64,
     ended: BTreeMap<&'static str, u64>,
@@ -134,6 +135,7 @@ impl Hub {
             buffered: 0,
             lines_left: LINES_PER_TICK,
             lines_dropped: 0,
+            next_lines_ms: 0,
             next_tick_ms: 0,
             auto_gather_ms: 0,
             ended: BTreeMap::new(),

@@ -69,12 +69,12 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// A shape for `data_bytes` of media (rounded up to whole pages), with one record for each 128 bytes: small audio
-    /// packets fill index and data at about the same time.
+    /// A shape for `data_bytes` of media (rounded up to whole pages), with one record for each 256 bytes: an
+    /// eighth of the data's size for the index, enough for small audio packets.
     #[must_use]
     pub fn for_bytes(data_bytes: u64) -> Self {
         let data_bytes = data_bytes.clamp(4096, MAX_DATA_BYTES).next_multiple_of(4096);
-        Self { data_bytes, records: (data_bytes / 128).clamp(64, MAX_RECORDS) }
+        Self { data_bytes, records: (data_bytes / 256).clamp(64, MAX_RECORDS) }
     }
 
     pub(crate) fn check(self) -> Result<Self, RingError> {

@@ -117,6 +117,13 @@ impl Reactor {
         Ok(())
     }
 
+    /// Rests for `ms` whatever becomes ready, so that the next [`Self::wait`] finds more at once. Counts as waiting.
+    pub fn rest(&mut self, ms: u64) {
+        let before = now_ns();
+        std::thread::sleep(Duration::from_millis(ms));
+        self.busy.slept(before, now_ns());
+    }
+
     /// Share of the last second in which this loop worked instead of waiting, 0 to 1.
     #[must_use]
     pub fn busy(&self) -> f64 {

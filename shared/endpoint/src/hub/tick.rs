@@ -7,11 +7,15 @@ use crate::audience::AudienceId;
 use crate::end::End;
 use crate::viewer::{BLOCKED, PAUSED};
 
+/// Least time between two lines about lines that were left out, ms.
+const COMPLAIN_MS: u64 = 5_000;
+
 impl Hub {
     pub(super) fn tick<H: Host>(&mut self, host: &mut H) {
         self.adapt_gathering();
         self.lines_left = LINES_PER_TICK;
-        if self.lines_dropped > 0 {
+        if self.lines_dropped > 0 && self.now_ms >= self.next_lines_ms {
+            self.next_lines_ms = self.now_ms + COMPLAIN_MS;
             tracing::warn!(
                 "{} lines about connections were left out: too many come and go",
                 self.lines_dropped
