@@ -76,8 +76,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
         control.start.first_connection_id,
     )?;
     hub.reactor.register(std::os::fd::AsRawFd::as_raw_fd(&control), CONTROL_TOKEN)?;
-    let api =
-        PrivateApi::start(private_port(&config, control.start.board_slot), hub.reactor.waker(API_TOKEN)?)?;
+    let api = PrivateApi::start(control.private_api_port(), hub.reactor.waker(API_TOKEN)?)?;
     control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
     let slot = control.start.slot;
     let mut source = BackSource {
@@ -129,14 +128,6 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
         hub.run(&mut source);
     }
     Ok(())
-}
-
-/// The configured private port of a process, or 0.
-pub(crate) fn private_port(config: &conf::Config, board_slot: u32) -> u16 {
-    match config.private_api_port {
-        0 => 0,
-        base => u16::try_from(u32::from(base) + board_slot).unwrap_or(0),
-    }
 }
 
 impl BackSource {

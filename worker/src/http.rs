@@ -12,8 +12,6 @@ use child::{API_TOKEN, CONTROL_TOKEN, Control, PrivateApi};
 use ipc::{ChildToMaster, MasterToChild, ProcessInfo};
 use reactor::Reactor;
 
-use crate::stream::private_port;
-
 /// What the API's threads need to know; the loop keeps it true.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
@@ -34,8 +32,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     let mut control = Control::begin(control)?;
     let mut reactor = Reactor::new()?;
     reactor.register(control.as_raw_fd(), CONTROL_TOKEN)?;
-    let port = private_port(&control.start.config, control.start.board_slot);
-    let api = PrivateApi::start(port, reactor.waker(API_TOKEN)?)?;
+    let api = PrivateApi::start(control.private_api_port(), reactor.waker(API_TOKEN)?)?;
     control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
     let known = Arc::new(Known::default());
     let mut ready = Vec::new();

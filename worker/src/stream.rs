@@ -47,8 +47,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
         control.start.first_connection_id,
     )?;
     hub.reactor.register(control.as_raw_fd(), CONTROL_TOKEN)?;
-    let port = private_port(&config, control.start.board_slot);
-    let api = PrivateApi::start(port, hub.reactor.waker(API_TOKEN)?)?;
+    let api = PrivateApi::start(control.private_api_port(), hub.reactor.waker(API_TOKEN)?)?;
     control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
     let mut process = StreamProcess {
         control,
@@ -77,14 +76,6 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
         hub.run(&mut process);
     }
     Ok(())
-}
-
-/// The configured private port of a process, or 0.
-pub(crate) fn private_port(config: &conf::Config, board_slot: u32) -> u16 {
-    match config.private_api_port {
-        0 => 0,
-        base => u16::try_from(u32::from(base) + board_slot).unwrap_or(0),
-    }
 }
 
 impl StreamProcess {

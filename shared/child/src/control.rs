@@ -76,6 +76,15 @@ impl Control {
         }
     }
 
+    /// The configured port of this process's private API; 0: any.
+    #[must_use]
+    pub fn private_api_port(&self) -> u16 {
+        match self.start.config.private_api_port {
+            0 => 0,
+            base => u16::try_from(u32::from(base) + self.start.board_slot).unwrap_or(0),
+        }
+    }
+
     /// Name in reports, such as `stream#1`.
     #[must_use]
     pub fn name(&self) -> String {
