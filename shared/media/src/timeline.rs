@@ -8,8 +8,8 @@
 //! * the first audio or video message of a stream is at 0 (a track that begins later may lie before it);
 //! * a step of a track between 0 and its bound (500 ms, or three of its usual steps where those are longer) is kept as
 //!   it is; a larger step, or one that goes back by more than 500 ms, is a jump: the track goes on one usual step
-//!   after its last message, and the origin moves with it, so that the other track, which usually jumps by the same
-//!   amount, falls into place by itself;
+//!   after its last message, its origin moves, and the other track takes the same origin when it jumps by the same amount;
+//! * a track with a hole that comes back where the other one is now has not jumped: it keeps its place beside the other;
 //! * a track that steps back by up to 500 ms is held (one millisecond per message) until its time catches up;
 //! * a track that joins late keeps its offset to the other one up to ten seconds;
 //! * a new publish goes on one usual step after the last message.
@@ -41,6 +41,8 @@ const MAX_USUAL_STEP_MS: i64 = 10_000;
 /// One track's past.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Track {
+    /// out = in + offset, in this publish.
+    offset: Option<i64>,
     /// Last output time, if the track has had one since the stream began.
     last_out: Option<i64>,
     /// Last input time of this publish, unwrapped.
@@ -59,7 +61,7 @@ pub struct Timeline {
     jitter: Jitter,
     /// Unwrapping of the 32-bit wire clock: the last unwrapped input, of any track.
     unwrapped: Option<i64>,
-    /// out = in + offset.
+    /// For [`Jitter::Zero`]: out = in + offset.
     offset: Option<i64>,
     audio: Track,
     video: Track,
@@ -95,6 +97,8 @@ impl Timeline {
         if self.jitter != jitter {
             self.jitter = jitter;
             self.offset = None;
+            self.audio.offset = None;
+            self.video.offset = None;
         }
     }
 
@@ -126,6 +130,7 @@ impl Timeline {
         self.offset = None;
         for track in [&mut self.audio, &mut self.video] {
             track.last_in = None;
+            track.offset = None;
             track.step = 0;
             track.rhythm = 0;
         }
@@ -136,10 +141,11 @@ impl Timeline {
     #[must_use]
     pub fn aside(&self, kind: Kind, wire_ms: u32) -> i64 {
         let at = self.unwrap(wire_ms);
-        let wanted = self.offset.map(|offset| at + offset);
+        let own = if kind == Kind::Audio { self.audio.offset } else { self.video.offset };
+        let wanted = own.or(self.audio.offset).or(self.video.offset).map(|offset| at + offset);
         match self.jitter {
             Jitter::Off => at,
-            Jitter::Zero => wanted.unwrap_or(0).max(0),
+            Jitter::Zero => self.offset.map_or(0, |offset| at + offset).max(0),
             Jitter::Full => {
                 let last = match kind {
                     Kind::Audio => self.audio.last_out.or(self.video.last_out),
@@ -195,9 +201,7 @@ impl Timeline {
     }
 
     fn full(&mut self, kind: Kind, at: i64) -> i64 {
-        let other_out = self.other(kind).last_out;
-        let other_live = self.other(kind).last_in.is_some();
-        let offset = self.offset;
+        let other = *self.other(kind);
         let track = self.track(kind);
         let in_step = track.last_in.map(|last| at - last);
         track.last_in = Some(at);
@@ -207,11 +211,6 @@ impl Timeline {
             .find(|step| *step > 0)
             .unwrap_or(DEFAULT_STEP_MS)
             .min(MAX_STEP_MS);
-        let expected = match (track.last_out, offset) {
-            (None, None) => other_out.map_or(0, |other| other + DEFAULT_STEP_MS),
-            (None, Some(_)) => other_out.unwrap_or(0),
-            (Some(last), _) => last + usual,
-        };
         // A step that repeats itself is the rhythm of the track, however long (one frame a second, say).
         if let Some(step) = in_step.filter(|step| (1..=MAX_USUAL_STEP_MS).contains(step)) {
             if step <= bound {
@@ -223,31 +222,56 @@ impl Timeline {
                 track.wide = step;
             }
         }
-        let wanted = offset.map(|offset| at + offset);
-        let out = match (wanted, track.last_out) {
-            // First message of the stream, or of a new publish: both tracks go on together.
-            (None, _) => expected.max(other_out.filter(|_| !other_live).map_or(expected, |other| other + 1)),
-            // A track that joins late keeps its offset to the other one.
-            (Some(wanted), None) if (wanted - expected).abs() <= MAX_TRACK_OFFSET_MS => wanted,
-            (Some(_), None) => expected,
-            (Some(wanted), Some(last)) => {
-                let step = wanted - last;
+        let out = match (track.last_out, track.offset) {
+            (Some(last), Some(offset)) => {
+                let step = at + offset - last;
                 if (0..=bound).contains(&step) {
-                    return self.keep(kind, wanted);
-                }
-                if (-MAX_STEP_MS..0).contains(&step) {
+                    at + offset
+                } else if (-MAX_STEP_MS..0).contains(&step) {
+                    // Held until its time catches up; the origin stays.
                     return self.keep(kind, last + 1);
+                } else if let Some(out) = other
+                    .offset
+                    .map(|offset| at + offset)
+                    .filter(|out| Some(*out - at) != track.offset && (0..=bound).contains(&(out - last)))
+                {
+                    // The other track has jumped before, by the same amount.
+                    out
+                } else if step > 0
+                    && other.last_out.is_some_and(|now| (at + offset - now).abs() <= MAX_STEP_MS)
+                {
+                    // Only this track has a hole: it goes on where the stream is.
+                    at + offset
+                } else {
+                    self.jumps += 1;
+                    last + usual
                 }
-                expected
+            }
+            // The first message of this track in this publish: at the other one's origin, where the offset is believable.
+            (last, _) => {
+                let floor = last.map(|last| last + 1);
+                match (other.offset, other.last_out) {
+                    (Some(offset), Some(now)) if (at + offset - now).abs() <= MAX_TRACK_OFFSET_MS => {
+                        let out = at + offset;
+                        if floor.is_some_and(|floor| out < floor) {
+                            return self.keep_at(kind, at, out, floor);
+                        }
+                        out
+                    }
+                    (Some(_), Some(now)) => floor.map_or(now, |floor| now.max(floor)),
+                    // The first of the publish: one usual step after all that was.
+                    (_, now) => last.max(now).map_or(0, |latest| latest + usual),
+                }
             }
         };
-        if wanted != Some(out) {
-            if wanted.is_some() {
-                self.jumps += 1;
-            }
-            self.offset = Some(out - at);
-        }
+        self.track(kind).offset = Some(out - at);
         self.keep(kind, out)
+    }
+
+    /// A track that begins a publish before what it had last: it keeps its origin and is held until it catches up.
+    fn keep_at(&mut self, kind: Kind, at: i64, out: i64, floor: Option<i64>) -> i64 {
+        self.track(kind).offset = Some(out - at);
+        self.keep(kind, floor.unwrap_or(out))
     }
 }
 
@@ -321,6 +345,33 @@ mod tests {
         assert_eq!(timeline.aside(Kind::Video, 0), 0);
         assert_eq!(timeline.aside(Kind::Audio, 1200), 200);
         assert_eq!(timeline.aside(Kind::Data, 1200), 200);
+    }
+
+    #[test]
+    fn a_hole_in_one_track_is_no_jump() {
+        let mut input = Vec::new();
+        for n in 0..500_u32 {
+            input.push((Kind::Video, n * 40));
+            if !(100..160).contains(&n) {
+                input.push((Kind::Audio, n * 40 + 10));
+            }
+        }
+        let mut timeline = Timeline::new(Jitter::Full);
+        for (kind, at) in input {
+            assert_eq!(timeline.frame(kind, at), i64::from(at), "{kind:?}");
+        }
+        assert_eq!(timeline.jumps(), 0);
+    }
+
+    #[test]
+    fn a_track_whose_clock_jumps_alone_does_not_shake_the_other() {
+        let mut timeline = Timeline::new(Jitter::Full);
+        for n in 0..500_u32 {
+            let jump = if n >= 250 { 3_600_000 } else { 0 };
+            assert_eq!(timeline.frame(Kind::Video, n * 40), i64::from(n) * 40);
+            assert_eq!(timeline.frame(Kind::Audio, n * 40 + 10 + jump), i64::from(n) * 40 + 10);
+        }
+        assert_eq!(timeline.jumps(), 1);
     }
 
     #[test]
