@@ -129,9 +129,4 @@ impl Readers {
             let _ = reader.wake.wake(&streams);
         }
     }
-
-    /// Whether somebody has missed a wake-up and waits for the next.
-    pub(crate) fn missed(&self) -> bool {
-        self.readers.iter().any(|(_, reader)| reader.wake.missed())
-    }
 }

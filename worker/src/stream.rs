@@ -126,7 +126,7 @@ impl StreamProcess {
     }
 
     fn accept(&mut self, hub: &mut Hub) {
-        for (socket, peer) in self.listeners.accept(&hub.reactor) {
+        for (socket, peer) in self.listeners.accept() {
             hub.adopt(self, socket, peer);
         }
         if let Some(at_ms) = self.listeners.again_ms() {

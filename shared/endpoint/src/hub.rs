@@ -103,7 +103,6 @@ pub struct Hub {
     sent_before: HashMap<StreamKey, u64>,
     buffer: Vec<u8>,
     now_ms: u64,
-    stopping: bool,
 }
 
 impl Hub {
@@ -142,7 +141,6 @@ impl Hub {
             sent_before: HashMap::new(),
             buffer: vec![0; READ_BYTES],
             now_ms: reactor::now_ms(),
-            stopping: false,
         })
     }
 

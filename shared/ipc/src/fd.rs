@@ -64,16 +64,3 @@ pub fn take_stdin() -> io::Result<OwnedFd> {
     nix::unistd::dup2_stdin(null)?;
     Ok(control)
 }
-
-nix::ioctl_read_bad!(siocoutq, nix::libc::TIOCOUTQ, nix::libc::c_int);
-
-/// How many bytes a TCP socket has not yet delivered: sent but unacknowledged, and unsent.
-///
-/// # Errors
-/// When the descriptor is no socket.
-pub fn send_queue_bytes(socket: RawFd) -> io::Result<usize> {
-    let mut count: nix::libc::c_int = 0;
-    // SAFETY: TIOCOUTQ writes one int through the pointer, which points to a live local. A wrong descriptor is an error.
-    unsafe { siocoutq(socket, &raw mut count) }?;
-    Ok(usize::try_from(count).unwrap_or(0))
-}

@@ -12,7 +12,7 @@ mod message;
 mod wake;
 
 pub use channel::{Channel, ChannelError};
-pub use fd::{send_queue_bytes, take_stdin};
+pub use fd::take_stdin;
 pub use frame::{FrameError, MAX_BODY_BYTES, MAX_FDS, decode_header};
 pub use message::{
     ChildToMaster, MasterToChild, ProcessInfo, ReaderToSource, Role, SourceToReader, Start, StreamInfo,

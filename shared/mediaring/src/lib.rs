@@ -17,7 +17,6 @@ mod scoreboard;
 mod writer;
 
 pub use layout::{Flags, HeaderKind, Record, Shape};
-pub use map::is_sealed;
 pub use reader::{Lapped, RingReader, Sent, StoredHeader};
 pub use scoreboard::{Counter, SLOTS, Scoreboard};
 pub use writer::{Entry, RingWriter};

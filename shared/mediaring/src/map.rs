@@ -219,7 +219,7 @@ impl Map {
 ///
 /// # Errors
 /// [`RingError::Os`] when the kernel can't tell (not a memfd).
-pub fn is_sealed(fd: BorrowedFd<'_>) -> Result<bool, RingError> {
+fn is_sealed(fd: BorrowedFd<'_>) -> Result<bool, RingError> {
     let seals =
         fcntl(fd, FcntlArg::F_GET_SEALS).map_err(|error| RingError::os("fcntl F_GET_SEALS", error))?;
     let size = fstat(fd).map_err(|error| RingError::os("fstat", error))?.st_size;

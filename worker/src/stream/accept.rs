@@ -72,7 +72,7 @@ impl Listeners {
     }
 
     /// Accepts what waits, up to the turn's bound.
-    pub(crate) fn accept(&mut self, _: &Reactor) -> Vec<(TcpStream, SocketAddr)> {
+    pub(crate) fn accept(&mut self) -> Vec<(TcpStream, SocketAddr)> {
         let mut accepted = Vec::new();
         let now_ms = reactor::now_ms();
         if now_ms < self.rest_until_ms {

@@ -206,7 +206,6 @@ impl Hub {
 
     /// Says goodbye to every client; [`Self::connection_count`] falls to 0 as they go.
     pub fn goodbye<H: Host>(&mut self, host: &mut H, description: &str) {
-        self.stopping = true;
         let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
         for key in keys {
             if let Some(connection) = self.connections.get_mut(key) {
