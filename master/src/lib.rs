@@ -13,4 +13,4 @@ pub mod plan;
 pub mod spawn;
 mod supervisor;
 
-pub use supervisor::{StartError, Supervisor};
+pub use supervisor::{Loader, StartError, Supervisor};

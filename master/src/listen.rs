@@ -73,6 +73,25 @@ pub fn shared(address: SocketAddr, count: u32) -> Result<(SocketAddr, Vec<OwnedF
     }
     let mut sockets = Vec::new();
     for _ in 0..count {
+        let (address, mut one) = bind(actual, 1)?;
+        actual = address;
+        sockets.append(&mut one);
+    }
+    Ok((actual, sockets))
+}
+
+/// More sockets for an address that is ours already.
+///
+/// # Errors
+/// [`ListenError`].
+pub fn more(address: SocketAddr, count: usize) -> Result<Vec<OwnedFd>, ListenError> {
+    bind(address, count).map(|(_, sockets)| sockets)
+}
+
+fn bind(address: SocketAddr, count: usize) -> Result<(SocketAddr, Vec<OwnedFd>), ListenError> {
+    let fail = |source| error(address, source);
+    let (mut actual, mut sockets) = (address, Vec::new());
+    for _ in 0..count {
         let listener = socket(actual, true).map_err(fail)?;
         listener.listen(BACKLOG).map_err(fail)?;
         listener.set_nonblocking(true).map_err(fail)?;
