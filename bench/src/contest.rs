@@ -160,28 +160,33 @@ impl Contest {
         text
     }
 
-    fn settings(&self, gather: Gather, api: bool) -> Settings<'_> {
+    fn settings(&self, gather: Gather, queue_s: Option<u64>) -> Settings<'_> {
         Settings {
             log_level: &self.log_level,
             gather,
             workers: self.workers,
             backsources: self.backsources,
-            api,
+            queue_s,
         }
     }
 
-    /// One run of our server.
+    /// One run of our server; with `queue_s` viewers may lag so many seconds, and it says what it dropped.
     ///
     /// # Errors
     /// When it does not start, or the load can't be made.
-    pub fn ours(&self, load: &Load, gather: Gather, api: bool) -> Result<(Outcome, Option<Drops>)> {
-        let settings = self.settings(gather, api);
+    pub fn ours(
+        &self,
+        load: &Load,
+        gather: Gather,
+        queue_s: Option<u64>,
+    ) -> Result<(Outcome, Option<Drops>)> {
+        let settings = self.settings(gather, queue_s);
         let binary = self.server.clone().unwrap_or_else(default_binary);
         let server = Server::start(&binary, settings)?;
         server.require_descriptors(settings, load.total() + load.early, load.streams as usize)?;
         let mut drops = None;
         let outcome = load.run_and_look(std::slice::from_ref(&server.target), &server.tree, || {
-            drops = api.then(|| server.drops());
+            drops = queue_s.map(|_| server.drops());
         })?;
         if !outcome.failures.is_empty() {
             for line in server.complaints() {
@@ -201,15 +206,15 @@ impl Contest {
     /// # Errors
     /// When a server does not start, or the load can't be made.
     pub fn entries(&self, load: &Load, gather: Gather) -> Result<Vec<Entry>> {
-        self.all(load, None, gather, false).map(|(_, entries)| entries)
+        self.all(load, None, gather, None).map(|(_, entries)| entries)
     }
 
-    /// The same, and what our server says that it dropped.
+    /// The same where viewers may lag `queue_s` seconds; our server says what it dropped.
     ///
     /// # Errors
     /// As [`Self::entries`].
-    pub fn entries_with_drops(&self, load: &Load, gather: Gather) -> Result<Vec<Entry>> {
-        self.all(load, None, gather, true).map(|(_, entries)| entries)
+    pub fn entries_with_queue(&self, load: &Load, gather: Gather, queue_s: u64) -> Result<Vec<Entry>> {
+        self.all(load, None, gather, Some(queue_s)).map(|(_, entries)| entries)
     }
 
     /// All servers and before each of their rounds the floor with a write each `floor_ms` (0: for each packet).
@@ -217,7 +222,7 @@ impl Contest {
     /// # Errors
     /// As [`Self::entries`].
     pub fn with_floor(&self, load: &Load, floor_ms: u64, gather: Gather) -> Result<(Outcome, Vec<Entry>)> {
-        self.all(load, Some(floor_ms), gather, false)
+        self.all(load, Some(floor_ms), gather, None)
     }
 
     fn all(
@@ -225,7 +230,7 @@ impl Contest {
         load: &Load,
         floor_ms: Option<u64>,
         gather: Gather,
-        api: bool,
+        queue_s: Option<u64>,
     ) -> Result<(Outcome, Vec<Entry>)> {
         let mut floors = Vec::new();
         let mut ours = Vec::new();
@@ -235,7 +240,7 @@ impl Contest {
             if let Some(floor_ms) = floor_ms {
                 floors.push(floor::measure(load, floor_ms)?);
             }
-            let (outcome, dropped) = self.ours(load, gather, api)?;
+            let (outcome, dropped) = self.ours(load, gather, queue_s)?;
             ours.push(outcome);
             drops.extend(dropped);
             for (peer, outcomes) in self.peer.iter().zip(&mut peers) {

@@ -141,6 +141,9 @@ enum Job {
         /// Percentage that reads at half the bit rate
         #[arg(long, default_value_t = 10)]
         percent: usize,
+        /// Seconds that it is measured with slow ones
+        #[arg(long, default_value_t = 20.0)]
+        slow_s: f64,
         #[command(flatten)]
         contest: Contest,
     },
@@ -257,7 +260,9 @@ fn run(arguments: Arguments) -> Result<()> {
         }
         Job::Latency { viewers, contest } => show(&contest.latency(viewers)?),
         Job::Auto { viewers, adapt, contest } => show(&contest.auto(&viewers, adapt)?),
-        Job::SlowViewers { viewers, percent, contest } => show(&contest.slow_viewers(viewers, percent)?),
+        Job::SlowViewers { viewers, percent, slow_s, contest } => {
+            show(&contest.slow_viewers(viewers, percent, slow_s)?)
+        }
         Job::Scale { processes, stream_counts, viewers, interval_ms, contest } => {
             let steps = Steps { workers: processes, streams: stream_counts, viewers, gather_ms: interval_ms };
             let (report, picture) = contest.scale(&steps)?;

@@ -50,8 +50,9 @@ pub struct Settings<'a> {
     pub workers: u32,
     /// Back-sources.
     pub backsources: u32,
-    /// Whether the HTTP API serves: one more process.
-    pub api: bool,
+    /// For jobs about slow viewers: they may lag so many seconds, and the HTTP API serves (one more process), so that it can
+    /// be asked what was dropped.
+    pub queue_s: Option<u64>,
 }
 
 /// What the server says of its viewers.
@@ -109,11 +110,12 @@ fn configuration(directory: &Path, settings: Settings<'_>) -> String {
          srs_log_level {level};\npid {directory}/srs.pid;\nruntime_dir {directory};\n\
          http_api {{ enabled {api}; listen 127.0.0.1:0; }}\n\
          limits {{ unestablished_per_ip 100000; unestablished_total 100000; }}\n\
-         vhost __defaultVhost__ {{ mw_latency {latency}; }}\n",
+         vhost __defaultVhost__ {{ mw_latency {latency}; {queue} }}\n",
         level = settings.log_level,
         workers = settings.workers,
         backsources = settings.backsources,
-        api = if settings.api { "on" } else { "off" },
+        api = if settings.queue_s.is_some() { "on" } else { "off" },
+        queue = settings.queue_s.map_or_else(String::new, |s| format!("queue_length {s};")),
         latency = settings.gather,
     )
 }
@@ -167,7 +169,7 @@ impl Server {
         Ok(server)
     }
 
-    /// What was dropped for viewers that are connected now; needs [`Settings::api`].
+    /// What was dropped for viewers that are connected now; needs [`Settings::queue_s`].
     ///
     /// # Errors
     /// When the API does not answer.

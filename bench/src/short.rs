@@ -71,7 +71,7 @@ impl Contest {
         tell(named(brief.many_streams(100)?, "short-many-streams"))?;
         tell(named(brief.first_picture(200, 4.0)?, "short-first-picture"))?;
         tell(named(brief.storm(1000, 0.5, 100)?, "short-storm"))?;
-        tell(named(brief.slow_viewers(200, 10)?, "short-slow-viewers"))?;
+        tell(named(brief.slow_viewers(200, 10, 5.0)?, "short-slow-viewers"))?;
         let (table, _) = brief.scale(&steps)?;
         tell(named(table, "short-scale"))
     }
@@ -99,7 +99,7 @@ impl Contest {
         tell(named(self.many_streams(500)?, "many-streams"))?;
         tell(named(self.first_picture(300, 6.0)?, "first-picture"))?;
         tell(named(self.storm(4000, 2.0, 200)?, "storm"))?;
-        tell(named(self.slow_viewers(1000, 10)?, "slow-viewers"))?;
+        tell(named(self.slow_viewers(1000, 10, 150.0)?, "slow-viewers"))?;
         let (table, picture) = self.scale(&steps)?;
         tell(named(table, "scale"))?;
         tell(Yield::Picture(picture))

@@ -92,7 +92,7 @@ impl Contest {
                 }
                 let mut runs = Vec::new();
                 for _ in 0..self.rounds.max(1) {
-                    runs.push(self.ours(&load, gather, false)?.0);
+                    runs.push(self.ours(&load, gather, None)?.0);
                 }
                 outcomes.push((gather, Outcome::median(&runs)));
             }

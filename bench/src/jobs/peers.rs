@@ -67,7 +67,7 @@ impl Contest {
         tell(self.memory(sizes.memory)?)?;
         tell(self.first_picture(300, 6.0)?)?;
         tell(self.many_streams(sizes.streams)?)?;
-        tell(self.slow_viewers(sizes.slow, 10)?)
+        tell(self.slow_viewers(sizes.slow, 10, self.duration * 2.0)?)
     }
 }
 
