@@ -22,6 +22,9 @@ pub struct Desk {
     /// Write each table between its markers in this document
     #[arg(long, global = true, value_name = "FILE")]
     update: Option<PathBuf>,
+    /// Name of the markers in that document [default: the name of the job]
+    #[arg(long, global = true, value_name = "NAME")]
+    name: Option<String>,
     /// Write the picture of `scale` and `run-full` to this file as SVG
     #[arg(long, global = true, value_name = "FILE")]
     picture: Option<PathBuf>,
@@ -48,12 +51,20 @@ impl Desk {
                 .map_err(anyhow::Error::from)
                 .and_then(|text| {
                     let body = format!("**{}**\n\n{}", report.title, report.markdown(&machine));
-                    document::replace(&text, &report.name, &body)
+                    document::replace(&text, self.name.as_ref().unwrap_or(&report.name), &body)
                 })
                 .and_then(|text| Ok(fs::write(path, text)?));
             updated.with_context(|| path.display().to_string())?;
         }
         Ok(())
+    }
+
+    /// The same for a job with one table.
+    ///
+    /// # Errors
+    /// As [`Self::require`].
+    pub fn require_one(&self, name: &str) -> Result<()> {
+        self.require(&[self.name.as_deref().unwrap_or(name)])
     }
 
     /// Sees to it that `names` have a place in the document, before hours are spent.

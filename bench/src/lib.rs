@@ -21,6 +21,7 @@ pub mod findings;
 pub mod floor;
 pub mod frame;
 pub mod generators;
+pub mod instructions;
 pub mod jobs;
 pub mod link;
 pub mod load;

@@ -11,7 +11,9 @@ use clap::{Parser, Subcommand};
 use srs_bench::contest::Contest;
 use srs_bench::desk::Desk;
 use srs_bench::floor::{self, Sender};
-use srs_bench::jobs::peers::{Sizes, nginx};
+use srs_bench::instructions::table::{self, Counts};
+use srs_bench::instructions::{self, cases};
+use srs_bench::jobs::peers::{Sizes, list, nginx};
 use srs_bench::jobs::scale::Steps;
 use srs_bench::load::Load;
 use srs_bench::proctree::ProcessTree;
@@ -178,6 +180,9 @@ enum Job {
         /// Viewers for the memory job
         #[arg(long, default_value_t = 2000)]
         memory_viewers: usize,
+        /// More servers, NAME=COMMAND,URL, with | between them
+        #[arg(long, default_value = "")]
+        peers: String,
         #[command(flatten)]
         contest: Contest,
     },
@@ -190,6 +195,24 @@ enum Job {
     RunFull {
         #[command(flatten)]
         contest: Contest,
+    },
+    /// Instructions in user space on the way of a packet (needs valgrind)
+    Instructions {
+        /// Compare with the counts that were noted in this file, and fail where there are more
+        #[arg(long, value_name = "FILE")]
+        check: Option<PathBuf>,
+        /// Percentage that makes no difference
+        #[arg(long, default_value_t = 2.0)]
+        tolerance: f64,
+        /// Note the counts in this file
+        #[arg(long, value_name = "FILE")]
+        note: Option<PathBuf>,
+    },
+    /// One case of `instructions`, to be run under valgrind
+    #[command(hide = true)]
+    InstructionsLoad {
+        /// Its name
+        case: String,
     },
     /// The sending process of `floor`
     #[command(hide = true)]
@@ -217,9 +240,32 @@ fn main() -> ExitCode {
     }
 }
 
+impl Job {
+    /// The name of its table, where it makes one.
+    fn table(&self) -> Option<&'static str> {
+        match self {
+            Self::Memory { .. } => Some("memory"),
+            Self::FirstPicture { .. } => Some("first-picture"),
+            Self::Storm { .. } => Some("storm"),
+            Self::Cost { .. } => Some("cost"),
+            Self::ManyViewers { .. } => Some("many-viewers"),
+            Self::ManyStreams { .. } => Some("many-streams"),
+            Self::Latency { .. } => Some("latency"),
+            Self::Auto { .. } => Some("auto"),
+            Self::SlowViewers { .. } => Some("slow-viewers"),
+            Self::Scale { .. } => Some("scale"),
+            Self::Instructions { .. } => Some("instructions"),
+            _ => None,
+        }
+    }
+}
+
 fn run(arguments: Arguments) -> Result<()> {
     descriptors::raise_limit();
     let desk = arguments.desk;
+    if let Some(name) = arguments.job.table() {
+        desk.require_one(name)?;
+    }
     let show = |report: &Report| desk.show(report, &mut stdout());
     let tell = |result: Yield| match result {
         Yield::Table(report) => show(&report),
@@ -269,7 +315,8 @@ fn run(arguments: Arguments) -> Result<()> {
             show(&report)?;
             desk.draw(&picture)
         }
-        Job::Peers { nginx: configuration, viewers, stream_count, memory_viewers, mut contest } => {
+        Job::Peers { nginx: configuration, viewers, stream_count, memory_viewers, peers, mut contest } => {
+            contest.peer.extend(list(&peers)?);
             match nginx(&configuration) {
                 Ok(peer) => contest.peer.insert(0, peer),
                 Err(why) => writeln!(stdout(), "SKIPPED nginx-rtmp: {why}")?,
@@ -287,6 +334,23 @@ fn run(arguments: Arguments) -> Result<()> {
             desk.require(&FULL)?;
             contest.full(tell)
         }
+        Job::Instructions { check, tolerance, note } => {
+            if let Some(why) = instructions::missing() {
+                return Ok(writeln!(stdout(), "SKIPPED instructions: {why}")?);
+            }
+            let noted = check.as_deref().map_or_else(|| Ok(Counts::new()), table::read)?;
+            let counts = instructions::count_all()?;
+            let (report, worse) = table::report(&counts, &noted, tolerance);
+            show(&report)?;
+            if let Some(path) = note {
+                table::write(&path, &counts)?;
+            }
+            if !worse.is_empty() {
+                bail!("more instructions than noted: {}", worse.join(", "));
+            }
+            Ok(())
+        }
+        Job::InstructionsLoad { case } => cases::run(&case, &mut stdout()),
         Job::FloorSender(sender) => sender.run(&mut stdout()),
         Job::Generator => share::run(&mut stdout()),
     }

@@ -58,17 +58,32 @@ impl Contest {
     /// # Errors
     /// When a server does not start, or a table can't be told.
     pub fn peers(&self, sizes: &Sizes, mut tell: impl FnMut(Report) -> Result<()>) -> Result<()> {
+        let named = |mut report: Report, viewers: Option<usize>| {
+            report.name = match viewers {
+                Some(viewers) => format!("peers-{}-{viewers}", report.name),
+                None => format!("peers-{}", report.name),
+            };
+            report
+        };
         for viewers in &sizes.viewers {
-            tell(self.cost(*viewers, &[350, 100, 15])?)?;
+            tell(named(self.cost(*viewers, &[350, 100, 15])?, Some(*viewers)))?;
         }
         for viewers in &sizes.viewers {
-            tell(self.latency(*viewers)?)?;
+            tell(named(self.latency(*viewers)?, Some(*viewers)))?;
         }
-        tell(self.memory(sizes.memory)?)?;
-        tell(self.first_picture(300, 6.0)?)?;
-        tell(self.many_streams(sizes.streams)?)?;
-        tell(self.slow_viewers(sizes.slow, 10, self.duration * 2.0)?)
+        tell(named(self.memory(sizes.memory)?, None))?;
+        tell(named(self.first_picture(300, 6.0)?, None))?;
+        tell(named(self.many_streams(sizes.streams)?, None))?;
+        tell(named(self.slow_viewers(sizes.slow, 10, self.duration * 2.0)?, None))
     }
+}
+
+/// Other peers as `make` hands them over: separated by `|`.
+///
+/// # Errors
+/// When one of them is no peer.
+pub fn list(text: &str) -> Result<Vec<Peer>> {
+    text.split('|').map(str::trim).filter(|peer| !peer.is_empty()).map(str::parse).collect()
 }
 
 #[cfg(test)]
@@ -81,5 +96,13 @@ mod tests {
             Ok(peer) => assert_eq!(peer.name, "nginx-rtmp"),
             Err(why) => assert!(why.contains(INSTALL), "{why}"),
         }
+    }
+
+    #[test]
+    fn peers_are_listed() {
+        let peers =
+            list("a=x -g 'daemon off;',rtmp://127.0.0.1:1/l/b | b=y,rtmp://127.0.0.1:2/l/b |").unwrap();
+        assert_eq!(peers.iter().map(|peer| peer.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        assert!(list("").unwrap().is_empty() && list("a").is_err());
     }
 }
