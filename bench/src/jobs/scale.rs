@@ -114,6 +114,7 @@ impl Contest {
             let cost = outcome.cpu_s_per_gbit;
             let x = if figure.what == PROCESSES { figure.workers } else { figure.streams };
             let point = Point { x: x.to_string(), y: cost };
+            let is_first = panels.last().is_none_or(|panel| panel.x_label != figure.what);
             match panels.last_mut().filter(|panel| panel.x_label == figure.what) {
                 Some(panel) => panel.line.points.push(point),
                 None => {
@@ -133,7 +134,11 @@ impl Contest {
                 number(cost),
                 number(ratio),
                 format!("{:.2}–{FLAT}", 1.0 / FLAT),
-                if ratio < 1.0 / FLAT { "falls".into() } else { verdict(ratio <= FLAT) },
+                match ratio {
+                    _ if is_first => String::new(),
+                    ratio if ratio < 1.0 / FLAT => "falls".into(),
+                    ratio => verdict(ratio <= FLAT),
+                },
                 number(outcome.gbit_per_s),
                 number(outcome.memory_steady.mib()),
                 number(outcome.latency.p99_ms),
