@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use child::{API_TOKEN, CONTROL_TOKEN, Control, PrivateApi};
 use endpoint::{ConnectionId, End, Hub, LinkEvent, Links};
@@ -10,6 +11,7 @@ use ipc::{ChildToMaster, MasterToChild, ReaderToSource, SourceToReader, StreamIn
 use media::StreamKey;
 use mediaring::{RingReader, RingWriter};
 use reactor::{Deadlines, Ready};
+use rustc_hash::FxHashMap;
 
 use crate::readers::{ReaderEvent, Readers};
 use crate::source::{Bounds, Source, Subscription};
@@ -25,6 +27,9 @@ const RESTED_LOAD: f64 = 0.01;
 /// Rest for this part of the time for which readers gather, at most so long, ms.
 const REST_SHARE: u64 = 7;
 const MAX_REST_MS: u64 = 50;
+/// Rest for so long at least with so many streams.
+const SHORT_REST: Duration = Duration::from_micros(500);
+const MANY_SOURCES: usize = 32;
 /// How often the readers' wishes are looked at, ms.
 const PACE_LOOK_MS: u64 = 200;
 /// Longest time between two wake-ups that a reader can ask for, ms.
@@ -37,10 +42,10 @@ const GOODBYE_MS: u64 = 1_500;
 pub(crate) struct BackSource {
     pub(crate) control: Control,
     pub(crate) api: PrivateApi,
-    pub(crate) sources: HashMap<u32, Source>,
+    pub(crate) sources: FxHashMap<u32, Source>,
     pub(crate) by_key: HashMap<StreamKey, u32>,
     /// Which stream a connection's message stream publishes.
-    pub(crate) publishes: HashMap<(ConnectionId, u32), u32>,
+    pub(crate) publishes: FxHashMap<(ConnectionId, u32), u32>,
     pub(crate) readers: Readers,
     /// To the other back-sources, for connections that publish here and play there.
     pub(crate) links: Links,
@@ -82,9 +87,9 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     let mut source = BackSource {
         control,
         api,
-        sources: HashMap::new(),
+        sources: FxHashMap::default(),
         by_key: HashMap::new(),
-        publishes: HashMap::new(),
+        publishes: FxHashMap::default(),
         readers: Readers::default(),
         links: Links::new(shards),
         next_stream_id: slot + shards,
@@ -108,11 +113,11 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     let mut others = Vec::new();
     source.read_control(&mut hub)?;
     while !source.stop {
-        let rest_ms = source.rest_ms(&hub);
-        if rest_ms > 0 {
-            hub.reactor.rest(rest_ms);
+        let rest = source.rest(&hub);
+        if !rest.is_zero() {
+            hub.reactor.rest(rest);
         }
-        hub.turn(&mut source, &mut others)?;
+        hub.turn(&mut others)?;
         for ready in std::mem::take(&mut others) {
             source.other(&mut hub, ready)?;
         }
@@ -123,7 +128,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     source.end_turn(&mut hub);
     let until = reactor::now_ms() + GOODBYE_MS;
     while hub.connection_count() > 0 && reactor::now_ms() < until {
-        hub.turn(&mut source, &mut others)?;
+        hub.turn(&mut others)?;
         others.clear();
         hub.run(&mut source);
     }
@@ -323,6 +328,9 @@ impl BackSource {
             let advanced = std::mem::take(&mut self.advanced);
             for stream_id in advanced {
                 self.wake_readers(hub, stream_id, true);
+                if !hub.has_audiences() {
+                    continue;
+                }
                 let Some(source) = self.sources.get(&stream_id) else { continue };
                 if let Some(audience) = hub.audience(&source.key) {
                     hub.advanced(self, audience);
@@ -336,13 +344,14 @@ impl BackSource {
         }
     }
 
-    /// How long to rest before the next turn: a busy back-source whose readers all gather packets reads its publishers less
-    /// often, several packets at once. Not while anybody wants packets at once.
-    fn rest_ms(&mut self, hub: &Hub) -> u64 {
+    /// How long to rest before the next turn: a busy back-source reads its publishers less often, several packets at once.
+    /// While anybody wants packets at once only with many publishers, and so shortly that nobody notices: then a turn and
+    /// a wake-up serve a dozen of packets instead of one.
+    fn rest(&mut self, hub: &Hub) -> Duration {
         let busy = hub.reactor.busy();
         self.resting = busy >= if self.resting { RESTED_LOAD } else { RESTING_LOAD };
         if !self.resting {
-            return 0;
+            return Duration::ZERO;
         }
         let now_ms = reactor::now_ms();
         if now_ms >= self.next_pace_ms {
@@ -354,7 +363,8 @@ impl BackSource {
             });
             self.shortest_pace_ms = paces.min().unwrap_or(MAX_REST_MS * REST_SHARE);
         }
-        (self.shortest_pace_ms / REST_SHARE).min(MAX_REST_MS)
+        let gathered = Duration::from_millis((self.shortest_pace_ms / REST_SHARE).min(MAX_REST_MS));
+        if self.sources.len() < MANY_SOURCES { gathered } else { gathered.max(SHORT_REST) }
     }
 
     /// Wakes the readers of a stream, now or when their time has come.

@@ -60,7 +60,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     let mut others = Vec::new();
     process.read_control(&mut hub)?;
     while !process.stop {
-        hub.turn(&mut process, &mut others)?;
+        hub.turn(&mut others)?;
         for ready in std::mem::take(&mut others) {
             process.other(&mut hub, ready)?;
         }
@@ -71,7 +71,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     hub.goodbye(&mut process, "The server ends");
     let until = reactor::now_ms() + GOODBYE_MS;
     while hub.connection_count() > 0 && reactor::now_ms() < until {
-        hub.turn(&mut process, &mut others)?;
+        hub.turn(&mut others)?;
         others.clear();
         hub.run(&mut process);
     }

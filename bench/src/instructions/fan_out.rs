@@ -19,6 +19,8 @@ const VIEWERS: usize = 100;
 const SOCKET_BYTES: usize = 1 << 20;
 /// Turns that viewers may take to see the stream.
 const MAX_TURNS: usize = 2_000;
+/// A hub may leave work for its next turn.
+const SETTLING_TURNS: usize = 10;
 /// Batches that are counted.
 const BATCHES: u64 = 20;
 
@@ -125,7 +127,7 @@ impl Stage {
             player.talk(&mut self.buffer)?;
         }
         self.hub.wake_at(0);
-        self.hub.turn(&mut self.process, &mut Vec::new())?;
+        self.hub.turn(&mut Vec::new())?;
         self.hub.run(&mut self.process);
         Ok(())
     }
@@ -165,9 +167,10 @@ pub fn run(batch: usize) -> Result<u64> {
     for _ in 0..4 {
         stage.put(24);
         stage.hub.advanced(&mut stage.process, id);
-        stage.turn()?;
+        for _ in 0..SETTLING_TURNS {
+            stage.turn()?;
+        }
     }
-    stage.turn()?;
     stage.flushed = stage.written;
     let mut batches = 0;
     while batches < BATCHES && stage.put(batch) {

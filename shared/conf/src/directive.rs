@@ -439,6 +439,8 @@ pub static DIRECTIVES: &[Directive] = &[
     D::new(VHOST, "out_ack_size", COUNT_OR_0, "2500000", "Acknowledgement window asked of viewers, in bytes; 0 does not ask.").on_new(),
     D::new(VHOST, "min_latency", FLAG, "off", "Sends at once rather than efficiently."),
     D::new(VHOST, "tcp_nodelay", FLAG, "", "Sets TCP_NODELAY for viewers; the server decides unless given.").on_new(),
+    D::new(VHOST, "send_buffer", number(0, 1 << 30, "bytes"), "0", "Size of the kernel's send buffer of a viewer's socket, in bytes; 0 leaves it to the kernel, which adapts it.").on_new(),
+    D::new(VHOST, "tcp_notsent_lowat", number(0, 1 << 30, "bytes"), "131072", "Bytes not yet sent at which a viewer's socket takes no more (TCP_NOTSENT_LOWAT): what a slow viewer can't take stays in the ring, where it costs nothing; 0 leaves it to the kernel.").on_new(),
     D::block(VHOST, "play", "vhost/play", "Groups what concerns viewers; the same directives may stand directly in the vhost."),
     D::new(PLAY, "gop_cache", FLAG, "on", "Keeps the last group of pictures, so that a new viewer sees a picture at once."),
     D::new(PLAY, "gop_cache_max_frames", COUNT_OR_0, "2500", "Frames in that cache before it is given up; 0 sets no bound."),

@@ -104,6 +104,10 @@ pub struct Vhost {
     pub min_latency: bool,
     /// `TCP_NODELAY` on viewers' sockets; `None` lets the server decide.
     pub tcp_nodelay: Option<bool>,
+    /// Size of the kernel's send buffer, bytes; 0 leaves it to the kernel.
+    pub send_buffer: u32,
+    /// Unsent bytes at which a socket takes no more; 0 leaves it to the kernel.
+    pub tcp_notsent_lowat: u32,
     /// Least time between two messages to a viewer, microseconds; 0 has none.
     pub send_min_interval_us: u64,
     /// Do not repeat an unchanged sequence header.
@@ -167,6 +171,8 @@ impl Vhost {
             mw_msgs: None,
             min_latency: false,
             tcp_nodelay: None,
+            send_buffer: 0,
+            tcp_notsent_lowat: 131_072,
             send_min_interval_us: 0,
             reduce_sequence_header: false,
             in_ack_size: 0,

@@ -141,7 +141,7 @@ const NAMES: &[(&str, &str)] = &[
         "enabled chunk_size gop_cache queue_length refer refer_play refer_publish forward atc atc_auto time_jitter mode \
          origin token_traverse debug_srs_upnode hls dvr http http_hooks bandcheck transcode ingest min_latency \
          tcp_nodelay in_ack_size out_ack_size play publish cluster security http_static http_remux exec dash hds srt rtc \
-         publish_takeover mw_latency",
+         publish_takeover mw_latency send_buffer tcp_notsent_lowat",
     ),
     (
         "vhost/play",

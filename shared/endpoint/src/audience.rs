@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use conf::vhost::MwLatency;
 use media::{Kind, StreamKey};
 use mediaring::{Flags, HeaderKind, Lapped, Record, RingReader, Sent};
 use slab::Slab;
@@ -46,6 +47,8 @@ pub(crate) struct Audience {
     pub(crate) ring: Option<RingReader>,
     pub(crate) gop_cache: bool,
     pub(crate) queue_ms: i64,
+    /// How long packets are gathered.
+    pub(crate) latency: MwLatency,
     /// When the gathered packets are due, ms.
     pub(crate) due_ms: Option<u64>,
     /// The pace at which wake-ups come, where their sender gathers, ms.
@@ -78,6 +81,7 @@ impl Audience {
             ring: None,
             gop_cache: true,
             queue_ms: 30_000,
+            latency: MwLatency::Fixed(0),
             due_ms: None,
             pace_ms: None,
             flushed: 0,
@@ -342,7 +346,7 @@ impl Audience {
     /// Gives a new viewer its place: the first packet of a publish that it waited for, else the newest key frame, else the
     /// live edge.
     fn place(&self, ring: &RingReader, viewer: &mut Viewer) {
-        let waited = viewer.joined_ms.saturating_mul(1_000_000) <= ring.note(NOTE_BEGAN_NS);
+        let waited = viewer.joined_ns <= ring.note(NOTE_BEGAN_NS);
         let first = ring.note(NOTE_FIRST_SEQ).checked_sub(1).filter(|_| waited);
         let key = if self.gop_cache && viewer.has(FROM_KEY) { ring.key() } else { None };
         let place = [first, key].into_iter().flatten().find_map(|seq| ring.record(seq).ok());

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 
-use rtmp::{Output, ServerEvent, ServerSession};
+use rtmp::{Output, Pool, ServerEvent, ServerSession};
 
 use crate::audience::AudienceId;
 use crate::end::End;
@@ -145,8 +145,8 @@ impl Connection {
     }
 
     /// Gives back memory that a viewer does not need while it watches.
-    pub(crate) fn compact(&mut self) {
-        self.session.compact();
+    pub(crate) fn compact(&mut self, pool: &mut Pool) {
+        self.session.compact(pool);
         self.deferred.shrink_to_fit();
         self.playing.shrink_to_fit();
     }

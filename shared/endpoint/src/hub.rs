@@ -19,7 +19,8 @@ use conf::vhost::Vhost;
 use media::{Kind, StreamKey};
 use mediaring::Scoreboard;
 use reactor::{Deadlines, Reactor, Ready};
-use rtmp::PublishRequest;
+
+use rtmp::{Pool, PublishRequest};
 use slab::Slab;
 
 use crate::audience::{Audience, AudienceId};
@@ -35,6 +36,10 @@ const TICK_MS: u64 = 200;
 const MAX_GATHER_MS: u64 = 350;
 /// Lines about connections that have not said what they want, in one tick: a flood of them must not become a flood of lines.
 const LINES_PER_TICK: u32 = 100;
+/// How long ready connections are served before new packets are looked for, ns.
+const SLICE_NS: u64 = 1_000_000;
+/// Ready connections that may wait because of that.
+const MAX_READY: usize = 4096;
 /// One read.
 const READ_BYTES: usize = 64 << 10;
 
@@ -83,12 +88,14 @@ pub struct Hub {
     config: Arc<Config>,
     /// The protocol's share of the limits, for all sessions.
     limits: Arc<rtmp::Limits>,
+    pool: Pool,
     board: Arc<Scoreboard>,
     board_slot: usize,
     next_id: u64,
     deadlines: Deadlines<(usize, u64)>,
     due: Deadlines<usize>,
     unread: VecDeque<usize>,
+    ready: VecDeque<Ready>,
     unestablished: HashMap<IpAddr, u32>,
     unestablished_total: u32,
     /// Bytes of input that all sessions hold.
@@ -122,6 +129,7 @@ impl Hub {
             audiences: Slab::new(),
             by_key: HashMap::new(),
             limits: Arc::new(lifetime::session_limits(&config.limits)),
+            pool: Pool::default(),
             config,
             board,
             board_slot: board_slot as usize,
@@ -129,6 +137,7 @@ impl Hub {
             deadlines: Deadlines::default(),
             due: Deadlines::default(),
             unread: VecDeque::new(),
+            ready: VecDeque::new(),
             unestablished: HashMap::new(),
             unestablished_total: 0,
             buffered: 0,
@@ -174,6 +183,12 @@ impl Hub {
         self.config.vhosts.iter().find(|vhost| vhost.name == name)
     }
 
+    /// Whether any stream has viewers here.
+    #[must_use]
+    pub fn has_audiences(&self) -> bool {
+        !self.audiences.is_empty()
+    }
+
     /// The audience of a stream, if it has viewers here.
     #[must_use]
     pub fn audience(&self, key: &StreamKey) -> Option<AudienceId> {
@@ -183,7 +198,7 @@ impl Hub {
     /// When [`Self::run`] has to be called at the latest, monotonic ms.
     #[must_use]
     pub fn next_deadline(&self) -> u64 {
-        if !self.unread.is_empty() {
+        if !self.unread.is_empty() || !self.ready.is_empty() {
             return 0;
         }
         [self.deadlines.next(), self.due.next()].into_iter().flatten().fold(self.next_tick_ms, u64::min)
@@ -195,25 +210,40 @@ impl Hub {
         self.deadlines.add(at_ms, (usize::MAX, 0));
     }
 
-    /// Waits for the kernel and serves the connections; what concerns the host's own tokens is put into `others`.
+    /// Waits for the kernel; what concerns the host's own tokens is put into `others`, the rest is for [`Self::run`].
     ///
     /// # Errors
     /// When the kernel refuses to wait.
-    pub fn turn<H: Host>(&mut self, host: &mut H, others: &mut Vec<Ready>) -> io::Result<()> {
+    pub fn turn(&mut self, others: &mut Vec<Ready>) -> io::Result<()> {
         let mut ready = Vec::new();
         self.reactor.wait(Some(self.next_deadline()), &mut ready)?;
         self.now_ms = reactor::now_ms();
         for event in ready {
-            match event.token.0.checked_sub(FIRST_TOKEN) {
-                None => others.push(event),
-                Some(key) => {
-                    if event.writable {
-                        self.writable(host, key);
-                    }
-                    if event.readable {
-                        self.readable(host, key, !event.to_the_end);
-                    }
-                }
+            if event.token.0 < FIRST_TOKEN {
+                others.push(event);
+            } else {
+                self.ready.push_back(event);
+            }
+        }
+        Ok(())
+    }
+
+    /// Serves the connections that are ready. What takes long is left for the next turn, so that new packets never wait
+    /// behind viewers that catch up.
+    fn serve_ready<H: Host>(&mut self, host: &mut H) {
+        let begun_ns = reactor::now_ns();
+        // Beyond the bound there is no hurry for anything else.
+        let may_leave = self.ready.len() < MAX_READY;
+        while let Some(event) = self.ready.pop_front() {
+            let key = event.token.0 - FIRST_TOKEN;
+            if event.writable {
+                self.flush(host, key);
+            }
+            if event.readable {
+                self.readable(host, key, !event.to_the_end);
+            }
+            if may_leave && reactor::now_ns() - begun_ns > SLICE_NS {
+                return;
             }
         }
         for _ in 0..self.unread.len() {
@@ -221,10 +251,9 @@ impl Hub {
                 self.readable(host, key, false);
             }
         }
-        Ok(())
     }
 
-    /// Everything that is due by now.
+    /// Everything that is due by now, then the connections that are ready.
     pub fn run<H: Host>(&mut self, host: &mut H) {
         self.now_ms = reactor::now_ms();
         while let Some(key) = self.due.pop(self.now_ms) {
@@ -236,6 +265,7 @@ impl Hub {
                 self.fan_out(host, AudienceId(key));
             }
         }
+        self.serve_ready(host);
         while let Some((key, id)) = self.deadlines.pop(self.now_ms) {
             if self.connections.get(key).is_some_and(|connection| connection.id == id) {
                 self.check_deadline(host, key);

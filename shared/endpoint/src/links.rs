@@ -9,6 +9,7 @@ use ipc::{Channel, ChannelError, ReaderToSource, SourceToReader, Wake, WakeRecei
 use media::StreamKey;
 use mediaring::RingReader;
 use reactor::{Reactor, Token};
+use rustc_hash::FxHashMap;
 
 use crate::audience::AudienceId;
 
@@ -47,6 +48,8 @@ pub struct Links {
     streams: HashMap<(u32, u32), StreamKey>,
     by_key: HashMap<StreamKey, (u32, u32)>,
     watched: HashMap<StreamKey, AudienceId>,
+    /// Where the wake-ups of a stream go; what the other maps say, in one step.
+    woken: FxHashMap<(u32, u32), AudienceId>,
 }
 
 impl Links {
@@ -102,6 +105,7 @@ impl Links {
         let was = self.shards.get_mut(shard as usize).and_then(Option::take).is_some();
         self.streams.retain(|(at, _), _| *at != shard);
         self.by_key.retain(|_, (at, _)| *at != shard);
+        self.woken.retain(|(at, _), _| *at != shard);
         if was { vec![LinkEvent::Down(shard)] } else { Vec::new() }
     }
 
@@ -118,10 +122,8 @@ impl Links {
         loop {
             match link.wake.receive() {
                 Ok(Some(Wake::Streams(ids))) => {
-                    let keys = ids.iter().filter_map(|id| self.streams.get(&(shard, *id)));
-                    events.extend(
-                        keys.filter_map(|key| self.watched.get(key)).map(|id| LinkEvent::Advanced(*id)),
-                    );
+                    let audiences = ids.iter().filter_map(|id| self.woken.get(&(shard, *id)));
+                    events.extend(audiences.map(|audience| LinkEvent::Advanced(*audience)));
                 }
                 Ok(Some(Wake::All)) => {
                     events.extend(self.watched.values().map(|id| LinkEvent::Advanced(*id)))
@@ -163,6 +165,7 @@ impl Links {
                 let is_new = self.streams.insert(place, stream.key.clone()).is_none();
                 self.by_key.insert(stream.key.clone(), place);
                 if let Some(audience) = self.watched.get(&stream.key).copied() {
+                    self.woken.insert(place, audience);
                     if is_new {
                         self.send(
                             shard,
@@ -178,6 +181,7 @@ impl Links {
             SourceToReader::Gone { stream_id } => {
                 if let Some(key) = self.streams.remove(&(shard, stream_id)) {
                     self.by_key.remove(&key);
+                    self.woken.remove(&(shard, stream_id));
                     events.push(LinkEvent::Gone(key));
                 }
             }
@@ -211,6 +215,7 @@ impl Links {
     pub fn watch(&mut self, audience: AudienceId, key: &StreamKey) {
         self.watched.insert(key.clone(), audience);
         if let Some((shard, stream_id)) = self.by_key.get(key).copied() {
+            self.woken.insert((shard, stream_id), audience);
             self.send(shard, &ReaderToSource::Subscribe { stream_id }, Vec::new());
         }
     }
@@ -219,6 +224,7 @@ impl Links {
     pub fn unwatch(&mut self, key: &StreamKey) {
         self.watched.remove(key);
         if let Some((shard, stream_id)) = self.by_key.get(key).copied() {
+            self.woken.remove(&(shard, stream_id));
             self.send(shard, &ReaderToSource::Unsubscribe { stream_id }, Vec::new());
         }
     }

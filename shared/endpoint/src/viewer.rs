@@ -56,8 +56,8 @@ pub(crate) struct Viewer {
     pub(crate) dropped: u64,
     /// Media bytes sent.
     pub(crate) sent: u64,
-    /// When it joined, ms.
-    pub(crate) joined_ms: u64,
+    /// When it joined, ns.
+    pub(crate) joined_ns: u64,
     /// When it last took a byte, ms.
     pub(crate) progress_ms: u64,
     /// Message stream id.
@@ -83,7 +83,7 @@ impl Viewer {
             first_seq: 0,
             dropped: 0,
             sent: 0,
-            joined_ms: now_ms,
+            joined_ns: reactor::now_ns(),
             progress_ms: now_ms,
             msid,
             jumps: 0,
@@ -152,7 +152,7 @@ pub(crate) struct ViewerSnapshot {
     pub(crate) duration_ms: Option<u64>,
     pub(crate) until_ms: Option<i64>,
     #[serde(default)]
-    pub(crate) joined_ms: u64,
+    pub(crate) joined_ns: u64,
 }
 
 impl From<&Viewer> for ViewerSnapshot {
@@ -168,7 +168,7 @@ impl From<&Viewer> for ViewerSnapshot {
             jumps: viewer.jumps,
             duration_ms: viewer.duration_ms,
             until_ms: viewer.until_ms,
-            joined_ms: viewer.joined_ms,
+            joined_ns: viewer.joined_ns,
         }
     }
 }
@@ -185,7 +185,7 @@ impl ViewerSnapshot {
             jumps: self.jumps,
             duration_ms: self.duration_ms,
             until_ms: self.until_ms,
-            joined_ms: self.joined_ms,
+            joined_ns: self.joined_ns,
             ..Viewer::new(socket, connection, self.msid, now_ms)
         }
     }

@@ -117,10 +117,10 @@ impl Reactor {
         Ok(())
     }
 
-    /// Rests for `ms` whatever becomes ready, so that the next [`Self::wait`] finds more at once. Counts as waiting.
-    pub fn rest(&mut self, ms: u64) {
+    /// Rests whatever becomes ready, so that the next [`Self::wait`] finds more at once. Counts as waiting.
+    pub fn rest(&mut self, time: Duration) {
         let before = now_ns();
-        std::thread::sleep(Duration::from_millis(ms));
+        std::thread::sleep(time);
         self.busy.slept(before, now_ns());
     }
 

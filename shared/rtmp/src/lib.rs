@@ -78,5 +78,6 @@ pub use session::event::{
     ClientEvent, CloseReason, ConnectRequest, Output, PlayReject, PlayRequest, PublishKind, PublishRequest,
     RejectReason, ServerEvent,
 };
+pub use session::pool::Pool;
 pub use session::server::{Counters, Identity, Pending, ServerOptions, ServerSession};
 pub use session::snapshot::SnapshotError;

@@ -8,6 +8,7 @@ pub mod client;
 mod connect;
 pub mod error;
 pub mod event;
+pub mod pool;
 pub mod server;
 pub mod snapshot;
 mod wire;

@@ -65,6 +65,8 @@ fn delivery(block: &Block<'_>, vhost: &mut Vhost) {
     vhost.mw_msgs = block.int("mw_msgs");
     set(&mut vhost.min_latency, block.flag("min_latency"));
     vhost.tcp_nodelay = block.flag("tcp_nodelay");
+    set(&mut vhost.send_buffer, block.int("send_buffer"));
+    set(&mut vhost.tcp_notsent_lowat, block.int("tcp_notsent_lowat"));
     set(&mut vhost.send_min_interval_us, block.number("send_min_interval"));
     set(&mut vhost.reduce_sequence_header, block.flag("reduce_sequence_header"));
     set(&mut vhost.in_ack_size, block.int("in_ack_size"));

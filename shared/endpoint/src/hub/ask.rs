@@ -1,10 +1,13 @@
 //! What clients ask: connect, publish, play and the rest.
 
+use std::net::TcpStream;
+
 use conf::config::Lookup;
 use conf::vhost::Vhost;
 use media::StreamKey;
 use mediaring::Counter;
 use rtmp::{PublishRequest, RejectReason, ServerEvent};
+use socket2::SockRef;
 
 use super::{ConnectionId, Host, Hub};
 use crate::connection::Connection;
@@ -51,9 +54,7 @@ impl Hub {
             }
             Lookup::Found(vhost) => {
                 connection.vhost = Some(vhost.name.as_str().into());
-                if let Some(nodelay) = vhost.tcp_nodelay {
-                    let _ = connection.socket.set_nodelay(nodelay);
-                }
+                tune(&connection.socket, vhost);
                 None
             }
             Lookup::Disabled(vhost) => Some(format!("The vhost {} is disabled", vhost.name)),
@@ -184,5 +185,19 @@ impl Hub {
         } else {
             Err("The page is not allowed to play (refer_play)".to_owned())
         }
+    }
+}
+
+/// Socket options of a vhost's clients. A kernel that refuses one serves without it.
+fn tune(socket: &TcpStream, vhost: &Vhost) {
+    let options = SockRef::from(socket);
+    if let Some(nodelay) = vhost.tcp_nodelay {
+        let _ = options.set_tcp_nodelay(nodelay);
+    }
+    if vhost.send_buffer > 0 {
+        let _ = options.set_send_buffer_size(vhost.send_buffer as usize);
+    }
+    if vhost.tcp_notsent_lowat > 0 {
+        let _ = options.set_tcp_notsent_lowat(vhost.tcp_notsent_lowat);
     }
 }

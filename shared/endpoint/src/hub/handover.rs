@@ -67,7 +67,8 @@ impl Hub {
         bytes: &[u8],
     ) -> Result<(), SnapshotError> {
         let snapshot = ConnectionSnapshot::from_bytes(bytes)?;
-        let session = ServerSession::restore(&snapshot.session)?;
+        let mut session = ServerSession::restore(&snapshot.session)?;
+        session.set_limits(&self.limits);
         let socket = TcpStream::from(socket);
         if let Err(error) = prepare(&socket) {
             tracing::warn!(cid = snapshot.id, "a connection that was handed over is dead: {error}");

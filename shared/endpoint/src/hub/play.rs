@@ -104,9 +104,11 @@ impl Hub {
         let Some(vhost) = self.vhost(&audience.key.vhost) else { return };
         let (gop_cache, queue_ms) =
             (vhost.gop_cache, i64::try_from(vhost.queue_length_ms).unwrap_or(i64::MAX));
+        let latency = if vhost.min_latency { MwLatency::Fixed(0) } else { vhost.mw_latency };
         if let Some(audience) = self.audiences.get_mut(id.0) {
             audience.gop_cache = gop_cache;
             audience.queue_ms = queue_ms;
+            audience.latency = latency;
         }
     }
 
@@ -176,7 +178,7 @@ impl Hub {
         let Some(audience) = self.audiences.get(id.0).filter(|audience| audience.ring.is_some()) else {
             return;
         };
-        let gather = self.gather_ms(&audience.key.vhost);
+        let gather = self.gather_ms(audience.latency);
         if audience.pace_ms == Some(gather) {
             return;
         }
@@ -188,14 +190,10 @@ impl Hub {
     }
 
     /// How long packets of a stream are gathered now, ms.
-    fn gather_ms(&self, vhost: &str) -> u64 {
-        match self.vhost(vhost) {
-            Some(vhost) if vhost.min_latency => 0,
-            Some(vhost) => match vhost.mw_latency {
-                MwLatency::Fixed(ms) => ms.min(MAX_GATHER_MS * 10),
-                MwLatency::Auto => self.auto_gather_ms,
-            },
-            None => 0,
+    fn gather_ms(&self, latency: MwLatency) -> u64 {
+        match latency {
+            MwLatency::Fixed(ms) => ms.min(MAX_GATHER_MS * 10),
+            MwLatency::Auto => self.auto_gather_ms,
         }
     }
 
@@ -209,7 +207,7 @@ impl Hub {
             return;
         }
         let Some(audience) = self.audiences.get(id.0) else { return };
-        let gather = self.gather_ms(&audience.key.vhost);
+        let gather = self.gather_ms(audience.latency);
         let capacity = audience.ring.as_ref().map_or(0, |ring| ring.shape().data_bytes);
         if audience.pace_ms.is_some() {
             // Its wake-ups are gathered already.

@@ -103,7 +103,7 @@ impl Hub {
             && !connection.playing.is_empty()
             && connection.publishing.is_empty()
         {
-            connection.compact();
+            connection.compact(&mut self.pool);
         }
         self.connections.contains(key)
     }
@@ -160,10 +160,6 @@ impl Hub {
         for play in playing {
             self.serve(host, play.audience, play.viewer, key);
         }
-    }
-
-    pub(super) fn writable<H: Host>(&mut self, host: &mut H, key: usize) {
-        self.flush(host, key);
     }
 
     pub(super) fn serve<H: Host>(&mut self, host: &mut H, audience: AudienceId, viewer: usize, key: usize) {

@@ -217,6 +217,11 @@ impl ChunkReader {
         self.held.len() + self.assembling()
     }
 
+    /// Goes by these limits from now on.
+    pub(crate) fn set_limits(&mut self, limits: &Arc<Limits>) {
+        self.limits = Arc::clone(limits);
+    }
+
     /// Gives back memory that nothing is kept in.
     pub fn compact(&mut self) {
         if self.held.is_empty() {

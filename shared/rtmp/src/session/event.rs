@@ -5,6 +5,7 @@ use crate::url::Target;
 use amf0::Value;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// One thing the owner of a session has to do. Drain with `poll_output` until it returns `None` before the next input.
 #[must_use]
@@ -115,7 +116,7 @@ pub struct PlayRequest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ServerEvent {
     /// Decide with `accept_connect` or `reject_connect`; nothing further is parsed until then.
-    Connect(Box<ConnectRequest>),
+    Connect(Arc<ConnectRequest>),
     /// Decide with `accept_publish` or `reject_publish`; nothing further is parsed until then.
     Publish(PublishRequest),
     /// Decide with `accept_play` or `reject_play`; nothing further is parsed until then.

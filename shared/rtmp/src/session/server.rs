@@ -13,6 +13,7 @@ mod streams;
 
 use super::error::SessionError;
 use super::event::{CloseReason, ConnectRequest, Output, PlayRequest, PublishRequest, ServerEvent};
+use super::pool::Pool;
 use super::snapshot::{self, SnapshotError};
 use super::wire::Wire;
 use crate::aggregate;
@@ -60,7 +61,7 @@ pub struct ServerOptions {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Pending {
     /// A `connect`.
-    Connect(Box<ConnectRequest>),
+    Connect(Arc<ConnectRequest>),
     /// A `publish`.
     Publish(PublishRequest),
     /// A `play`.
@@ -88,7 +89,7 @@ pub struct ServerSession {
     wanted_chunk_size: u32,
     out_window: u32,
     state: State,
-    pending: Option<Pending>,
+    pending: Option<Box<Pending>>,
     requests: u64,
     deadline_ms: Option<u64>,
     unread: BytesMut,
@@ -108,7 +109,7 @@ enum State {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Connection {
-    request: ConnectRequest,
+    request: Arc<ConnectRequest>,
     streams: Streams,
     /// Whether releaseStream or FCPublish announced a publish.
     announced: bool,
@@ -196,13 +197,13 @@ impl ServerSession {
     /// The decision that is owed, if any. Its request id tells a late answer from a timely one.
     #[must_use]
     pub fn pending(&self) -> Option<&Pending> {
-        self.pending.as_ref()
+        self.pending.as_deref()
     }
 
     /// The `connect` of this connection, once accepted or while pending.
     #[must_use]
     pub fn connect_request(&self) -> Option<&ConnectRequest> {
-        match (&self.state, &self.pending) {
+        match (&self.state, self.pending.as_deref()) {
             (State::Connected(connection), _) => Some(&connection.request),
             (_, Some(Pending::Connect(request))) => Some(request),
             _ => None,
@@ -277,14 +278,22 @@ impl ServerSession {
         self.unread.len() + self.wire.reader.buffered()
     }
 
-    /// Gives back memory that nothing is kept in: for sessions that will say little for long (viewers).
-    pub fn compact(&mut self) {
+    /// Goes by these limits from now on, and shares them with all that do.
+    pub fn set_limits(&mut self, limits: &Arc<Limits>) {
+        self.limits = Arc::clone(limits);
+        self.wire.reader.set_limits(limits);
+    }
+
+    /// Gives back memory that nothing is kept in, or that others keep alike: for sessions that will say little for long
+    /// (viewers).
+    pub fn compact(&mut self, pool: &mut Pool) {
         if self.unread.is_empty() {
             self.unread = BytesMut::new();
         }
         self.wire.compact();
         if let State::Connected(connection) = &mut self.state {
             connection.streams.compact();
+            pool.share(&mut connection.request);
         }
     }
 

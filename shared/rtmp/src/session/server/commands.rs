@@ -22,6 +22,7 @@ use crate::message;
 use crate::status;
 use crate::url::{self, StreamName};
 use amf0::Value;
+use std::sync::Arc;
 
 impl ServerSession {
     pub(super) fn handle_command(
@@ -76,8 +77,8 @@ impl ServerSession {
         let id = self.next_request();
         match connect::parse(command, id, &self.limits) {
             Ok(request) => {
-                let request = Box::new(request);
-                self.pending = Some(Pending::Connect(request.clone()));
+                let request = Arc::new(request);
+                self.pending = Some(Box::new(Pending::Connect(Arc::clone(&request))));
                 self.wire.event(ServerEvent::Connect(request));
                 Ok(())
             }
@@ -153,7 +154,7 @@ impl ServerSession {
         let request = self.next_request();
         let StreamName { name, params } = name;
         let request = PublishRequest { request, msid, name, params, kind, fmle };
-        self.pending = Some(Pending::Publish(request.clone()));
+        self.pending = Some(Box::new(Pending::Publish(request.clone())));
         self.wire.event(ServerEvent::Publish(request));
         Ok(())
     }
@@ -188,7 +189,7 @@ impl ServerSession {
             duration_ms: number(2).filter(|duration| *duration > 0.0).map(whole_ms),
             reset,
         };
-        self.pending = Some(Pending::Play(request.clone()));
+        self.pending = Some(Box::new(Pending::Play(request.clone())));
         self.wire.event(ServerEvent::Play(request));
         Ok(())
     }

@@ -32,8 +32,7 @@ impl ServerSession {
         self.wire.command(message::CSID_COMMAND, 0, "_result", transaction, &answer);
         self.wire.command(message::CSID_COMMAND, 0, "onBWDone", 0.0, &[Value::Null]);
         let (streams, toggles) = (Streams::default(), Toggles::default());
-        self.state =
-            State::Connected(Box::new(Connection { request: *request, streams, announced: false, toggles }));
+        self.state = State::Connected(Box::new(Connection { request, streams, announced: false, toggles }));
         self.rearm(now_ms, self.limits.identify_timeout_ms);
         self.go_on(now_ms)
     }
@@ -198,7 +197,7 @@ impl ServerSession {
     }
 
     fn take_pending(&mut self, wanted: impl Fn(&Pending) -> bool) -> Option<Pending> {
-        self.pending.take_if(|pending| wanted(pending))
+        self.pending.take_if(|pending| wanted(pending)).map(|pending| *pending)
     }
 
     fn go_on(&mut self, now_ms: u64) -> Result<(), SessionError> {
