@@ -146,8 +146,8 @@ fn ports_and_apis_come_and_go_and_connections_stay() {
     live.wait_more(30);
     watcher.wait_seen(live.sent());
     other.wait_seen(live.sent());
-    drop(watcher.stop());
-    drop(other.stop());
+    let _ = watcher.stop();
+    let _ = other.stop();
     assert!(live.is_running());
 }
 
@@ -168,14 +168,14 @@ fn clients_of_a_vhost_that_goes_are_closed_and_no_others() {
     wait_until("the vhost's publisher is closed", || !one.is_running());
     two.wait_more(30);
     second.wait_seen(two.sent());
-    drop(second.stop());
+    let _ = second.stop();
     // On again, clients are welcome again.
     reloaded(&server, "vhost one.example { }\nvhost two.example { }");
     let again = Live::start(&url("one.example"), Duration::from_millis(10));
     let mut back = Watcher::start(&url("one.example"));
     back.wait_seen(3);
-    drop(back.stop());
-    drop(again.stop());
+    let _ = back.stop();
+    let _ = again.stop();
 }
 
 #[test]
@@ -200,11 +200,11 @@ fn stream_processes_come_and_a_superfluous_one_ends_with_its_last_viewer() {
         watcher.wait_seen(live.sent());
     }
     for watcher in watchers {
-        drop(watcher.stop());
+        let _ = watcher.stop();
     }
     wait_until("one stream process", || server.pids("stream").len() == 1);
     for watcher in late {
-        drop(watcher.stop());
+        let _ = watcher.stop();
     }
     assert!(live.is_running());
 }
@@ -262,7 +262,7 @@ fn many_reloads_under_load_change_nobodys_stream_and_keep_memory_flat() {
         watcher.wait_seen(live.sent());
     }
     for watcher in watchers {
-        drop(watcher.stop());
+        let _ = watcher.stop();
     }
     for live in lives {
         assert!(live.is_running());
