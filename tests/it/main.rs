@@ -18,6 +18,7 @@ mod publish_play;
 mod reload;
 mod semantics;
 mod startup;
+mod supervision;
 mod tidy;
 mod timestamps;
 mod vhosts;

@@ -88,6 +88,15 @@ impl Server {
     /// When it does not come up; the message has what it said.
     #[must_use]
     pub fn start_in(directory: TempDir, text: &str) -> Self {
+        Self::start_with(directory, text, &[])
+    }
+
+    /// As [`Self::start_in`], with environment variables.
+    ///
+    /// # Panics
+    /// When it does not come up; the message has what it said.
+    #[must_use]
+    pub fn start_with(directory: TempDir, text: &str, environment: &[(&str, &str)]) -> Self {
         let path = directory.path().join("srs.conf");
         fs::write(&path, text).expect("a file");
         fs::create_dir_all(directory.path().join("run")).expect("a directory");
@@ -96,6 +105,7 @@ impl Server {
             .current_dir(program::source_tree())
             .arg("-c")
             .arg(&path)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a descriptor"))
             .stderr(log)
