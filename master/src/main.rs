@@ -138,7 +138,11 @@ fn run_role(role: &str, arguments: &Arguments) -> ExitCode {
 fn ignore_group_signals() {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
     for signal in [SIGINT, SIGHUP, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2] {
-        let flag = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let flag = if signal == SIGTERM {
+            std::sync::Arc::clone(child::terminate_flag())
+        } else {
+            std::sync::Arc::default()
+        };
         let _ = signal_hook::flag::register(signal, flag);
     }
 }
