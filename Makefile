@@ -12,7 +12,7 @@ PEERS ?=
 TEST_PACKAGES = ffmpeg rtmpdump
 
 .DEFAULT_GOAL := help
-.PHONY: help run release test test-tools check fmt bench bench-full bench-peers bench-instructions bench-build fuzz doc install package clean
+.PHONY: help run release test test-tools check fmt bench soak bench-full bench-peers bench-instructions bench-build fuzz doc install package clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -62,6 +62,9 @@ bench-instructions: bench-build ## instructions per packet and viewer against be
 
 bench-build: release
 	$(CARGO) build --release -p srs-bench
+
+soak: ## a thousand kills of random children under load (SRS_SOAK_KILLS)
+	SRS_SOAK_KILLS=$${SRS_SOAK_KILLS:-1000} $(CARGO) test -p srs-tests --test it children_are_killed -- --nocapture
 
 fuzz: ## each fuzz target for FUZZ_SECONDS (needs a nightly toolchain and cargo-fuzz)
 	@cd fuzz && for target in $$(ls fuzz_targets | sed 's/\.rs$$//'); do \
