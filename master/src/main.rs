@@ -14,7 +14,7 @@ use master::logging::{self, Settings};
 use master::pidfile::PidFile;
 use master::plan::DO_NOT_RESPAWN;
 use master::spawn::{RoleMain, Spawner};
-use master::{Supervisor, daemon};
+use master::{Serving, Supervisor, daemon, inherited, systemd};
 
 /// A live media server whose connections outlive its processes.
 #[derive(Debug, Parser)]
@@ -190,13 +190,20 @@ fn run_master(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Err
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    inherited::receive();
     let _pid_file = PidFile::take(&config.pid)?;
     let spawner = match config.process_mode {
         ProcessMode::Multi => Spawner::Processes { log: settings },
         ProcessMode::Single => Spawner::Threads { main: role_main },
     };
     let daemon = config.daemon;
-    let mut supervisor = Supervisor::prepare(config, spawner)?;
+    let prepared = Supervisor::prepare(config, spawner);
+    for (name, address) in inherited::close_rest() {
+        tracing::warn!(
+            "the service manager passed {name}, listening on {address}; no `listen` says that address: closed"
+        );
+    }
+    let mut supervisor = prepared?;
     supervisor.run(|serving| {
         for address in &serving.rtmp {
             tracing::info!("listening on rtmp://{address}");
@@ -211,11 +218,19 @@ fn run_master(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Err
             tracing::info!("publish: ffmpeg -re -i FILE -c copy -f flv rtmp://{host}{port}/live/NAME");
             tracing::info!("play:    ffplay rtmp://{host}{port}/live/NAME");
         }
+        systemd::ready(&summary(serving));
         if daemon && let Err(error) = daemon::ready() {
             tracing::warn!("the terminal can't be let go: {error}");
         }
     })?;
+    systemd::stopping();
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the service manager shows of a server that serves.
+fn summary(serving: &Serving) -> String {
+    let addresses: Vec<String> = serving.rtmp.iter().map(|address| format!("rtmp://{address}")).collect();
+    format!("serving on {}", addresses.join(", "))
 }
 
 fn settings(config: &Config) -> Settings {
