@@ -8,6 +8,9 @@ SYSCONFDIR ?= /etc
 # Where the executables are that are installed; given, they are taken as they are, else they are built.
 BIN_DIR ?=
 FUZZ_SECONDS ?= 60
+# More for the benchmarks: options for srs-bench, and other servers as NAME=COMMAND,URL with | between them.
+BENCH_ARGS ?=
+PEERS ?=
 # What the tests start beside the server.
 TEST_PACKAGES = ffmpeg rtmpdump
 
@@ -23,8 +26,8 @@ UNITS = srs.service srs@.service srs.target srs.socket
 PLACED = sed -e 's,/usr/bin/srs,$(PREFIX)/bin/srs,g; s,/usr/lib/srs,$(PREFIX)/lib/srs,g; s,/usr/share/,$(PREFIX)/share/,g; s,/etc/srs/,$(SYSCONFDIR)/srs/,g'
 STAGE = objs/package
 
-.PHONY: help run release test test-package test-tools check check-units fmt bench fuzz doc clean
-.PHONY: install uninstall package
+.PHONY: help run release test test-package test-tools check check-units fmt bench bench-full bench-peers bench-instructions
+.PHONY: bench-build fuzz doc install uninstall package clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -60,8 +63,20 @@ check: ## formatting and lints, no warning allowed
 fmt: ## format the sources
 	$(CARGO) fmt --all
 
-bench: release ## the short form of all benchmarks, under five minutes
-	$(CARGO) run --release -p srs-bench -- run-short
+bench: bench-build ## all benchmarks in short, under five minutes (BENCH_ARGS='--update docs/performance.md')
+	./target/release/srs-bench run-short $(BENCH_ARGS)
+
+bench-full: bench-build ## all benchmarks at the size of their goals, about half an hour; writes docs/performance.md
+	./target/release/srs-bench run-full --update docs/performance.md --picture docs/images/scale.svg $(BENCH_ARGS)
+
+bench-peers: bench-build ## the same jobs beside nginx-rtmp and PEERS='NAME=COMMAND,URL|…', in turn
+	./target/release/srs-bench peers --peers '$(subst ','\'',$(PEERS))' $(BENCH_ARGS)
+
+bench-instructions: bench-build ## instructions per packet and viewer against bench/instructions.json (needs valgrind)
+	./target/release/srs-bench instructions --check bench/instructions.json $(BENCH_ARGS)
+
+bench-build: release
+	$(CARGO) build --release -p srs-bench
 
 fuzz: ## each fuzz target for FUZZ_SECONDS (needs a nightly toolchain and cargo-fuzz)
 	@cd fuzz && for target in $$(ls fuzz_targets | sed 's/\.rs$$//'); do \

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use child::{API_TOKEN, CONTROL_TOKEN, Control, PrivateApi};
+use conf::Config;
 use endpoint::{ConnectionId, End, Hub, LinkEvent, Links};
 use ipc::{ChildToMaster, MasterToChild, ReaderToSource, SourceToReader, StreamInfo};
 use media::StreamKey;
@@ -186,11 +187,28 @@ impl BackSource {
                     self.apply(hub, events);
                 }
                 (MasterToChild::Ring { stream }, Some(fd), _) => self.adopt(hub, stream, fd),
+                (MasterToChild::Configure { generation, config }, ..) => {
+                    self.apply_config(hub, Arc::new(*config));
+                    self.control.applied(generation);
+                }
+                (MasterToChild::ReopenLog, ..) => child::reopen_log(),
                 (MasterToChild::Stop, ..) => self.stop = true,
                 (message, ..) => tracing::debug!("a message that is not for a back-source: {message:?}"),
             }
         }
         Ok(())
+    }
+
+    fn apply_config(&mut self, hub: &mut Hub, config: Arc<Config>) {
+        child::configure_log(&config.log);
+        hub.apply_config(self, config);
+        let ids: Vec<u32> = self.sources.keys().copied().collect();
+        for id in ids {
+            let rules = self.sources.get(&id).and_then(|source| self.rules(hub, &source.key.vhost));
+            if let (Some(rules), Some(source)) = (rules, self.sources.get_mut(&id)) {
+                source.set_rules(rules);
+            }
+        }
     }
 
     /// Takes over the ring of a predecessor.

@@ -183,6 +183,15 @@ impl Source {
         (self.video, self.audio, self.frames, self.bytes) = (None, None, 0, 0);
     }
 
+    /// Other rules hold from now on. How times are read stays as it is until the next publish: a change in mid-stream would
+    /// be a jump.
+    pub(crate) fn set_rules(&mut self, rules: Rules) {
+        if self.rules.gop_cache && !rules.gop_cache {
+            self.ring.clear_key();
+        }
+        self.rules = Rules { jitter: self.rules.jitter, absolute: self.rules.absolute, ..rules };
+    }
+
     /// The publisher has gone: what it left is not for newcomers.
     pub(crate) fn end(&mut self) {
         self.publisher = None;

@@ -1,6 +1,6 @@
 //! The event loop: publishers, viewers and time on one thread.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ const TURN_NS: u64 = 10_000_000;
 const SIP_NS: u64 = 50_000_000;
 
 /// Why connections ended, and how many.
-pub type Failures = HashMap<String, u64>;
+pub type Failures = BTreeMap<String, u64>;
 
 /// All connections of a run.
 #[derive(Debug)]
@@ -108,10 +108,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Begins to play stream `number`.
-    pub fn play(&mut self, number: u32, depth: Depth) {
+    /// Begins to play stream `number` as viewer `place` of all viewers of the run; `raw` without RTMP.
+    pub fn play(&mut self, number: u32, place: usize, depth: Depth, raw: bool) {
         let index = self.viewers.len();
-        let connected = Viewer::connect(&self.target, number, index, depth).and_then(|mut viewer| {
+        let connected = Viewer::connect(&self.target, number, place, depth, raw).and_then(|mut viewer| {
             register(&self.poll, viewer.link(), Token(index * 2))?;
             Ok(viewer)
         });

@@ -1,23 +1,29 @@
-//! The job behind most others: publish, let viewers in, measure for a while.
+//! The job behind most others: publish, let viewers in, measure for a while. This process only conducts; the connections
+//! are those of one or more generators, processes of their own.
 
-use anyhow::{Result, bail};
+use std::time::Duration;
+
+use anyhow::Result;
 use clap::Args;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::now_ns;
-use crate::distribution::Summary;
-use crate::engine::{Engine, Failures};
-use crate::proctree::{Memory, ProcessTree};
+use crate::descriptors;
+use crate::generators::{Generators, Order};
+use crate::outcome::Outcome;
+use crate::proctree::ProcessTree;
 use crate::synthetic::Plan;
 use crate::target::Target;
-use crate::viewer::{Depth, Findings};
+use crate::viewer::Depth;
 
 const SECOND_NS: u64 = 1_000_000_000;
-/// How long publishers may take to be accepted, and the last viewers to see a picture.
-const PATIENCE_NS: u64 = 15 * SECOND_NS;
+/// Viewers and publishers from which on there is one more generator.
+const PER_GENERATOR: usize = 15_000;
+/// From an order to the moment that it names: every generator must have read it by then.
+const NOTICE_NS: u64 = 60_000_000;
 
 /// What is to be done.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 pub struct Load {
     /// What is published
     #[command(flatten)]
@@ -34,6 +40,12 @@ pub struct Load {
     /// Seconds within which the viewers come
     #[arg(long, default_value_t = 1.0)]
     pub within: f64,
+    /// Viewers of the first stream that are there before the others come; then only they look
+    #[arg(long, default_value_t = 0)]
+    pub early: usize,
+    /// Seconds that their latency is measured before the others come
+    #[arg(long, default_value_t = 4.0)]
+    pub before: f64,
     /// Seconds to wait before measuring
     #[arg(long, default_value_t = 2.0)]
     pub settle: f64,
@@ -46,145 +58,177 @@ pub struct Load {
     /// Percentage of viewers that read at half the bit rate
     #[arg(long, default_value_t = 0)]
     pub slow_percent: usize,
+    /// Processes that publish and play; 0 for one for each 15,000 connections
+    #[arg(long, default_value_t = 0)]
+    pub generators: usize,
     /// Viewers speak no RTMP and only receive
     #[arg(skip)]
     pub raw: bool,
 }
 
-/// What came out.
-#[derive(Debug, Default, Clone, Serialize)]
-pub struct Outcome {
-    /// Viewers that were to come.
-    pub viewers: usize,
-    /// Those that saw a key frame.
-    pub pictured: usize,
-    /// Those that were there at the end.
-    pub stayed: usize,
-    /// Seconds measured.
-    pub seconds: f64,
-    /// Bytes delivered while it was measured.
-    pub bytes: u64,
-    /// The same per second.
-    pub gbit_per_s: f64,
-    /// Processor seconds of the server while it was measured.
-    pub cpu_s: f64,
-    /// Processor seconds of this load generator meanwhile.
-    pub own_cpu_s: f64,
-    /// Processor seconds of the server for each Gbit delivered.
-    pub cpu_s_per_gbit: f64,
-    /// Memory of the server's processes before the viewers came.
-    pub memory_before: Memory,
-    /// The same with all viewers receiving.
-    pub memory_steady: Memory,
-    /// From the publisher's socket to the viewer's.
-    pub latency: Summary,
-    /// From connect to the first key frame.
-    pub first_picture: Summary,
-    /// What the viewers that look found.
-    pub findings: Findings,
-    /// Connections that broke, and why.
-    pub failures: Failures,
-}
-
-impl Outcome {
-    /// Whether every viewer got what was published, as far as it was looked at.
-    #[must_use]
-    pub fn is_clean(&self) -> bool {
-        self.failures.is_empty()
-            && self.pictured == self.viewers
-            && self.findings.damaged + self.findings.disordered == 0
+impl Default for Load {
+    /// 100 viewers of one stream of 548 kbit/s.
+    fn default() -> Self {
+        Self {
+            plan: Plan { video_kbps: 500, audio_kbps: 48, fps: 25, gop_s: 2 },
+            streams: 1,
+            first_stream: 0,
+            viewers: 100,
+            within: 1.0,
+            early: 0,
+            before: 4.0,
+            settle: 2.0,
+            duration: 10.0,
+            look: 20,
+            slow_percent: 0,
+            generators: 0,
+            raw: false,
+        }
     }
 }
 
-fn ns(seconds: f64) -> u64 {
-    u64::try_from(std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default().as_nanos()).unwrap_or(0)
+/// A viewer that is to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Number among all viewers of the run.
+    pub number: usize,
+    /// Number of its stream.
+    pub stream: u32,
+    /// How it behaves.
+    pub depth: Depth,
+}
+
+/// Seconds as nanoseconds.
+#[must_use]
+pub fn ns(seconds: f64) -> u64 {
+    u64::try_from(Duration::try_from_secs_f64(seconds).unwrap_or_default().as_nanos()).unwrap_or(0)
+}
+
+fn sleep_until(at_ns: u64) {
+    std::thread::sleep(Duration::from_nanos(at_ns.saturating_sub(now_ns())));
+}
+
+/// Whether `index` is one of `count` that are spread evenly over `of`.
+fn is_chosen(index: usize, count: usize, of: usize) -> bool {
+    let of = of.max(1);
+    index * count / of != (index + 1) * count / of
 }
 
 impl Load {
-    /// What the viewers of a run are like, in the order in which they come: slow ones and those that look are spread evenly.
-    fn depths(&self) -> Vec<Depth> {
-        let total = self.viewers * self.streams.max(1) as usize;
-        if self.raw {
-            return vec![Depth::Raw; total];
-        }
-        let spread = |index: usize, count: usize, of: usize| index * count / of != (index + 1) * count / of;
+    /// Viewers that come at their time, over all streams.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.viewers * self.streams.max(1) as usize
+    }
+
+    /// Generator processes.
+    #[must_use]
+    pub fn generators(&self) -> usize {
+        let connections = self.total() + self.early + self.streams as usize;
+        let wanted = if self.generators > 0 { self.generators } else { connections.div_ceil(PER_GENERATOR) };
+        wanted.clamp(1, 64)
+    }
+
+    /// How many of the viewers are those of generator `share` of `of`.
+    #[must_use]
+    pub fn share_of(&self, share: usize, of: usize) -> usize {
+        (share..self.total()).step_by(of.max(1)).count()
+    }
+
+    /// Numbers of the streams.
+    #[must_use]
+    pub fn numbers(&self) -> Vec<u32> {
+        (0..self.streams.max(1)).map(|n| self.first_stream + n).collect()
+    }
+
+    /// The viewers that are there first, in their order.
+    #[must_use]
+    pub fn early_places(&self) -> Vec<Place> {
+        let depth = |number| match is_chosen(number, self.look.min(self.early), self.early) {
+            true => Depth::Look,
+            false => Depth::Count,
+        };
+        let place = |number| Place { number, stream: self.first_stream, depth: depth(number) };
+        (0..self.early).map(place).collect()
+    }
+
+    /// The viewers of a run, in the order in which they come: slow ones and those that look are spread evenly.
+    #[must_use]
+    pub fn places(&self) -> Vec<Place> {
+        let total = self.total();
+        let look = if self.early > 0 { 0 } else { self.look };
         let slow = total * self.slow_percent.min(100) / 100;
         let others = (total - slow).max(1);
         let mut healthy = 0;
+        let numbers = self.numbers();
+        let streams = numbers.iter().cycle();
         (0..total)
-            .map(|index| {
-                if spread(index, slow, total) {
-                    return Depth::Slow(self.plan.bytes_per_second() / 2);
-                }
-                healthy += 1;
-                if spread(healthy - 1, self.look.min(others), others) { Depth::Look } else { Depth::Count }
+            .zip(streams)
+            .map(|(index, stream)| {
+                let depth = if is_chosen(index, slow, total) {
+                    Depth::Slow(self.plan.bytes_per_second() / 2)
+                } else {
+                    healthy += 1;
+                    if is_chosen(healthy - 1, look.min(others), others) { Depth::Look } else { Depth::Count }
+                };
+                Place { number: self.early + index, stream: *stream, depth }
             })
             .collect()
     }
 
-    /// Runs the load against a server whose processes are `tree` (may be empty).
+    /// Runs the load against a server whose processes are `tree` (may be empty). With several targets, the generators take
+    /// turns at them.
     ///
     /// # Errors
-    /// When publishing does not begin, or the event loop fails. Viewers that fail are counted.
-    pub fn run(&self, target: &Target, tree: &ProcessTree) -> Result<Outcome> {
-        let mut engine = Engine::new(target.clone(), self.plan)?;
-        let numbers: Vec<u32> = (0..self.streams.max(1)).map(|n| self.first_stream + n).collect();
-        if self.streams > 0 && !self.raw {
-            for number in &numbers {
-                engine.publish(*number)?;
-            }
-            engine.run(now_ns() + PATIENCE_NS, Engine::publishing)?;
-            if !engine.publishing() {
-                bail!("{} does not accept our streams: {:?}", target.host, engine.failures);
-            }
-            engine.run(now_ns() + SECOND_NS / 2, |_| false)?;
-        }
+    /// When publishing does not begin, or a generator fails. Viewers that fail are counted.
+    pub fn run(&self, targets: &[Target], tree: &ProcessTree) -> Result<Outcome> {
+        self.run_and_look(targets, tree, || {})
+    }
+
+    /// The same; `look` is called when everything has been measured and all connections are still there.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_and_look(
+        &self,
+        targets: &[Target],
+        tree: &ProcessTree,
+        look: impl FnOnce(),
+    ) -> Result<Outcome> {
+        let of = self.generators();
+        let most = (self.total() + self.early + self.streams as usize).div_ceil(of);
+        descriptors::require(most, "a load generator", "--generators")?;
+        let mut generators = Generators::start(self, targets, of)?;
         let mut outcome = Outcome { memory_before: tree.memory(), ..Outcome::default() };
-
-        outcome.viewers = self.viewers * numbers.len();
-        let begun_ns = now_ns();
-        for (index, (depth, number)) in self.depths().into_iter().zip(numbers.iter().cycle()).enumerate() {
-            let share = index as f64 / outcome.viewers as f64;
-            engine.run(begun_ns + ns(self.within * share), |_| false)?;
-            // Late or not, what happened meanwhile is looked at between connects.
-            engine.turn(now_ns())?;
-            engine.play(*number, depth);
+        if self.early > 0 {
+            generators.order(&Order::Early)?;
+            let from_ns = now_ns() + SECOND_NS;
+            generators.order(&Order::Watch { from_ns, to_ns: from_ns + ns(self.before) })?;
         }
-        engine.run(now_ns() + PATIENCE_NS, |engine| engine.pictured() >= engine.viewers())?;
-        engine.run(now_ns() + ns(self.settle), |_| false)?;
+        outcome.viewers = self.total() + self.early;
+        generators.order(&Order::Come { from_ns: now_ns() + NOTICE_NS })?;
+        sleep_until(now_ns() + ns(self.settle));
 
-        let own = ProcessTree::new(vec![std::process::id()]);
-        let own_alone = |server: &ProcessTree| own.cpu_seconds() - children_of_ours(&own, server);
-        engine.measured.latency.clear();
-        let from_ns = now_ns();
-        engine.measured.count_from_ns = from_ns;
-        engine.measured.wall_offset_ns = crate::clock::wall_offset_ns();
-        let (bytes, cpu, own_cpu) = (engine.measured.bytes, tree.cpu_seconds(), own_alone(tree));
-        engine.run(from_ns + ns(self.duration) / 2, |_| false)?;
+        outcome.memory_start = tree.memory();
+        let from_ns = now_ns() + NOTICE_NS;
+        let to_ns = from_ns + ns(self.duration);
+        generators.tell(&Order::Measure { from_ns, to_ns })?;
+        sleep_until(from_ns);
+        let (cpu, own_cpu) = (tree.cpu(), generators.tree().cpu());
+        sleep_until(from_ns + ns(self.duration) / 2);
         outcome.memory_steady = tree.memory();
-        engine.run(from_ns + ns(self.duration), |_| false)?;
-
-        outcome.cpu_s = tree.cpu_seconds() - cpu;
-        outcome.own_cpu_s = own_alone(tree) - own_cpu;
-        outcome.seconds = (now_ns() - from_ns) as f64 / 1e9;
-        outcome.bytes = engine.measured.bytes - bytes;
-        let gbit = outcome.bytes as f64 * 8.0 / 1e9;
-        outcome.gbit_per_s = gbit / outcome.seconds;
-        outcome.cpu_s_per_gbit = if gbit > 0.0 { outcome.cpu_s / gbit } else { 0.0 };
-        outcome.pictured = engine.pictured();
-        outcome.stayed = engine.viewers();
-        outcome.latency = engine.measured.latency.summary();
-        outcome.first_picture = engine.measured.first_picture.summary();
-        outcome.findings = engine.measured.findings.clone();
-        outcome.failures = std::mem::take(&mut engine.failures);
+        sleep_until(to_ns);
+        outcome.seconds = (to_ns - from_ns) as f64 / 1e9;
+        outcome.own_cpu_s = generators.tree().cpu().since(&own_cpu).seconds();
+        let used = tree.cpu().since(&cpu);
+        outcome.cpu_s = used.seconds();
+        outcome.processes = used.shares(outcome.seconds);
+        outcome.memory_end = tree.memory();
+        let parts = generators.parts()?;
+        look();
+        outcome.take(&parts);
         Ok(outcome)
     }
-}
-
-/// A server that we started is below us in the process tree, but not our own work.
-fn children_of_ours(own: &ProcessTree, server: &ProcessTree) -> f64 {
-    let ours = own.pids();
-    if server.pids().iter().any(|pid| ours.contains(pid)) { server.cpu_seconds() } else { 0.0 }
 }
 
 #[cfg(test)]
@@ -193,24 +237,31 @@ mod tests {
 
     #[test]
     fn slow_viewers_and_those_that_look_are_different_ones() {
-        let plan = Plan { video_kbps: 1000, audio_kbps: 64, fps: 25, gop_s: 2 };
-        let load = Load {
-            plan,
-            streams: 2,
-            first_stream: 0,
-            viewers: 100,
-            within: 0.0,
-            settle: 0.0,
-            duration: 0.0,
-            look: 20,
-            slow_percent: 20,
-            raw: false,
-        };
-        let depths = load.depths();
-        let count = |wanted: &dyn Fn(&Depth) -> bool| depths.iter().filter(|depth| wanted(depth)).count();
-        assert_eq!(depths.len(), 200);
+        let load = Load { streams: 2, viewers: 100, slow_percent: 20, ..Load::default() };
+        let places = load.places();
+        let count =
+            |wanted: &dyn Fn(&Depth) -> bool| places.iter().filter(|place| wanted(&place.depth)).count();
+        assert_eq!(places.len(), 200);
         assert_eq!(count(&|depth| matches!(depth, Depth::Slow(_))), 40);
         assert_eq!(count(&|depth| *depth == Depth::Look), 20);
         assert_eq!(count(&|depth| *depth == Depth::Count), 140);
+        assert_eq!(places.iter().filter(|place| place.stream == 1).count(), 100);
+    }
+
+    #[test]
+    fn with_early_viewers_only_they_look() {
+        let load = Load { viewers: 1000, early: 200, ..Load::default() };
+        let looking = |places: &[Place]| places.iter().filter(|place| place.depth == Depth::Look).count();
+        assert_eq!((looking(&load.early_places()), looking(&load.places())), (20, 0));
+        assert_eq!(load.places()[0].number, 200);
+    }
+
+    #[test]
+    fn the_shares_of_all_generators_are_the_load() {
+        let load = Load { viewers: 19_001, ..Load::default() };
+        assert_eq!(load.generators(), 2);
+        assert_eq!((load.share_of(0, 2), load.share_of(1, 2)), (9501, 9500));
+        assert_eq!(Load { generators: 3, ..load.clone() }.generators(), 3);
+        assert_eq!(Load { viewers: 100, ..load }.generators(), 1);
     }
 }

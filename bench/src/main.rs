@@ -1,33 +1,33 @@
 //! `srs-bench`: the command line of the load generator.
 
 #![forbid(unsafe_code)]
-// Tables on standard output are what this program is for.
-#![allow(clippy::print_stdout)]
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::io::{Write, stdout};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
+use srs_bench::contest::Contest;
+use srs_bench::desk::Desk;
 use srs_bench::floor::{self, Sender};
+use srs_bench::instructions::table::{self, Counts};
+use srs_bench::instructions::{self, cases};
+use srs_bench::jobs::peers::{Sizes, list, nginx};
+use srs_bench::jobs::scale::Steps;
 use srs_bench::load::Load;
 use srs_bench::proctree::ProcessTree;
 use srs_bench::report::{Report, of_load};
-use srs_bench::short::Contest;
+use srs_bench::short::{FULL, SHORT, Yield};
 use srs_bench::target::Target;
+use srs_bench::{descriptors, share};
 
 /// Load generator and measurements for RTMP servers
 #[derive(Debug, Parser)]
 #[command(name = "srs-bench")]
 struct Arguments {
-    /// Append the tables to this file as Markdown
-    #[arg(long, global = true, value_name = "FILE")]
-    markdown: Option<PathBuf>,
-    /// Write the figures of `load` and `floor` to this file as JSON
-    #[arg(long, global = true, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    desk: Desk,
     #[command(subcommand)]
     job: Job,
 }
@@ -48,10 +48,10 @@ enum Job {
         #[command(flatten)]
         load: Load,
     },
-    /// The cost of the same bytes without a server
+    /// Cost and latency of the same packets without a server
     Floor {
-        /// Milliseconds between two writes to the same viewer
-        #[arg(long, default_values_t = [350, 100, 15])]
+        /// Milliseconds between two writes to the same viewer; 0 for a write as soon as a packet is due
+        #[arg(long, default_values_t = [350, 100, 15, 0])]
         interval_ms: Vec<u64>,
         #[command(flatten)]
         load: Load,
@@ -59,7 +59,7 @@ enum Job {
     /// Memory per viewer
     Memory {
         /// How many viewers
-        #[arg(long, default_value_t = 2000)]
+        #[arg(long, default_value_t = 4000)]
         viewers: usize,
         #[command(flatten)]
         contest: Contest,
@@ -75,6 +75,20 @@ enum Job {
         #[command(flatten)]
         contest: Contest,
     },
+    /// Very many viewers come at once, while others watch
+    Storm {
+        /// How many viewers come
+        #[arg(long, default_value_t = 4000)]
+        viewers: usize,
+        /// Seconds within which they come
+        #[arg(long, default_value_t = 2.0)]
+        within: f64,
+        /// How many are there already
+        #[arg(long, default_value_t = 200)]
+        running: usize,
+        #[command(flatten)]
+        contest: Contest,
+    },
     /// Processor time against the floor
     Cost {
         /// How many viewers
@@ -86,7 +100,23 @@ enum Job {
         #[command(flatten)]
         contest: Contest,
     },
-    /// Latency without batching
+    /// More viewers than one process may have, beside a few (take --workers 2 --duration 60)
+    ManyViewers {
+        /// How many viewers
+        #[arg(long, default_value_t = 19_000)]
+        viewers: usize,
+        /// How many to compare with
+        #[arg(long, default_value_t = 1000)]
+        few: usize,
+        #[command(flatten)]
+        contest: Contest,
+    },
+    /// Many streams with one viewer each (--streams, default 500)
+    ManyStreams {
+        #[command(flatten)]
+        contest: Contest,
+    },
+    /// Latency without batching, and what is added to the floor's
     Latency {
         /// How many viewers
         #[arg(long, default_value_t = 200)]
@@ -94,14 +124,65 @@ enum Job {
         #[command(flatten)]
         contest: Contest,
     },
-    /// Healthy viewers beside slow ones
+    /// `mw_latency auto` beside 0 and 350
+    Auto {
+        /// How many viewers; may be repeated
+        #[arg(long, default_values_t = [10, 100, 1000, 4000])]
+        viewers: Vec<usize>,
+        /// Seconds that `auto` has to find its pace
+        #[arg(long, default_value_t = 12.0)]
+        adapt: f64,
+        #[command(flatten)]
+        contest: Contest,
+    },
+    /// Healthy viewers with and without slow ones beside them
     SlowViewers {
         /// How many viewers
         #[arg(long, default_value_t = 200)]
         viewers: usize,
         /// Percentage that reads at half the bit rate
-        #[arg(long, default_value_t = 20)]
+        #[arg(long, default_value_t = 10)]
         percent: usize,
+        /// Seconds that it is measured with slow ones
+        #[arg(long, default_value_t = 20.0)]
+        slow_s: f64,
+        #[command(flatten)]
+        contest: Contest,
+    },
+    /// Cost over the number of stream processes and of streams
+    Scale {
+        /// Numbers of stream processes
+        #[arg(long, default_values_t = [1, 2, 4, 8])]
+        processes: Vec<u32>,
+        /// Numbers of streams
+        #[arg(long, default_values_t = [1, 10, 100, 1000])]
+        stream_counts: Vec<u32>,
+        /// Viewers in all, where their number stays the same
+        #[arg(long, default_value_t = 1000)]
+        viewers: usize,
+        /// Batch interval in milliseconds
+        #[arg(long, default_value_t = 350)]
+        interval_ms: u64,
+        #[command(flatten)]
+        contest: Contest,
+    },
+    /// Our server and its peers (nginx with its RTMP module where it is installed, and each --peer) in turn
+    Peers {
+        /// Configuration for nginx
+        #[arg(long, default_value = "bench/peers/nginx-rtmp.conf")]
+        nginx: PathBuf,
+        /// How many viewers; may be repeated
+        #[arg(long, default_values_t = [200, 1000])]
+        viewers: Vec<usize>,
+        /// Streams with one viewer each
+        #[arg(long, default_value_t = 500)]
+        stream_count: u32,
+        /// Viewers for the memory job
+        #[arg(long, default_value_t = 2000)]
+        memory_viewers: usize,
+        /// More servers, NAME=COMMAND,URL, with | between them
+        #[arg(long, default_value = "")]
+        peers: String,
         #[command(flatten)]
         contest: Contest,
     },
@@ -110,30 +191,35 @@ enum Job {
         #[command(flatten)]
         contest: Contest,
     },
+    /// All of it at the size of the goals
+    RunFull {
+        #[command(flatten)]
+        contest: Contest,
+    },
+    /// Instructions in user space on the way of a packet (needs valgrind)
+    Instructions {
+        /// Compare with the counts that were noted in this file, and fail where there are more
+        #[arg(long, value_name = "FILE")]
+        check: Option<PathBuf>,
+        /// Percentage that makes no difference
+        #[arg(long, default_value_t = 2.0)]
+        tolerance: f64,
+        /// Note the counts in this file
+        #[arg(long, value_name = "FILE")]
+        note: Option<PathBuf>,
+    },
+    /// One case of `instructions`, to be run under valgrind
+    #[command(hide = true)]
+    InstructionsLoad {
+        /// Its name
+        case: String,
+    },
     /// The sending process of `floor`
     #[command(hide = true)]
     FloorSender(Sender),
-}
-
-/// Where tables go.
-struct Desk {
-    markdown: Option<PathBuf>,
-}
-
-impl Desk {
-    fn show(&self, report: &Report) -> Result<()> {
-        println!("{}", report.text());
-        let Some(path) = &self.markdown else { return Ok(()) };
-        let mut file = OpenOptions::new().append(true).create(true).open(path)?;
-        writeln!(file, "{}", report.markdown()).with_context(|| path.display().to_string())
-    }
-}
-
-fn write_json(path: Option<&Path>, value: &impl serde::Serialize) -> Result<()> {
-    match path {
-        Some(path) => Ok(std::fs::write(path, serde_json::to_vec_pretty(value)?)?),
-        None => Ok(()),
-    }
+    /// A process that publishes and plays as it is told
+    #[command(hide = true)]
+    Generator,
 }
 
 fn tree(mut pids: Vec<u32>, files: &[PathBuf]) -> Result<ProcessTree> {
@@ -154,49 +240,118 @@ fn main() -> ExitCode {
     }
 }
 
+impl Job {
+    /// The name of its table, where it makes one.
+    fn table(&self) -> Option<&'static str> {
+        match self {
+            Self::Memory { .. } => Some("memory"),
+            Self::FirstPicture { .. } => Some("first-picture"),
+            Self::Storm { .. } => Some("storm"),
+            Self::Cost { .. } => Some("cost"),
+            Self::ManyViewers { .. } => Some("many-viewers"),
+            Self::ManyStreams { .. } => Some("many-streams"),
+            Self::Latency { .. } => Some("latency"),
+            Self::Auto { .. } => Some("auto"),
+            Self::SlowViewers { .. } => Some("slow-viewers"),
+            Self::Scale { .. } => Some("scale"),
+            Self::Instructions { .. } => Some("instructions"),
+            _ => None,
+        }
+    }
+}
+
 fn run(arguments: Arguments) -> Result<()> {
-    srs_bench::raise_descriptor_limit();
-    let desk = Desk { markdown: arguments.markdown };
-    let json = arguments.json.as_deref();
+    descriptors::raise_limit();
+    let desk = arguments.desk;
+    if let Some(name) = arguments.job.table() {
+        desk.require_one(name)?;
+    }
+    let show = |report: &Report| desk.show(report, &mut stdout());
+    let tell = |result: Yield| match result {
+        Yield::Table(report) => show(&report),
+        Yield::Picture(picture) => desk.draw(&picture),
+    };
     match arguments.job {
         Job::Load { url, server_pid, pid_file, load } => {
-            let outcome = load.run(&url, &tree(server_pid, &pid_file)?)?;
-            desk.show(&of_load(&outcome))?;
-            write_json(json, &outcome)?;
+            let outcome = load.run(&[url], &tree(server_pid, &pid_file)?)?;
+            show(&of_load(&outcome))?;
+            desk.write_json(&outcome)?;
             if !outcome.is_clean() {
                 bail!("not every viewer got what was published");
             }
+            Ok(())
         }
         Job::Floor { interval_ms, load } => {
             let mut outcomes = Vec::new();
             for interval_ms in interval_ms {
                 let outcome = floor::measure(&load, interval_ms)?;
-                let mut report = of_load(&outcome);
-                report.title = format!("floor, a write each {interval_ms} ms");
-                desk.show(&report)?;
+                let mut report = of_load(&outcome).by(format!("srs-bench floor --interval-ms {interval_ms}"));
+                report.title = match interval_ms {
+                    0 => "Floor, a write for each packet".into(),
+                    _ => format!("Floor, a write each {interval_ms} ms"),
+                };
+                show(&report)?;
                 outcomes.push(outcome);
             }
-            write_json(json, &outcomes)?;
+            desk.write_json(&outcomes)
         }
-        Job::Memory { viewers, contest } => desk.show(&contest.memory(viewers)?)?,
-        Job::FirstPicture { viewers, within, contest } => {
-            desk.show(&contest.first_picture(viewers, within)?)?;
+        Job::Memory { viewers, contest } => show(&contest.memory(viewers)?),
+        Job::FirstPicture { viewers, within, contest } => show(&contest.first_picture(viewers, within)?),
+        Job::Storm { viewers, within, running, contest } => show(&contest.storm(viewers, within, running)?),
+        Job::Cost { viewers, interval_ms, contest } => show(&contest.cost(viewers, &interval_ms)?),
+        Job::ManyViewers { viewers, few, contest } => show(&contest.many_viewers(viewers, few)?),
+        Job::ManyStreams { contest } => {
+            let streams = if contest.streams > 1 { contest.streams } else { 500 };
+            show(&contest.many_streams(streams)?)
         }
-        Job::Cost { viewers, interval_ms, contest } => desk.show(&contest.cost(viewers, &interval_ms)?)?,
-        Job::Latency { viewers, contest } => desk.show(&contest.latency(viewers)?)?,
-        Job::SlowViewers { viewers, percent, contest } => {
-            desk.show(&contest.slow_viewers(viewers, percent)?)?;
+        Job::Latency { viewers, contest } => show(&contest.latency(viewers)?),
+        Job::Auto { viewers, adapt, contest } => show(&contest.auto(&viewers, adapt)?),
+        Job::SlowViewers { viewers, percent, slow_s, contest } => {
+            show(&contest.slow_viewers(viewers, percent, slow_s)?)
+        }
+        Job::Scale { processes, stream_counts, viewers, interval_ms, contest } => {
+            let steps = Steps { workers: processes, streams: stream_counts, viewers, gather_ms: interval_ms };
+            let (report, picture) = contest.scale(&steps)?;
+            show(&report)?;
+            desk.draw(&picture)
+        }
+        Job::Peers { nginx: configuration, viewers, stream_count, memory_viewers, peers, mut contest } => {
+            contest.peer.extend(list(&peers)?);
+            match nginx(&configuration) {
+                Ok(peer) => contest.peer.insert(0, peer),
+                Err(why) => writeln!(stdout(), "SKIPPED nginx-rtmp: {why}")?,
+            }
+            contest.rounds = contest.rounds.max(2);
+            let slow = viewers.iter().copied().max().unwrap_or(200);
+            let sizes = Sizes { viewers, streams: stream_count, memory: memory_viewers, slow };
+            contest.peers(&sizes, |report| show(&report))
         }
         Job::RunShort { contest } => {
-            let mut shown = Ok(());
-            contest.run(|report| {
-                if shown.is_ok() {
-                    shown = desk.show(&report);
-                }
-            })?;
-            shown?;
+            desk.require(&SHORT)?;
+            contest.short(tell)
         }
-        Job::FloorSender(sender) => sender.run(&mut std::io::stdout())?,
+        Job::RunFull { contest } => {
+            desk.require(&FULL)?;
+            contest.full(tell)
+        }
+        Job::Instructions { check, tolerance, note } => {
+            if let Some(why) = instructions::missing() {
+                return Ok(writeln!(stdout(), "SKIPPED instructions: {why}")?);
+            }
+            let noted = check.as_deref().map_or_else(|| Ok(Counts::new()), table::read)?;
+            let counts = instructions::count_all()?;
+            let (report, worse) = table::report(&counts, &noted, tolerance);
+            show(&report)?;
+            if let Some(path) = note {
+                table::write(&path, &counts)?;
+            }
+            if !worse.is_empty() {
+                bail!("more instructions than noted: {}", worse.join(", "));
+            }
+            Ok(())
+        }
+        Job::InstructionsLoad { case } => cases::run(&case, &mut stdout()),
+        Job::FloorSender(sender) => sender.run(&mut stdout()),
+        Job::Generator => share::run(&mut stdout()),
     }
-    Ok(())
 }

@@ -1,255 +1,108 @@
-//! The short form of everything: each job against the floor, our server and its peers in turn, each time with a fresh
-//! server, in less than five minutes.
-
-use std::path::PathBuf;
+//! All jobs one after the other: in short, in less than five minutes, and at the full size of the goals.
 
 use anyhow::Result;
-use clap::Args;
 
-use crate::floor;
-use crate::load::{Load, Outcome};
-use crate::report::{Report, failures, number};
-use crate::server::{Peer, Server, Settings, default_binary};
-use crate::synthetic::Plan;
+use crate::contest::Contest;
+use crate::jobs::scale::Steps;
+use crate::picture::Picture;
+use crate::report::Report;
 
-/// Which servers are measured.
-#[derive(Debug, Clone, Args)]
-pub struct Contest {
-    /// Executable of the server [default: srs beside this program]
-    #[arg(long)]
-    pub server: Option<PathBuf>,
-    /// Stream processes of the server
-    #[arg(long, default_value_t = 1)]
-    pub workers: u32,
-    /// Back-sources of the server
-    #[arg(long, default_value_t = 1)]
-    pub backsources: u32,
-    /// Video bit rate in kbit/s
-    #[arg(long, default_value_t = 500)]
-    pub video_kbps: u64,
-    /// Audio bit rate in kbit/s
-    #[arg(long, default_value_t = 48)]
-    pub audio_kbps: u64,
-    /// Streams, with so many viewers each
-    #[arg(long, default_value_t = 1)]
-    pub streams: u32,
-    /// Another server, as NAME=COMMAND,URL; may be repeated
-    #[arg(long)]
-    pub peer: Vec<Peer>,
-    /// Log level of the server; what it says beside the ordinary is shown where connections failed
-    #[arg(long, default_value = "warn")]
-    pub log_level: String,
-    /// Seconds that each figure is measured
-    #[arg(long, default_value_t = 6.0)]
-    pub duration: f64,
+/// What a run of all jobs yields, one by one.
+#[derive(Debug)]
+pub enum Yield {
+    /// A table.
+    Table(Report),
+    /// The picture of `scale`.
+    Picture(Picture),
 }
 
-fn load(plan: Plan, viewers: usize, duration: f64) -> Load {
-    Load {
-        plan,
-        streams: 1,
-        first_stream: 0,
-        viewers,
-        within: 1.0,
-        settle: 2.0,
-        duration,
-        look: 20,
-        slow_percent: 0,
-        raw: false,
-    }
+/// Names of the tables of [`Contest::short`].
+pub const SHORT: [&str; 11] = [
+    "short-cost",
+    "short-latency",
+    "short-high-bitrate",
+    "short-auto",
+    "short-memory",
+    "short-many-viewers",
+    "short-many-streams",
+    "short-first-picture",
+    "short-storm",
+    "short-slow-viewers",
+    "short-scale",
+];
+
+/// Names of the tables of [`Contest::full`].
+pub const FULL: [&str; 12] = [
+    "cost-1000",
+    "cost-4000",
+    "latency",
+    "high-bitrate",
+    "auto",
+    "memory",
+    "many-viewers",
+    "many-streams",
+    "first-picture",
+    "storm",
+    "slow-viewers",
+    "scale",
+];
+
+fn named(mut report: Report, name: &str) -> Yield {
+    name.clone_into(&mut report.name);
+    Yield::Table(report)
 }
 
 impl Contest {
-    fn plan(&self) -> Plan {
-        Plan { video_kbps: self.video_kbps, audio_kbps: self.audio_kbps, fps: 25, gop_s: 2 }
+    /// The short form of all jobs; each result is told as soon as it is there.
+    ///
+    /// # Errors
+    /// When a server does not start, or a result can't be told.
+    pub fn short(&self, mut tell: impl FnMut(Yield) -> Result<()>) -> Result<()> {
+        let brief = Self { duration: self.duration.min(2.5), settle: self.settle.min(1.5), ..self.clone() };
+        let steps = Steps { workers: vec![1, 2, 4], streams: vec![1, 10, 100], viewers: 400, gather_ms: 350 };
+        let bitrate = Self { video_kbps: 5000, audio_kbps: 48, ..brief.clone() };
+        let two = Self { workers: 2, generators: 2, ..brief.clone() };
+        tell(named(brief.cost(400, &[350, 100])?, "short-cost"))?;
+        // Two groups of pictures: one key frame more or less decides over p99.
+        tell(named(Self { duration: 4.0, ..brief.clone() }.latency(200)?, "short-latency"))?;
+        tell(named(bitrate.cost(40, &[350])?, "short-high-bitrate"))?;
+        tell(named(brief.auto(&[10, 400], 5.0)?, "short-auto"))?;
+        tell(named(brief.memory(1000)?, "short-memory"))?;
+        tell(named(two.many_viewers(2000, 400)?, "short-many-viewers"))?;
+        tell(named(brief.many_streams(100)?, "short-many-streams"))?;
+        tell(named(brief.first_picture(200, 4.0)?, "short-first-picture"))?;
+        tell(named(brief.storm(1000, 0.5, 100)?, "short-storm"))?;
+        tell(named(brief.slow_viewers(200, 10, 5.0)?, "short-slow-viewers"))?;
+        let (table, _) = brief.scale(&steps)?;
+        tell(named(table, "short-scale"))
     }
 
-    fn load(&self, viewers: usize) -> Load {
-        Load { streams: self.streams, ..load(self.plan(), viewers, self.duration) }
-    }
-
-    fn binary(&self) -> PathBuf {
-        self.server.clone().unwrap_or_else(default_binary)
-    }
-
-    /// The same load against our server and all peers: name and outcome.
-    fn each(&self, load: &Load, mw_latency_ms: u64) -> Result<Vec<(String, Outcome)>> {
-        let settings = Settings {
-            log_level: &self.log_level,
-            mw_latency_ms,
-            workers: self.workers,
-            backsources: self.backsources,
+    /// All jobs at the size of the goals; this takes about half an hour.
+    ///
+    /// # Errors
+    /// As [`Self::short`], and when a process may not have as many descriptors as the largest job needs.
+    pub fn full(&self, mut tell: impl FnMut(Yield) -> Result<()>) -> Result<()> {
+        let steps = Steps {
+            workers: vec![1, 2, 4, 8],
+            streams: vec![1, 10, 100, 1000],
+            viewers: 1000,
+            gather_ms: 350,
         };
-        let server = Server::start(&self.binary(), settings)?;
-        let outcome = load.run(&server.target, &server.tree)?;
-        if !outcome.failures.is_empty() {
-            for line in server.complaints() {
-                eprintln!("{line}");
-            }
-        }
-        let mut outcomes = vec![("srs".to_owned(), outcome)];
-        drop(server);
-        for peer in &self.peer {
-            let server = Server::start_peer(peer)?;
-            outcomes.push((peer.name.clone(), load.run(&server.target, &server.tree)?));
-        }
-        Ok(outcomes)
-    }
-
-    /// Processor time against the floor, for several batch intervals.
-    ///
-    /// # Errors
-    /// When a server does not start.
-    pub fn cost(&self, viewers: usize, intervals: &[u64]) -> Result<Report> {
-        let rate = self.video_kbps + self.audio_kbps;
-        let title =
-            format!("Processor time: {} stream(s) of {rate} kbit/s, {viewers} viewer(s) each", self.streams);
-        let head = [
-            "batch ms",
-            "server",
-            "CPU s/Gbit",
-            "floor",
-            "ratio (goal: near 1)",
-            "Gbit/s",
-            "p50 ms",
-            "p99 ms",
-            "lost",
-            "PSS MiB",
-            "failures",
-        ];
-        let mut report = Report::new(title, &head);
-        for interval_ms in intervals {
-            let load = self.load(viewers);
-            let floor = floor::measure(&load, *interval_ms)?.cpu_s_per_gbit;
-            for (name, outcome) in self.each(&load, *interval_ms)? {
-                report.row([
-                    interval_ms.to_string(),
-                    name,
-                    number(outcome.cpu_s_per_gbit),
-                    number(floor),
-                    number(outcome.cpu_s_per_gbit / floor),
-                    number(outcome.gbit_per_s),
-                    number(outcome.latency.p50_ms),
-                    number(outcome.latency.p99_ms),
-                    outcome.findings.lost.to_string(),
-                    number(outcome.memory_steady.pss_kib as f64 / 1024.0),
-                    failures(&outcome),
-                ]);
-            }
-        }
-        Ok(report)
-    }
-
-    /// Delay when nothing waits to be batched.
-    ///
-    /// # Errors
-    /// When a server does not start.
-    pub fn latency(&self, viewers: usize) -> Result<Report> {
-        let title =
-            format!("Latency without batching: {viewers} viewers, publisher's socket to viewer's socket");
-        let head = ["server", "p50 ms", "p99 ms", "max ms", "packets", "lost", "CPU s/Gbit", "failures"];
-        let mut report = Report::new(title, &head);
-        for (name, outcome) in self.each(&self.load(viewers), 0)? {
-            report.row([
-                name,
-                number(outcome.latency.p50_ms),
-                number(outcome.latency.p99_ms),
-                number(outcome.latency.max_ms),
-                outcome.latency.count.to_string(),
-                outcome.findings.lost.to_string(),
-                number(outcome.cpu_s_per_gbit),
-                failures(&outcome),
-            ]);
-        }
-        Ok(report)
-    }
-
-    /// Memory that one more viewer costs.
-    ///
-    /// # Errors
-    /// When a server does not start.
-    pub fn memory(&self, viewers: usize) -> Result<Report> {
-        let rate = 100 + self.audio_kbps;
-        let title = format!("Memory: {viewers} viewers of one stream of {rate} kbit/s, PSS of all processes");
-        let head =
-            ["server", "KiB per viewer", "goal", "before KiB", "with viewers KiB", "processes", "failures"];
-        let mut report = Report::new(title, &head);
-        let plan = Plan { video_kbps: 100, ..self.plan() };
-        let load = Load { within: 2.0, settle: 3.0, ..load(plan, viewers, 2.0) };
-        for (name, outcome) in self.each(&load, 350)? {
-            let (before, steady) = (outcome.memory_before, outcome.memory_steady);
-            let grown = steady.pss_kib.saturating_sub(before.pss_kib);
-            report.row([
-                name,
-                number(grown as f64 / outcome.stayed.max(1) as f64),
-                "< 4, stretch < 1".into(),
-                before.pss_kib.to_string(),
-                steady.pss_kib.to_string(),
-                steady.processes.to_string(),
-                failures(&outcome),
-            ]);
-        }
-        Ok(report)
-    }
-
-    /// From connect to the first key frame, one viewer after the other.
-    ///
-    /// # Errors
-    /// When a server does not start.
-    pub fn first_picture(&self, viewers: usize, within: f64) -> Result<Report> {
-        let title = format!("First picture: {viewers} viewers come within {within} s to a running stream");
-        let head = ["server", "p50 ms", "p99 ms", "max ms", "goal", "with a picture", "failures"];
-        let mut report = Report::new(title, &head);
-        let load = Load { within, settle: 0.5, look: 0, ..load(self.plan(), viewers, 0.5) };
-        for (name, outcome) in self.each(&load, 350)? {
-            let summary = outcome.first_picture;
-            report.row([
-                name,
-                number(summary.p50_ms),
-                number(summary.p99_ms),
-                number(summary.max_ms),
-                "p99 < 50".into(),
-                format!("{} of {}", outcome.pictured, outcome.viewers),
-                failures(&outcome),
-            ]);
-        }
-        Ok(report)
-    }
-
-    /// Healthy viewers beside slow ones: what the slow ones cost the others.
-    ///
-    /// # Errors
-    /// When a server does not start.
-    pub fn slow_viewers(&self, viewers: usize, percent: usize) -> Result<Report> {
-        let title = format!("Slow viewers: {percent} % of {viewers} read at half the bit rate");
-        let head = ["server", "p99 ms of the others", "lost by the others", "PSS KiB", "stayed", "failures"];
-        let mut report = Report::new(title, &head);
-        let plan = Plan { gop_s: 1, ..self.plan() };
-        let load = Load { slow_percent: percent, ..load(plan, viewers, self.duration * 2.0) };
-        for (name, outcome) in self.each(&load, 0)? {
-            report.row([
-                name,
-                number(outcome.latency.p99_ms),
-                outcome.findings.lost.to_string(),
-                outcome.memory_steady.pss_kib.to_string(),
-                format!("{} of {}", outcome.stayed, outcome.viewers),
-                failures(&outcome),
-            ]);
-        }
-        Ok(report)
-    }
-
-    /// All of them; each report is told as soon as it is there.
-    ///
-    /// # Errors
-    /// When a server does not start.
-    pub fn run(&self, mut tell: impl FnMut(Report)) -> Result<()> {
-        tell(self.cost(400, &[350, 100, 15])?);
-        tell(self.latency(200)?);
-        tell(self.first_picture(300, 6.0)?);
-        tell(self.first_picture(1000, 1.0)?);
-        tell(self.memory(2000)?);
-        tell(self.slow_viewers(200, 20)?);
-        Ok(())
+        let bitrate = Self { video_kbps: 5000, audio_kbps: 48, ..self.clone() };
+        let minute = Self { workers: 2, duration: 60.0, ..self.clone() };
+        tell(named(self.cost(1000, &[350, 100])?, "cost-1000"))?;
+        tell(named(self.cost(4000, &[350, 100])?, "cost-4000"))?;
+        tell(named(self.latency(1000)?, "latency"))?;
+        tell(named(bitrate.cost(200, &[350])?, "high-bitrate"))?;
+        tell(named(self.auto(&[10, 100, 1000, 4000], 12.0)?, "auto"))?;
+        tell(named(self.memory(4000)?, "memory"))?;
+        tell(named(minute.many_viewers(19_000, 1000)?, "many-viewers"))?;
+        tell(named(self.many_streams(500)?, "many-streams"))?;
+        tell(named(self.first_picture(300, 6.0)?, "first-picture"))?;
+        tell(named(self.storm(4000, 2.0, 200)?, "storm"))?;
+        tell(named(self.slow_viewers(1000, 10, 150.0)?, "slow-viewers"))?;
+        let (table, picture) = self.scale(&steps)?;
+        tell(named(table, "scale"))?;
+        tell(Yield::Picture(picture))
     }
 }

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use rtmp::MediaKind;
+use serde::{Deserialize, Serialize};
 
 use crate::marker::{MIN_AUDIO_BYTES, MIN_VIDEO_BYTES};
 
@@ -17,7 +18,7 @@ pub const VIDEO_HEADER: &[u8] = b"\x17\0\0\0\0\x01\x64\0\x1f\xff\xe1\0\x19\x67\x
 pub const AUDIO_HEADER: &[u8] = b"\xaf\0\x12\x10";
 
 /// What is published.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args, Serialize, Deserialize)]
 pub struct Plan {
     /// Video bit rate in kbit/s
     #[arg(long, default_value_t = 1000)]
@@ -65,6 +66,8 @@ pub struct Due {
     pub seq: u64,
     /// Time of the stream, ms.
     pub dts_ms: u32,
+    /// When it is due, monotonic ns.
+    pub due_ns: u64,
     /// A video key frame.
     pub key: bool,
 }
@@ -103,15 +106,16 @@ impl Schedule {
         }
         let (video, audio) = self.times();
         let dts_ms = u32::try_from(video.min(audio) / 1_000_000).unwrap_or(u32::MAX);
+        let due_ns = self.next_ns();
         if video <= audio {
             let seq = self.video;
             self.video += 1;
             let key = seq.is_multiple_of((self.plan.fps * self.plan.gop_s).max(1));
-            return Some(Due { kind: MediaKind::Video, seq, dts_ms, key });
+            return Some(Due { kind: MediaKind::Video, seq, dts_ms, due_ns, key });
         }
         let seq = self.audio;
         self.audio += 1;
-        Some(Due { kind: MediaKind::Audio, seq, dts_ms, key: false })
+        Some(Due { kind: MediaKind::Audio, seq, dts_ms, due_ns, key: false })
     }
 }
 

@@ -5,9 +5,10 @@ use std::str::FromStr;
 
 use anyhow::{Context, bail};
 use rtmp::{ClientMode, ClientOptions};
+use serde::{Deserialize, Serialize};
 
 /// A server, an application and the beginning of stream names.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// Resolved address.
     pub address: SocketAddr,

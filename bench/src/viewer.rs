@@ -1,5 +1,5 @@
 //! A viewer, in one of three depths: a few look at every packet, most only count bytes once they have seen their first
-//! picture, slow ones take less than what is sent.
+//! picture, slow ones take less than what is sent and look whether they miss whole groups of pictures.
 
 use std::io;
 
@@ -7,6 +7,8 @@ use rtmp::{ClientEvent, ClientSession, MediaKind, Output};
 
 use crate::clock;
 use crate::distribution::Samples;
+use crate::findings::Findings;
+use crate::frame::{Frame, Frames};
 use crate::link::{Arrived, Link};
 use crate::marker::{self, Found, Marker};
 use crate::target::Target;
@@ -16,26 +18,17 @@ const ACKNOWLEDGE_EVERY: u64 = 1 << 20;
 /// Receive buffer of a slow viewer: what it does not read must wait at the server.
 const SLOW_BUFFER: usize = 64 << 10;
 
-/// What is checked at the viewers that look.
-#[derive(Debug, Default, Clone, serde::Serialize)]
-pub struct Findings {
-    /// Packets with a marker.
-    pub packets: u64,
-    /// Sequence numbers that were skipped.
-    pub lost: u64,
-    /// Packets that came after a later one, or twice.
-    pub disordered: u64,
-    /// Packets with other bytes than they were sent with, or of another stream.
-    pub damaged: u64,
-}
-
 /// What all viewers of a run measure together.
 #[derive(Debug, Default)]
 pub struct Measured {
     /// Findings of those that look.
     pub findings: Findings,
-    /// From the publisher's socket to the viewer's.
+    /// Findings of those that are slow: they lose packets, but must get whole groups of pictures.
+    pub slow: Findings,
+    /// From the publisher's socket to the viewer's; at the floor, from the beginning of the batch.
     pub latency: Samples,
+    /// At the floor, from when the packet was due.
+    pub latency_due: Samples,
     /// From connect to the first key frame.
     pub first_picture: Samples,
     /// Bytes received by all.
@@ -55,8 +48,6 @@ pub enum Depth {
     Look,
     /// Takes so many bytes per second at most.
     Slow(u64),
-    /// Speaks no RTMP: takes what comes (the floor's receiver).
-    Raw,
 }
 
 /// One viewer.
@@ -65,6 +56,10 @@ pub struct Viewer {
     link: Link,
     /// Dropped after the first picture by those who only count: that is most of the memory.
     session: Option<Box<ClientSession>>,
+    /// Puts together what the floor's sender writes, where that is looked at.
+    frames: Option<Box<Frames>>,
+    /// Speaks no RTMP: takes what comes (the floor's receiver).
+    raw: bool,
     depth: Depth,
     number: u32,
     begun_ns: u64,
@@ -79,15 +74,14 @@ pub struct Viewer {
 }
 
 impl Viewer {
-    /// Begins to connect.
+    /// Begins to connect; `index` counts all viewers of a run. A `raw` one speaks no RTMP.
     ///
     /// # Errors
     /// What the kernel said.
-    pub fn connect(target: &Target, stream: u32, index: usize, depth: Depth) -> io::Result<Self> {
+    pub fn connect(target: &Target, stream: u32, index: usize, depth: Depth, raw: bool) -> io::Result<Self> {
         let begun_ns = clock::now_ns();
         let buffer = matches!(depth, Depth::Slow(_)).then_some(SLOW_BUFFER);
         let mut link = Link::connect(target.address, index, buffer)?;
-        let raw = depth == Depth::Raw;
         if depth == Depth::Look {
             link.stamp();
         }
@@ -96,6 +90,8 @@ impl Viewer {
         Ok(Self {
             link,
             session,
+            frames: (raw && depth == Depth::Look).then(Box::default),
+            raw,
             depth,
             number: stream,
             begun_ns,
@@ -134,10 +130,8 @@ impl Viewer {
             return self.link.flush();
         }
         loop {
-            let arrived = match &self.session {
-                Some(_) => self.link.read(scratch)?,
-                None => self.link.discard(scratch)?,
-            };
+            let reads = self.session.is_some() || self.frames.is_some();
+            let arrived = if reads { self.link.read(scratch)? } else { self.link.discard(scratch)? };
             let Arrived::Bytes(count, wall_ns) = arrived else {
                 return if arrived == Arrived::End {
                     Err(io::ErrorKind::UnexpectedEof.into())
@@ -147,19 +141,11 @@ impl Viewer {
             };
             measured.bytes += count as u64;
             self.received += count as u64;
-            if let Some(session) = &mut self.session {
-                let bytes = scratch.get(..count).unwrap_or(&[]);
-                session.handle_input(clock::now_ms(), bytes).map_err(io::Error::other)?;
-                let arrived_ns = match wall_ns {
-                    0 => clock::now_ns(),
-                    wall_ns => wall_ns.saturating_sub(measured.wall_offset_ns),
-                };
-                self.drain(arrived_ns, measured)?;
-            } else if self.depth == Depth::Raw {
-                self.pictured = true;
-            } else if self.received - self.acknowledged >= ACKNOWLEDGE_EVERY {
-                self.acknowledge()?;
-            }
+            let arrived_ns = match wall_ns {
+                0 => clock::now_ns(),
+                wall_ns => wall_ns.saturating_sub(measured.wall_offset_ns),
+            };
+            self.take(scratch.get(..count).unwrap_or(&[]), arrived_ns, measured)?;
             if self.is_slow() {
                 return Ok(());
             }
@@ -168,6 +154,24 @@ impl Viewer {
                 return self.link.flush();
             }
         }
+    }
+
+    fn take(&mut self, bytes: &[u8], arrived_ns: u64, measured: &mut Measured) -> io::Result<()> {
+        if let Some(session) = &mut self.session {
+            session.handle_input(clock::now_ms(), bytes).map_err(io::Error::other)?;
+            return self.drain(arrived_ns, measured);
+        }
+        if let Some(mut frames) = self.frames.take() {
+            let sound = frames.take(bytes, |frame| self.look_raw(frame, arrived_ns, measured));
+            measured.findings.damaged += u64::from(!sound);
+            self.frames = sound.then_some(frames);
+        }
+        if self.raw {
+            self.pictured = true;
+        } else if self.received - self.acknowledged >= ACKNOWLEDGE_EVERY {
+            self.acknowledge()?;
+        }
+        Ok(())
     }
 
     /// Time has passed for a slow viewer.
@@ -180,17 +184,17 @@ impl Viewer {
         let mut left = left + rate * (now_ns - last_ns) / 1_000_000_000;
         while left > 0 {
             let wanted = scratch.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            let Arrived::Bytes(count, _) =
-                self.link.discard(scratch.get_mut(..wanted).unwrap_or_default())?
+            let Arrived::Bytes(count, _) = self.link.read(scratch.get_mut(..wanted).unwrap_or_default())?
             else {
                 break;
             };
             measured.bytes += count as u64;
             self.received += count as u64;
             left -= count as u64;
+            self.take(scratch.get(..count).unwrap_or(&[]), now_ns, measured)?;
         }
         self.allowance = (now_ns, left.min(rate));
-        if self.received - self.acknowledged >= ACKNOWLEDGE_EVERY { self.acknowledge() } else { Ok(()) }
+        Ok(())
     }
 
     /// An Acknowledgement (RTMP 1.0, 5.4.3) on chunk stream 2.
@@ -215,7 +219,7 @@ impl Viewer {
                 Output::Close(_) => return Err(io::ErrorKind::ConnectionAborted.into()),
             }
         }
-        if self.pictured && self.depth != Depth::Look && self.session.take().is_some() {
+        if self.pictured && self.depth == Depth::Count && self.session.take().is_some() {
             self.acknowledged = self.received;
         }
         self.link.flush()
@@ -226,27 +230,51 @@ impl Viewer {
             self.pictured = true;
             measured.first_picture.add_ns(clock::now_ns() - self.begun_ns);
         }
-        if self.depth != Depth::Look {
+        let findings = match self.depth {
+            Depth::Count => return,
+            Depth::Look => &mut measured.findings,
+            Depth::Slow(_) => &mut measured.slow,
+        };
+        let Some(marker) = Self::check(findings, self.number, &mut self.next, kind, payload) else { return };
+        if self.depth == Depth::Look && marker.send_ns >= measured.count_from_ns.max(self.playing_ns) {
+            measured.latency.add_ns(arrived_ns.saturating_sub(marker.send_ns));
+        }
+    }
+
+    fn look_raw(&mut self, frame: Frame<'_>, arrived_ns: u64, measured: &mut Measured) {
+        // The floor has one stream, whichever this viewer asked for.
+        let Some(marker) = Self::check(&mut measured.findings, 0, &mut self.next, frame.kind, frame.packet)
+        else {
             return;
+        };
+        if marker.send_ns >= measured.count_from_ns {
+            measured.latency.add_ns(arrived_ns.saturating_sub(marker.send_ns));
+            measured.latency_due.add_ns(arrived_ns.saturating_sub(frame.due_ns));
         }
-        let findings = &mut measured.findings;
-        match marker::read(kind, payload) {
-            Found::Unmarked => {}
-            Found::Damaged => findings.damaged += 1,
-            Found::Whole(Marker { stream, .. }) if stream != self.number => findings.damaged += 1,
-            Found::Whole(Marker { seq, send_ns, .. }) => {
-                findings.packets += 1;
-                let track = usize::from(kind == MediaKind::Audio);
-                if let Some(next) = self.next.get_mut(track) {
-                    let expected = next.unwrap_or(seq);
-                    findings.disordered += u64::from(seq < expected);
-                    findings.lost += seq.saturating_sub(expected);
-                    *next = Some((seq + 1).max(expected));
-                }
-                if send_ns >= measured.count_from_ns.max(self.playing_ns) {
-                    measured.latency.add_ns(arrived_ns.saturating_sub(send_ns));
-                }
+    }
+
+    /// Compares a packet with what was sent and with those before it.
+    fn check(
+        findings: &mut Findings,
+        number: u32,
+        next: &mut [Option<u64>; 2],
+        kind: MediaKind,
+        payload: &[u8],
+    ) -> Option<Marker> {
+        let marker = match marker::read(kind, payload) {
+            Found::Unmarked => return None,
+            Found::Whole(marker) if marker.stream == number => marker,
+            Found::Damaged | Found::Whole(_) => {
+                findings.damaged += 1;
+                return None;
             }
+        };
+        let is_video = kind == MediaKind::Video;
+        if let Some(next) = next.get_mut(usize::from(!is_video)) {
+            let expected = next.unwrap_or(marker.seq);
+            findings.saw(expected, marker.seq, is_video.then(|| marker::is_key_frame(kind, payload)));
+            *next = Some((marker.seq + 1).max(expected));
         }
+        Some(marker)
     }
 }

@@ -1,14 +1,17 @@
 //! `srs-cli`: asks a running server what it does and prints tables or JSON.
 //!
-//! It speaks to the HTTP API only; it never reads the server's files and never signals its processes.
+//! It asks the HTTP API, and the control socket for what only the master can do; it never reads the server's files and
+//! never signals its processes.
 
 #![forbid(unsafe_code)]
 
+mod control;
 mod quantity;
 mod question;
 mod table;
 
 use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -46,7 +49,7 @@ enum Format {
     Json,
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 enum Question {
     /// Version of this program and of the server
     Version,
@@ -54,6 +57,15 @@ enum Question {
     Streams,
     /// Client connections of all processes
     Clients,
+    /// Reads the configuration again and says what changed
+    Reload {
+        /// Only say what would change
+        #[arg(long)]
+        dry_run: bool,
+        /// Control socket of the server: srs.sock in its runtime_dir
+        #[arg(long, value_name = "PATH", env = "SRS_SOCKET", default_value = "./objs/srs.sock")]
+        socket: PathBuf,
+    },
 }
 
 /// Both versions, for JSON.
@@ -65,6 +77,9 @@ struct BothVersions<'a> {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Question::Reload { dry_run, socket } = &arguments.question {
+        return reload(socket, *dry_run, arguments.format);
+    }
     match answer(&arguments) {
         Ok(text) => match print(&text) {
             Ok(()) => ExitCode::SUCCESS,
@@ -78,7 +93,8 @@ fn answer(arguments: &Arguments) -> Result<String, AskError> {
     let address = arguments.api.clone().or_else(|| std::env::var(API_VARIABLE).ok());
     let api = Api::new(&address.unwrap_or_else(|| DEFAULT_API.to_owned()));
     let colours = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    match arguments.question {
+    match &arguments.question {
+        Question::Reload { .. } => Ok(String::new()),
         Question::Version => Ok(versions(&api, arguments.format)),
         Question::Streams => {
             let answer = api.streams()?;
@@ -94,6 +110,26 @@ fn answer(arguments: &Arguments) -> Result<String, AskError> {
                 Format::Json => json(&answer),
             })
         }
+    }
+}
+
+/// Reloads. Fails when the configuration was refused, or not every process has applied it.
+fn reload(socket: &Path, dry_run: bool, format: Format) -> ExitCode {
+    let result = match control::reload(socket, dry_run) {
+        Ok(result) => result,
+        Err(error) => return fail(&error.to_string()),
+    };
+    let text = match format {
+        Format::Json => json(&result),
+        Format::Table => control::told(&result, dry_run),
+    };
+    if let Err(cause) = print(&text) {
+        return fail(&format!("can't write the answer: {cause}"));
+    }
+    if result.error.is_some() || result.applied < result.processes {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
     }
 }
 

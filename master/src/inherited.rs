@@ -1,17 +1,20 @@
-//! Listening sockets that the service manager passed to this process: those of a socket unit, and those that an earlier
-//! master of this unit had given it to keep (`LISTEN_FDS`, sd_listen_fds(3)). Connections that wait in them are served.
+//! Listening sockets that outlive the master, because the service manager has them, too: those that it passed to this
+//! process (of a socket unit, or given to it by an earlier master: `LISTEN_FDS`, sd_listen_fds(3)), and those that it is to
+//! keep ([`Kept`]). Clients that come while the unit is started again wait in them instead of being refused.
 //!
 //! A socket belongs to the configured address that it is bound to; its name plays no part. What was passed to this process
 //! is a fact about the process, as its environment is, so it stands in one place: [`receive`] fills it at start,
 //! [`take`] is for whoever listens, [`close_rest`] says what nobody wanted.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
 use listenfd::ListenFd;
 use socket2::SockRef;
+
+use crate::systemd;
 
 /// Sockets that the service manager may pass at most; more are left where they are.
 const MAX_SOCKETS: usize = 4096;
@@ -49,9 +52,7 @@ impl Inherited {
         let (mine, others) =
             std::mem::take(&mut self.sockets).into_iter().partition(|passed| passed.address == address);
         self.sockets = others;
-        let new = |passed: &Passed| {
-            nix::sys::stat::fstat(&passed.socket).is_ok_and(|identity| seen.insert(identity.st_ino))
-        };
+        let new = |passed: &Passed| identity(&passed.socket).is_some_and(|identity| seen.insert(identity));
         let mine: Vec<Passed> = mine;
         mine.into_iter().filter(new).map(|passed| passed.socket.into()).collect()
     }
@@ -91,10 +92,59 @@ pub fn close_rest() -> Vec<(String, SocketAddr)> {
     rest.sockets
         .into_iter()
         .map(|passed| {
-            crate::systemd::forget(&passed.name);
+            systemd::forget(&passed.name);
             (passed.name, passed.address)
         })
         .collect()
+}
+
+/// What the service manager keeps for the next master.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// By name: which sockets.
+    sockets: BTreeMap<String, BTreeSet<u64>>,
+}
+
+impl Kept {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// These are the addresses on which the server listens from now on, with their sockets: what is new is given to keep,
+    /// what is gone is forgotten. To be called when the server serves, and when a reload has changed where.
+    pub fn update<'a>(&mut self, listening: impl IntoIterator<Item = (SocketAddr, &'a [OwnedFd])>) {
+        let mut now = BTreeMap::new();
+        for (address, sockets) in listening {
+            let name = name(address);
+            let identities: BTreeSet<u64> = sockets.iter().filter_map(identity).collect();
+            if self.sockets.get(&name) != Some(&identities) {
+                // One name has all sockets of an address: they can be forgotten only together.
+                systemd::forget(&name);
+                let mut seen = HashSet::new();
+                let new = |socket: &&OwnedFd| identity(socket).is_some_and(|identity| seen.insert(identity));
+                for socket in sockets.iter().filter(new) {
+                    systemd::store(&name, socket);
+                }
+            }
+            now.insert(name, identities);
+        }
+        for name in self.sockets.keys().filter(|name| !now.contains_key(*name)) {
+            systemd::forget(name);
+        }
+        self.sockets = now;
+    }
+}
+
+/// The name under which the sockets of an address are kept. Colons separate names in `LISTEN_FDNAMES`.
+fn name(address: SocketAddr) -> String {
+    format!("listen-{address}").replace(':', "_")
+}
+
+/// What two descriptors of one socket have in common.
+fn identity(socket: impl AsFd) -> Option<u64> {
+    nix::sys::stat::fstat(socket).ok().map(|status| status.st_ino)
 }
 
 #[cfg(test)]
@@ -128,5 +178,12 @@ mod tests {
         inherited.add("client".to_owned(), TcpListener::from(OwnedFd::from(client)));
         assert!(inherited.sockets.is_empty());
         drop(socket);
+    }
+
+    #[test]
+    fn names_of_kept_sockets_have_no_colon() {
+        let names: Vec<String> =
+            ["0.0.0.0:1935", "[::1]:1935"].iter().map(|text| name(text.parse().unwrap())).collect();
+        assert_eq!(names, ["listen-0.0.0.0_1935", "listen-[__1]_1935"]);
     }
 }

@@ -15,4 +15,4 @@ pub mod spawn;
 mod supervisor;
 pub mod systemd;
 
-pub use supervisor::{Serving, StartError, Supervisor};
+pub use supervisor::{Loader, Serving, StartError, Supervisor};

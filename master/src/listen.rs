@@ -1,12 +1,11 @@
-//! Listening sockets: bound here, or taken from the service manager, which is given them to keep. A kept socket's backlog
-//! outlives the master: clients that come while the unit is started again wait instead of being refused.
+//! Listening sockets: taken from the service manager where it has passed some, else bound.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use crate::{inherited, systemd};
+use crate::inherited;
 
 /// Connections that may wait to be accepted (the kernel's own bound applies, too).
 const BACKLOG: i32 = 4096;
@@ -72,58 +71,53 @@ fn socket(address: SocketAddr, shared: bool) -> std::io::Result<Socket> {
 pub fn shared(address: SocketAddr, count: u32) -> Result<(SocketAddr, Vec<OwnedFd>), ListenError> {
     let fail = |source| error(address, source);
     let passed = inherited::take(address);
-    let name = kept_name(address);
-    if passed.is_empty() {
-        let (address, sockets) = bound(address, count).map_err(fail)?;
-        keep(address, &sockets);
-        return Ok((address, sockets));
+    if !passed.is_empty() {
+        return completed(address, passed, count as usize).map(|sockets| (address, sockets)).map_err(fail);
     }
-    let wanted = usize::try_from(count).unwrap_or(usize::MAX);
-    if let Some(more) = passed.len().checked_sub(wanted).filter(|more| *more > 0) {
-        tracing::warn!(
-            "{address}: {} sockets were kept, {count} are needed: clients that wait in {more} are lost",
-            passed.len()
-        );
-        systemd::forget(&name);
-    }
-    let sockets = completed(address, passed, wanted).map_err(fail)?;
-    tracing::info!("{address}: listening goes on with sockets of the service manager");
-    keep(address, &sockets);
-    Ok((address, sockets))
-}
-
-/// The service manager is to keep the sockets of an address no longer: the server does not listen there any more.
-pub fn forget(address: SocketAddr) {
-    systemd::forget(&kept_name(address));
-}
-
-/// Sockets of our own for an address on which nobody else may listen.
-fn bound(address: SocketAddr, count: u32) -> std::io::Result<(SocketAddr, Vec<OwnedFd>)> {
     let mut actual = address;
     if address.port() != 0 {
-        let probe = socket(address, false)?;
-        probe.listen(1)?;
+        let probe = socket(address, false).map_err(fail)?;
+        probe.listen(1).map_err(fail)?;
     }
     let mut sockets = Vec::new();
     for _ in 0..count {
-        let listener = listening(actual)?;
-        actual = listener.local_addr()?;
+        let (address, mut one) = bind(actual, 1)?;
+        actual = address;
+        sockets.append(&mut one);
+    }
+    Ok((actual, sockets))
+}
+
+/// More sockets for an address that is ours already.
+///
+/// # Errors
+/// [`ListenError`].
+pub fn more(address: SocketAddr, count: usize) -> Result<Vec<OwnedFd>, ListenError> {
+    bind(address, count).map(|(_, sockets)| sockets)
+}
+
+fn bind(address: SocketAddr, count: usize) -> Result<(SocketAddr, Vec<OwnedFd>), ListenError> {
+    let fail = |source| error(address, source);
+    let (mut actual, mut sockets) = (address, Vec::new());
+    for _ in 0..count {
+        let listener = socket(actual, true).map_err(fail)?;
+        listener.listen(BACKLOG).map_err(fail)?;
+        listener.set_nonblocking(true).map_err(fail)?;
+        let listener = TcpListener::from(listener);
+        actual = listener.local_addr().map_err(fail)?;
         sockets.push(OwnedFd::from(listener));
     }
     Ok((actual, sockets))
 }
 
-fn listening(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let listener = socket(address, true)?;
-    listener.listen(BACKLOG)?;
-    listener.set_nonblocking(true)?;
-    Ok(TcpListener::from(listener))
-}
-
 /// Makes `wanted` sockets of those that were passed: too many are closed, and where there are several but too few, more
 /// are bound beside them if they allow it.
 fn completed(address: SocketAddr, mut passed: Vec<OwnedFd>, wanted: usize) -> std::io::Result<Vec<OwnedFd>> {
-    passed.truncate(wanted);
+    if passed.len() > wanted {
+        let more = passed.len() - wanted;
+        tracing::warn!("{address}: {more} sockets too many were kept: clients that wait in them are lost");
+        passed.truncate(wanted);
+    }
     for listener in &passed {
         let listener = SockRef::from(listener);
         listener.set_nonblocking(true)?;
@@ -131,29 +125,18 @@ fn completed(address: SocketAddr, mut passed: Vec<OwnedFd>, wanted: usize) -> st
         // On a socket that listens this changes the length of its queue alone.
         listener.listen(BACKLOG)?;
     }
+    tracing::info!("{address}: listens with {} sockets of the service manager", passed.len());
     let alone = passed.len() == 1;
     for number in passed.len()..wanted {
-        let own = if alone { None } else { listening(address).ok() };
+        let own = if alone { None } else { more(address, 1).ok().and_then(|mut one| one.pop()) };
         let next = match (own, passed.get(number % passed.len())) {
-            (Some(own), _) => own.into(),
+            (Some(own), _) => own,
             (None, Some(other)) => other.try_clone()?,
             (None, None) => break,
         };
         passed.push(next);
     }
     Ok(passed)
-}
-
-fn keep(address: SocketAddr, sockets: &[OwnedFd]) {
-    let name = kept_name(address);
-    for socket in sockets {
-        systemd::store(&name, socket);
-    }
-}
-
-/// The name under which the sockets of an address are kept. Colons separate names in `LISTEN_FDNAMES`.
-fn kept_name(address: SocketAddr) -> String {
-    format!("listen-{address}").replace(':', "_")
 }
 
 #[cfg(test)]
@@ -183,19 +166,12 @@ mod tests {
 
     #[test]
     fn several_passed_sockets_are_completed_or_cut() {
-        let (address, sockets) = bound(SocketAddr::from(([127, 0, 0, 1], 0)), 2).unwrap();
+        let (address, sockets) = shared(SocketAddr::from(([127, 0, 0, 1], 0)), 2).unwrap();
         let before = inodes(&sockets);
         let sockets = completed(address, sockets, 4).unwrap();
         assert_eq!((sockets.len(), inodes(&sockets).len()), (4, 4));
         assert!(inodes(&sockets).is_superset(&before));
         let sockets = completed(address, sockets, 1).unwrap();
         assert_eq!(sockets.len(), 1);
-    }
-
-    #[test]
-    fn names_of_kept_sockets_have_no_colon() {
-        let names: Vec<String> =
-            ["0.0.0.0:1935", "[::1]:1935"].iter().map(|text| kept_name(text.parse().unwrap())).collect();
-        assert_eq!(names, ["listen-0.0.0.0_1935", "listen-[__1]_1935"]);
     }
 }

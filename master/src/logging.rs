@@ -12,8 +12,8 @@
 use std::fmt::{self, Write as _};
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
-use std::sync::OnceLock;
+use std::path::{Path, PathBuf};
+use std::sync::{OnceLock, RwLock};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -26,7 +26,7 @@ const MAX_LINE: usize = 4096;
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// `None`: standard output.
-    pub file: Option<std::path::PathBuf>,
+    pub file: Option<PathBuf>,
     /// Lowest level.
     pub level: conf::config::Level,
     /// Times in UTC.
@@ -41,28 +41,69 @@ enum Tank {
     File(File),
 }
 
+/// What can change while the process runs.
 #[derive(Debug)]
-struct Lines {
+struct Sink {
     tank: Tank,
+    file: Option<PathBuf>,
     level: Level,
     utc: bool,
-    pid: u32,
 }
 
+#[derive(Debug)]
+struct Lines;
+
 static ROLE: OnceLock<String> = OnceLock::new();
+static SINK: RwLock<Option<Sink>> = RwLock::new(None);
 
 /// Begins to log. Later calls change nothing (in single mode the roles share one log).
 ///
 /// # Errors
 /// When the log file can't be opened.
 pub fn start(settings: &Settings) -> io::Result<()> {
-    let tank = match &settings.file {
+    let _ = ROLE.set(settings.role.clone());
+    put(settings.file.clone(), level_of(settings.level), settings.utc)?;
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Lines));
+    child::set_log_hooks(child::LogHooks { configure, reopen });
+    Ok(())
+}
+
+/// Goes by other settings from now on. When the file can't be opened the old ones stay, and say so.
+pub fn configure(log: &conf::config::Log) {
+    let file = (log.tank == conf::config::Tank::File).then(|| log.file.clone());
+    let level = level_of(log.level);
+    let same = SINK.read().is_ok_and(|sink| {
+        sink.as_ref().is_some_and(|sink| sink.file == file && sink.level == level && sink.utc == log.utc)
+    });
+    if same {
+        return;
+    }
+    if let Err(error) = put(file, level, log.utc) {
+        tracing::error!("the log stays as it is: {} can't be opened: {error}", log.file.display());
+    }
+    tracing::callsite::rebuild_interest_cache();
+}
+
+/// Opens the file again: somebody renamed it, and the next line belongs into a new one.
+pub fn reopen() {
+    let now = SINK.read().ok().and_then(|sink| {
+        let sink = sink.as_ref()?;
+        Some((sink.file.clone()?, sink.level, sink.utc))
+    });
+    let Some((file, level, utc)) = now else { return };
+    if let Err(error) = put(Some(file), level, utc) {
+        tracing::error!("the log file can't be opened again: {error}");
+    }
+}
+
+fn put(file: Option<PathBuf>, level: Level, utc: bool) -> io::Result<()> {
+    let tank = match &file {
         None => Tank::Console { colours: io::stdout().is_terminal() },
         Some(path) => Tank::File(open(path)?),
     };
-    let _ = ROLE.set(settings.role.clone());
-    let lines = Lines { tank, level: level_of(settings.level), utc: settings.utc, pid: std::process::id() };
-    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
+    if let Ok(mut sink) = SINK.write() {
+        *sink = Some(Sink { tank, file, level, utc });
+    }
     Ok(())
 }
 
@@ -139,11 +180,13 @@ impl Visit for Parts {
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
-        *metadata.level() <= self.level && metadata.target() != "mio::poll"
+        let level = SINK.read().ok().and_then(|sink| sink.as_ref().map(|sink| sink.level));
+        level.is_some_and(|level| *metadata.level() <= level) && metadata.target() != "mio::poll"
     }
 
     fn max_level_hint(&self) -> Option<tracing::level_filters::LevelFilter> {
-        Some(tracing::level_filters::LevelFilter::from_level(self.level))
+        let level = SINK.read().ok().and_then(|sink| sink.as_ref().map(|sink| sink.level));
+        level.map(tracing::level_filters::LevelFilter::from_level)
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
@@ -151,18 +194,25 @@ impl<S: Subscriber> Layer<S> for Lines {
         event.record(&mut parts);
         let level = *event.metadata().level();
         let now = jiff::Timestamp::now();
-        let zone = if self.utc { jiff::tz::TimeZone::UTC } else { jiff::tz::TimeZone::system() };
+        let Ok(sink) = SINK.read() else { return };
+        let Some(sink) = sink.as_ref() else { return };
+        let zone = if sink.utc { jiff::tz::TimeZone::UTC } else { jiff::tz::TimeZone::system() };
         let time = now.to_zoned(zone).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string();
         let errno = if level <= Level::WARN { format!("[{}]", parts.errno) } else { String::new() };
         let text = printable(&parts.text);
-        let mut line =
-            format!("[{time}][{}][{}][{}]{errno} {}: {text}", word(level), self.pid, parts.cid, role());
+        let mut line = format!(
+            "[{time}][{}][{}][{}]{errno} {}: {text}",
+            word(level),
+            std::process::id(),
+            parts.cid,
+            role()
+        );
         let mut end = line.len().min(MAX_LINE - 1);
         while !line.is_char_boundary(end) {
             end -= 1;
         }
         line.truncate(end);
-        match &self.tank {
+        match &sink.tank {
             Tank::Console { colours } => {
                 let line = match level {
                     Level::ERROR if *colours => format!("\x1b[31m{line}\x1b[0m\n"),

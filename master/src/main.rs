@@ -14,13 +14,13 @@ use master::logging::{self, Settings};
 use master::pidfile::PidFile;
 use master::plan::DO_NOT_RESPAWN;
 use master::spawn::{RoleMain, Spawner};
-use master::{Serving, Supervisor, daemon, inherited, systemd};
+use master::{Loader, Serving, Supervisor, daemon, inherited, systemd};
 
 /// A live media server whose connections outlive its processes.
 #[derive(Debug, Parser)]
 #[command(name = "srs", disable_version_flag = true, disable_help_flag = true)]
 #[command(
-    after_help = "Signals: TERM, INT and QUIT end the server.\n\nExamples:\n  srs -c conf/srs.conf\n  srs -t -c conf/srs.conf"
+    after_help = "Signals: TERM, INT and QUIT end the server, HUP reloads the configuration, USR1 opens the log again.\n\nExamples:\n  srs -c conf/srs.conf\n  srs -t -c conf/srs.conf"
 )]
 struct Arguments {
     /// Configuration file
@@ -177,6 +177,7 @@ fn run_master(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Err
     if config.daemon {
         daemon::detach()?;
     }
+    let loader = loader(arguments)?;
     if let Some(directory) = &config.work_dir {
         std::env::set_current_dir(directory)
             .map_err(|error| format!("work_dir {} can't be entered: {error}", directory.display()))?;
@@ -197,7 +198,7 @@ fn run_master(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Err
         ProcessMode::Single => Spawner::Threads { main: role_main },
     };
     let daemon = config.daemon;
-    let prepared = Supervisor::prepare(config, spawner);
+    let prepared = Supervisor::prepare(config, spawner, loader);
     for (name, address) in inherited::close_rest() {
         tracing::warn!(
             "the service manager passed {name}, listening on {address}; no `listen` says that address: closed"
@@ -231,6 +232,17 @@ fn run_master(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Err
 fn summary(serving: &Serving) -> String {
     let addresses: Vec<String> = serving.rtmp.iter().map(|address| format!("rtmp://{address}")).collect();
     format!("serving on {}", addresses.join(", "))
+}
+
+/// Reads the same configuration again, also when the working directory is another one by then.
+fn loader(arguments: &Arguments) -> std::io::Result<Loader> {
+    let environment = conf::Environment::from_process();
+    let path =
+        arguments.config.as_ref().filter(|_| !arguments.environment).map(std::path::absolute).transpose()?;
+    Ok(Loader(Box::new(move || match &path {
+        Some(path) => conf::load(path, &environment),
+        None => conf::load_env_only(&environment),
+    })))
 }
 
 fn settings(config: &Config) -> Settings {

@@ -33,6 +33,8 @@ pub enum State {
     },
     /// It stays down.
     Out,
+    /// Nobody belongs here; the place may be taken.
+    Free,
 }
 
 /// A place for a child.
@@ -46,7 +48,16 @@ pub struct Slot {
     pub restarts: u32,
     /// State.
     pub state: State,
+    /// It is to be there; otherwise it is not started again.
+    pub wanted: bool,
     deaths: VecDeque<u64>,
+}
+
+impl Slot {
+    fn new(role: Role, number: u32) -> Self {
+        let state = State::Down { again_ms: 0 };
+        Self { role, number, restarts: 0, state, wanted: true, deaths: VecDeque::new() }
+    }
 }
 
 /// Something happened.
@@ -96,17 +107,35 @@ impl Plan {
     /// A plan for these children; none runs yet.
     #[must_use]
     pub fn new(children: impl IntoIterator<Item = (Role, u32)>) -> Self {
-        let slots = children
-            .into_iter()
-            .map(|(role, number)| Slot {
-                role,
-                number,
-                restarts: 0,
-                state: State::Down { again_ms: 0 },
-                deaths: VecDeque::new(),
-            })
-            .collect();
+        let slots = children.into_iter().map(|(role, number)| Slot::new(role, number)).collect();
         Self { slots, stop_until_ms: None }
+    }
+
+    /// A place for one more child, which is started with the next event.
+    pub fn add(&mut self, role: Role, number: u32) -> usize {
+        let slot = Slot::new(role, number);
+        match self.slots.iter().position(|slot| slot.state == State::Free) {
+            Some(index) => {
+                if let Some(place) = self.slots.get_mut(index) {
+                    *place = slot;
+                }
+                index
+            }
+            None => {
+                self.slots.push(slot);
+                self.slots.len() - 1
+            }
+        }
+    }
+
+    /// This child is not wanted any more: its place is free when it has ended.
+    pub fn retire(&mut self, index: usize) {
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.wanted = false;
+            if slot.state != State::Up {
+                slot.state = State::Free;
+            }
+        }
     }
 
     /// The table.
@@ -174,6 +203,10 @@ impl Plan {
         if slot.state != State::Up {
             return;
         }
+        if !slot.wanted {
+            slot.state = State::Free;
+            return;
+        }
         if code == Some(DO_NOT_RESPAWN) {
             slot.state = State::Out;
             return;
@@ -231,6 +264,18 @@ mod tests {
         let mut plan = plan();
         assert!(plan.handle(10, Event::Ended { slot: 0, code: Some(DO_NOT_RESPAWN) }).is_empty());
         assert_eq!(plan.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_retired_child_is_not_started_again_and_its_place_is_taken_by_the_next() {
+        let mut plan = plan();
+        plan.retire(1);
+        assert!(plan.handle(10, Event::Ended { slot: 1, code: Some(0) }).is_empty());
+        assert_eq!(plan.slots()[1].state, State::Free);
+        assert_eq!(plan.add(Role::Ingest, 4), 1);
+        assert_eq!(plan.handle(20, Event::Tick), [Action::Start(1)]);
+        assert_eq!(plan.add(Role::Stream, 1), 2);
+        assert_eq!(plan.handle(30, Event::Tick), [Action::Start(2)]);
     }
 
     #[test]

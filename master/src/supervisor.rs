@@ -1,6 +1,8 @@
 //! The master's loop: signals, children and their channels, in a fixed order. It does what `plan` says.
 
 mod children;
+mod operators;
+mod reload;
 mod runtime;
 
 use std::collections::HashMap;
@@ -11,7 +13,6 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use conf::Config;
-use conf::config::Workers;
 use conf::vhost::IngestSource;
 use ipc::{Role, StreamInfo};
 use mediaring::Scoreboard;
@@ -22,6 +23,8 @@ use crate::listen::{self, ListenError};
 use crate::plan::{Action, Event, Plan};
 use crate::spawn::Spawner;
 use children::Child;
+use operators::Operators;
+use reload::Reloads;
 
 /// Token of the signal pipes: one for each signal from here on; children follow.
 const FIRST_SIGNAL: usize = 1;
@@ -74,11 +77,26 @@ pub struct Serving {
     pub pid: u32,
 }
 
+/// Reads the configuration again.
+pub struct Loader(pub Box<dyn Fn() -> Result<conf::Loaded, conf::Failure>>);
+
+impl std::fmt::Debug for Loader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Loader")
+    }
+}
+
 /// The master.
 #[derive(Debug)]
 pub struct Supervisor {
+    /// The configuration in force, with the addresses that are really bound.
     config: Config,
+    /// As it was written.
+    asked: Config,
+    loader: Loader,
     generation: u64,
+    reloads: Reloads,
+    operators: Operators,
     reactor: Reactor,
     signals: Vec<UnixStream>,
     plan: Plan,
@@ -105,13 +123,10 @@ impl Supervisor {
     ///
     /// # Errors
     /// [`StartError`].
-    pub fn prepare(mut config: Config, spawner: Spawner) -> Result<Self, StartError> {
+    pub fn prepare(mut config: Config, spawner: Spawner, loader: Loader) -> Result<Self, StartError> {
+        let asked = config.clone();
         runtime::raise_descriptor_limit(config.max_connections);
-        let workers = match config.workers {
-            Workers::Auto => std::thread::available_parallelism()
-                .map_or(1, |count| u32::try_from(count.get()).unwrap_or(1)),
-            Workers::Count(count) => count,
-        };
+        let workers = runtime::workers(&config);
         let mut rtmp = Vec::new();
         for listen in &mut config.listen {
             let (address, sockets) = listen::shared(listen.address, workers)?;
@@ -155,7 +170,12 @@ impl Supervisor {
                 .map_err(os("the server can't listen to signals"))?;
             signals.push(reader);
         }
+        let operators = Operators::open(&config.runtime_dir, &reactor);
         Ok(Self {
+            asked,
+            loader,
+            reloads: Reloads::default(),
+            operators,
             plan: Plan::new(table),
             children,
             board: Scoreboard::create()?,
@@ -193,7 +213,7 @@ impl Supervisor {
         self.handle(Event::Tick);
         while !self.exit {
             ready.clear();
-            let deadline = self.plan.next_deadline();
+            let deadline = self.plan.next_deadline().into_iter().chain(self.reloads.deadline()).min();
             self.reactor.wait(deadline, &mut ready).map_err(os("the server can't wait for events"))?;
             let (mut reap, mut stop) = (false, false);
             for event in &ready {
@@ -207,6 +227,7 @@ impl Supervisor {
                 self.handle(Event::Stop);
             }
             self.handle(Event::Tick);
+            self.check_reload();
             if !self.served && self.children.iter().all(Child::is_ready) {
                 self.served = true;
                 let serving = self.serving();
@@ -214,11 +235,18 @@ impl Supervisor {
                 served(&serving);
             }
         }
+        self.operators.close();
         runtime::remove_ports(&self.config);
         Ok(())
     }
 
     fn take_event(&mut self, event: &Ready, reap: &mut bool, stop: &mut bool) {
+        if self.operators.owns(event.token) {
+            for (operator, request) in self.operators.ready(&self.reactor, event.token) {
+                self.request(operator, &request);
+            }
+            return;
+        }
         if let Some(index) = event.token.0.checked_sub(FIRST_CHILD) {
             if self.read_child(index) {
                 // In single mode nothing else tells that a role has ended.
@@ -233,8 +261,8 @@ impl Supervisor {
         match SIGNALS.get(index).copied().filter(|_| drained.is_some()) {
             Some(SIGCHLD) => *reap = true,
             Some(SIGTERM | SIGINT | SIGQUIT) => *stop = true,
-            Some(SIGHUP) => tracing::warn!("reload by SIGHUP is not built yet: nothing changes"),
-            Some(SIGUSR1) => tracing::warn!("re-opening logs by SIGUSR1 is not built yet: use copytruncate"),
+            Some(SIGHUP) => self.ask_reload(None),
+            Some(SIGUSR1) => self.reopen_logs(),
             Some(SIGUSR2) => tracing::warn!("the upgrade of a running server by SIGUSR2 is not built yet"),
             _ => {}
         }
@@ -272,12 +300,20 @@ impl Supervisor {
             self.read_child(slot);
             let Some(child) = self.children.get_mut(slot) else { continue };
             child.clear();
-            if !self.plan.is_stopping() {
+            if child.draining {
+                tracing::info!(
+                    "{} (pid {}) has ended: its last client has left",
+                    child.name(),
+                    child.last_pid()
+                );
+            } else if !self.plan.is_stopping() {
                 let how = code.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
                 tracing::error!("{} (pid {}) has ended by {how}", child.name(), child.last_pid());
             }
             self.board.release(slot);
+            self.not_waited_for(slot);
             self.handle(Event::Ended { slot, code });
+            self.free_place(slot);
         }
         self.tell_processes();
     }

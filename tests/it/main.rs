@@ -15,6 +15,7 @@ mod hostile_table;
 mod jitter;
 mod limits;
 mod publish_play;
+mod reload;
 mod semantics;
 mod startup;
 mod tidy;

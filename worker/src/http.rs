@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
+use api::Reload;
 use child::{API_TOKEN, CONTROL_TOKEN, Control, PrivateApi};
 use ipc::{ChildToMaster, MasterToChild, ProcessInfo};
 use reactor::Reactor;
@@ -16,11 +17,17 @@ use reactor::Reactor;
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     processes: Mutex<Vec<ProcessInfo>>,
+    reload: Mutex<Reload>,
 }
 
 impl Known {
     pub(crate) fn processes(&self) -> Vec<ProcessInfo> {
         self.processes.lock().map(|processes| processes.clone()).unwrap_or_default()
+    }
+
+    /// What the last reload did.
+    pub(crate) fn reload(&self) -> Reload {
+        self.reload.lock().map(|reload| reload.clone()).unwrap_or_default()
     }
 }
 
@@ -36,10 +43,24 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
     let known = Arc::new(Known::default());
     let mut ready = Vec::new();
+    let mut servers: Vec<(SocketAddr, server::ApiServer)> = Vec::new();
     loop {
         while let Some((message, fds)) = control.receive()? {
             match message {
-                MasterToChild::Listen { addresses } => serve(&addresses, fds, &known),
+                MasterToChild::Listen { addresses } => servers.extend(serve(&addresses, fds, &known)),
+                MasterToChild::StopListening { addresses } => {
+                    servers.retain(|(address, _)| !addresses.contains(address));
+                }
+                MasterToChild::Configure { generation, config } => {
+                    child::configure_log(&config.log);
+                    control.applied(generation);
+                }
+                MasterToChild::ReopenLog => child::reopen_log(),
+                MasterToChild::Reloaded(reload) => {
+                    if let Ok(mut place) = known.reload.lock() {
+                        *place = reload;
+                    }
+                }
                 MasterToChild::Processes(processes) => {
                     if let Ok(mut place) = known.processes.lock() {
                         *place = processes;
@@ -61,10 +82,17 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     }
 }
 
-fn serve(addresses: &[SocketAddr], fds: Vec<OwnedFd>, known: &Arc<Known>) {
+fn serve(
+    addresses: &[SocketAddr],
+    fds: Vec<OwnedFd>,
+    known: &Arc<Known>,
+) -> Vec<(SocketAddr, server::ApiServer)> {
+    let mut servers = Vec::new();
     for (fd, address) in fds.into_iter().zip(addresses) {
-        if let Err(error) = server::start(TcpListener::from(fd), Arc::clone(known)) {
-            tracing::error!("the API on {address} can't be served: {error}");
+        match server::ApiServer::start(TcpListener::from(fd), known) {
+            Ok(server) => servers.push((*address, server)),
+            Err(error) => tracing::error!("the API on {address} can't be served: {error}"),
         }
     }
+    servers
 }

@@ -30,6 +30,8 @@ pub(crate) struct StreamProcess {
     listeners: Listeners,
     /// Publishers whose back-source is not there (yet).
     waiting: Waiting,
+    /// Nobody is accepted any more; the process ends with its last client.
+    draining: bool,
     stop: bool,
 }
 
@@ -55,6 +57,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
         links: Links::new(config.backsources.max(1)),
         listeners: Listeners::new(config.limits.turn_accepts),
         waiting: Waiting::default(),
+        draining: false,
         stop: false,
     };
     let mut others = Vec::new();
@@ -67,6 +70,9 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
         process.accept(&mut hub);
         hub.run(&mut process);
         process.give_up_waiting(&mut hub);
+        if process.draining && hub.connection_count() == 0 {
+            break;
+        }
     }
     hub.goodbye(&mut process, "The server ends");
     let until = reactor::now_ms() + GOODBYE_MS;
@@ -105,6 +111,24 @@ impl StreamProcess {
                         self.apply(hub, events);
                     }
                 }
+                MasterToChild::StopListening { addresses } => {
+                    for (socket, peer) in self.listeners.remove(&hub.reactor, &addresses) {
+                        hub.adopt(self, socket, peer);
+                    }
+                }
+                MasterToChild::Drain => {
+                    tracing::info!("no new clients: {} are left", hub.connection_count());
+                    self.draining = true;
+                    for (socket, peer) in self.listeners.remove_all(&hub.reactor) {
+                        hub.adopt(self, socket, peer);
+                    }
+                }
+                MasterToChild::Configure { generation, config } => {
+                    child::configure_log(&config.log);
+                    hub.apply_config(self, Arc::new(*config));
+                    self.control.applied(generation);
+                }
+                MasterToChild::ReopenLog => child::reopen_log(),
                 MasterToChild::Stop => self.stop = true,
                 message => tracing::debug!("a message that is not for a stream process: {message:?}"),
             }

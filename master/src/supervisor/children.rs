@@ -15,9 +15,12 @@ const ID_BLOCK: u64 = 1_000_000;
 /// A place for a child, and the child in it.
 #[derive(Debug)]
 pub(super) struct Child {
-    role: Role,
-    number: u32,
-    ingest: Option<(String, String)>,
+    pub(super) role: Role,
+    pub(super) number: u32,
+    /// Vhost and id of the ingest that it does.
+    pub(super) ingest: Option<(String, String)>,
+    /// It is to end with its last client.
+    pub(super) draining: bool,
     running: Option<Running>,
     channel: Option<Channel>,
     pid: u32,
@@ -27,7 +30,17 @@ pub(super) struct Child {
 
 impl Child {
     pub(super) fn new(role: Role, number: u32, ingest: Option<(String, String)>) -> Self {
-        Self { role, number, ingest, running: None, channel: None, pid: 0, ready: false, port: 0 }
+        Self {
+            role,
+            number,
+            ingest,
+            draining: false,
+            running: None,
+            channel: None,
+            pid: 0,
+            ready: false,
+            port: 0,
+        }
     }
 
     pub(super) fn name(&self) -> String {
@@ -60,11 +73,11 @@ impl Child {
         self.ready = false;
     }
 
-    fn is_up(&self) -> bool {
+    pub(super) fn is_up(&self) -> bool {
         self.channel.is_some()
     }
 
-    fn tell(&mut self, message: &MasterToChild, fds: Vec<OwnedFd>) {
+    pub(super) fn tell(&mut self, message: &MasterToChild, fds: Vec<OwnedFd>) {
         let name = self.name();
         let Some(channel) = &mut self.channel else { return };
         match channel.send(message, fds) {
@@ -125,6 +138,7 @@ impl Supervisor {
                     self.connect(slot, other)?;
                 }
             }
+            Role::Http => self.tell_last_reload(slot),
             _ => {}
         }
         self.tell_processes();
@@ -263,6 +277,7 @@ impl Supervisor {
             ChildToMaster::DropRing { stream_id } if child.role == Role::BackSource => {
                 self.rings.remove(&stream_id);
             }
+            ChildToMaster::Applied { generation } => self.applied(slot, generation),
             ChildToMaster::KeepRing { .. } | ChildToMaster::DropRing { .. } => {
                 tracing::error!("{} speaks of rings, which are not its business", child.name());
             }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use conf::Config;
+use conf::config::Workers;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::{Serving, StartError, check_clip};
@@ -21,6 +22,16 @@ pub(super) fn raise_descriptor_limit(max_connections: u32) {
             "max_connections {max_connections} needs more descriptors than a process may have here ({hard}): \
              one process may run out first; raise `ulimit -n`"
         );
+    }
+}
+
+/// How many stream processes a configuration asks for.
+pub(super) fn workers(config: &Config) -> u32 {
+    match config.workers {
+        Workers::Auto => {
+            std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1))
+        }
+        Workers::Count(count) => count,
     }
 }
 

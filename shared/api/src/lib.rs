@@ -8,6 +8,25 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+/// What a reload did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reload {
+    /// Generation of the configuration that is in force after it.
+    pub generation: u64,
+    /// Differences that are in force now.
+    pub changes: Vec<String>,
+    /// Differences that need a restart of the server.
+    pub after_restart: Vec<String>,
+    /// Why nothing changed.
+    pub error: Option<String>,
+    /// Processes that have applied it, and all that should.
+    pub applied: u32,
+    /// Of so many.
+    pub processes: u32,
+    /// When, in seconds since 1970.
+    pub at: u64,
+}
+
 /// A client connection.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Client {

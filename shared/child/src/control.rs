@@ -76,6 +76,12 @@ impl Control {
         }
     }
 
+    /// Tells the master that the configuration of a generation is in force.
+    pub fn applied(&mut self, generation: u64) {
+        self.start.generation = generation;
+        self.send(&ChildToMaster::Applied { generation }, Vec::new());
+    }
+
     /// The configured port of this process's private API; 0: any.
     #[must_use]
     pub fn private_api_port(&self) -> u16 {

@@ -5,7 +5,9 @@
 #![forbid(unsafe_code)]
 
 mod control;
+mod log;
 mod private_api;
 
 pub use control::{CONTROL_TOKEN, Control, ControlError};
+pub use log::{LogHooks, configure_log, reopen_log, set_log_hooks};
 pub use private_api::{API_TOKEN, PrivateApi, Query};

@@ -49,7 +49,7 @@ fn compare(changes: &mut Vec<Change>, path: &str, field: &str, old: &Value, new:
         return;
     }
     match (old, new) {
-        (Value::Object(a), Value::Object(b)) if a.keys().eq(b.keys()) => {
+        (Value::Object(a), Value::Object(b)) if a.keys().eq(b.keys()) && !is_variant(a) => {
             for (key, old) in a {
                 let new = b.get(key).unwrap_or(&Value::Null);
                 compare(changes, &join(path, unit(key).0), key, old, new);
@@ -64,6 +64,11 @@ fn compare(changes: &mut Vec<Change>, path: &str, field: &str, old: &Value, new:
             new: Some(shown(field, new)),
         }),
     }
+}
+
+/// An enum's variant with a value is one thing.
+fn is_variant(map: &serde_json::Map<String, Value>) -> bool {
+    map.len() == 1 && map.keys().all(|key| key.starts_with(char::is_uppercase))
 }
 
 /// Lists whose members have names of their own.

@@ -44,6 +44,8 @@ pub enum End {
     Shutdown,
     /// An operator closed it.
     Kicked,
+    /// Its vhost was removed or switched off.
+    VhostGone,
 }
 
 impl End {
@@ -74,6 +76,7 @@ impl End {
             Self::Finished => "finished",
             Self::Shutdown => "shutdown",
             Self::Kicked => "kicked",
+            Self::VhostGone => "vhost_gone",
         }
     }
 
@@ -113,6 +116,7 @@ impl fmt::Display for End {
             Self::Finished => f.write_str("the duration that was asked for is over"),
             Self::Shutdown => f.write_str("the server ends"),
             Self::Kicked => f.write_str("closed by an operator"),
+            Self::VhostGone => f.write_str("its vhost was removed or switched off"),
         }
     }
 }

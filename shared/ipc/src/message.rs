@@ -110,6 +110,24 @@ pub enum MasterToChild {
     Processes(Vec<ProcessInfo>),
     /// End: say goodbye to clients and exit.
     Stop,
+    /// The configuration is another one from now on. Answered with [`ChildToMaster::Applied`].
+    Configure {
+        /// Its generation.
+        generation: u64,
+        /// The configuration.
+        config: Box<conf::Config>,
+    },
+    /// Accept on these no more; connections that wait in the backlog are still taken.
+    StopListening {
+        /// Where they are bound.
+        addresses: Vec<SocketAddr>,
+    },
+    /// Accept nobody any more, and exit when the last client has gone.
+    Drain,
+    /// Open the log file again: it was renamed.
+    ReopenLog,
+    /// What the last reload did, for the API.
+    Reloaded(api::Reload),
 }
 
 /// From any child to the master.
@@ -129,6 +147,11 @@ pub enum ChildToMaster {
     DropRing {
         /// Its id.
         stream_id: u32,
+    },
+    /// The configuration of this generation is in force here.
+    Applied {
+        /// Which.
+        generation: u64,
     },
 }
 

@@ -17,20 +17,33 @@ const THREADS: usize = 4;
 
 type Reply = Response<Cursor<Vec<u8>>>;
 
-/// Begins to answer on a listening socket.
-pub(crate) fn start(listener: TcpListener, known: Arc<Known>) -> std::io::Result<()> {
-    listener.set_nonblocking(false)?;
-    let server = Arc::new(Server::from_listener(listener, None).map_err(std::io::Error::other)?);
-    for _ in 0..THREADS {
-        let (server, known) = (Arc::clone(&server), Arc::clone(&known));
-        thread::Builder::new().name("http-api".to_owned()).stack_size(512 << 10).spawn(move || {
-            while let Ok(request) = server.recv() {
-                let reply = answer(&request, &known);
-                let _ = request.respond(reply);
-            }
-        })?;
+/// Answers on one listening socket, until it is dropped.
+pub(crate) struct ApiServer(Arc<Server>);
+
+impl ApiServer {
+    /// Begins to answer.
+    pub(crate) fn start(listener: TcpListener, known: &Arc<Known>) -> std::io::Result<Self> {
+        listener.set_nonblocking(false)?;
+        let server = Arc::new(Server::from_listener(listener, None).map_err(std::io::Error::other)?);
+        for _ in 0..THREADS {
+            let (server, known) = (Arc::clone(&server), Arc::clone(known));
+            thread::Builder::new().name("http-api".to_owned()).stack_size(512 << 10).spawn(move || {
+                while let Ok(request) = server.recv() {
+                    let reply = answer(&request, &known);
+                    let _ = request.respond(reply);
+                }
+            })?;
+        }
+        Ok(Self(server))
     }
-    Ok(())
+}
+
+impl Drop for ApiServer {
+    fn drop(&mut self) {
+        for _ in 0..THREADS {
+            self.0.unblock();
+        }
+    }
 }
 
 fn answer(request: &Request, known: &Known) -> Reply {
@@ -49,6 +62,7 @@ fn answer(request: &Request, known: &Known) -> Reply {
             "streams": "all streams, over all processes",
             "clients": "all connections, over all processes",
             "processes": "the processes of this server",
+            "reload": "what the last reload of the configuration did",
         }})),
         ["api", "v1", "versions"] => {
             let data = api::Version::parse(env!("CARGO_PKG_VERSION"));
@@ -62,6 +76,7 @@ fn answer(request: &Request, known: &Known) -> Reply {
             let (reports, _) = gather(known.processes());
             respond(api::Clients { clients: api::merge(reports).clients })
         }
+        ["api", "v1", "reload"] => ok(&json!({"code": 0, "reload": known.reload()})),
         ["api", "v1", "processes"] => {
             let (reports, processes) = gather(known.processes());
             let ended = api::merge_ended(&reports);

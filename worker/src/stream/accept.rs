@@ -18,6 +18,9 @@ const COMPLAIN_MS: u64 = 5_000;
 #[derive(Debug)]
 struct Listener {
     socket: TcpListener,
+    /// As the master named it.
+    address: SocketAddr,
+    token: Token,
     ready: bool,
 }
 
@@ -43,13 +46,13 @@ impl Listeners {
     pub(crate) fn add(&mut self, reactor: &Reactor, addresses: &[SocketAddr], sockets: Vec<OwnedFd>) {
         for (socket, address) in sockets.into_iter().zip(addresses) {
             let socket = TcpListener::from(socket);
-            let token = Token(FIRST_LISTENER_TOKEN + self.listeners.len());
+            let token = Token(FIRST_LISTENER_TOKEN + self.free_place());
             let watched = socket
                 .set_nonblocking(true)
                 .and_then(|()| reactor.register_readable(socket.as_raw_fd(), token));
             match watched {
                 Ok(()) if self.listeners.len() < MAX_LISTENERS => {
-                    self.listeners.push(Listener { socket, ready: true });
+                    self.listeners.push(Listener { socket, address: *address, token, ready: true });
                 }
                 Ok(()) => tracing::error!("too many listeners: {address} is not served"),
                 Err(error) => tracing::error!("{address} can't be served: {error}"),
@@ -59,11 +62,43 @@ impl Listeners {
 
     /// A listener's token is ready.
     pub(crate) fn ready(&mut self, token: Token) {
-        if let Some(listener) =
-            token.0.checked_sub(FIRST_LISTENER_TOKEN).and_then(|index| self.listeners.get_mut(index))
-        {
+        if let Some(listener) = self.listeners.iter_mut().find(|listener| listener.token == token) {
             listener.ready = true;
         }
+    }
+
+    /// The lowest number that no listener's token has.
+    fn free_place(&self) -> usize {
+        let taken = |place: usize| {
+            self.listeners.iter().any(|listener| listener.token.0 == FIRST_LISTENER_TOKEN + place)
+        };
+        (0..MAX_LISTENERS).find(|place| !taken(*place)).unwrap_or(MAX_LISTENERS)
+    }
+
+    /// Accepts on these no more. Returns whoever waited in their backlogs.
+    pub(crate) fn remove(
+        &mut self,
+        reactor: &Reactor,
+        addresses: &[SocketAddr],
+    ) -> Vec<(TcpStream, SocketAddr)> {
+        let mut waiting = Vec::new();
+        self.listeners.retain(|listener| {
+            let goes = addresses.contains(&listener.address);
+            if goes {
+                while let Ok(connection) = listener.socket.accept() {
+                    waiting.push(connection);
+                }
+                let _ = reactor.deregister(listener.socket.as_raw_fd());
+            }
+            !goes
+        });
+        waiting
+    }
+
+    /// As [`Self::remove`], all of them.
+    pub(crate) fn remove_all(&mut self, reactor: &Reactor) -> Vec<(TcpStream, SocketAddr)> {
+        let addresses: Vec<SocketAddr> = self.listeners.iter().map(|listener| listener.address).collect();
+        self.remove(reactor, &addresses)
     }
 
     /// When to call [`Self::accept`] again though no token is ready, ms.

@@ -5,11 +5,13 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use conf::Config;
 use mediaring::Counter;
 use reactor::Token;
 use rtmp::{Identity, ServerOptions, ServerSession};
 
 use super::{ConnectionId, FIRST_TOKEN, Host, Hub};
+use crate::audience::AudienceId;
 use crate::connection::Connection;
 use crate::end::End;
 
@@ -201,6 +203,34 @@ impl Hub {
             tracing::warn!(cid = connection.id, "{line}");
         } else {
             tracing::info!(cid = connection.id, "{line}");
+        }
+    }
+
+    /// Goes by another configuration from now on. Clients of vhosts that it does not serve are told so and closed; nobody
+    /// else notices.
+    pub fn apply_config<H: Host>(&mut self, host: &mut H, config: Arc<Config>) {
+        self.limits = Arc::new(session_limits(&config.limits));
+        self.config = config;
+        let audiences: Vec<usize> = self.audiences.iter().map(|(key, _)| key).collect();
+        for key in audiences {
+            self.configure(AudienceId(key));
+            self.adapt_pace(host, AudienceId(key));
+        }
+        let mut homeless = Vec::new();
+        for (key, connection) in &mut self.connections {
+            connection.session.set_limits(&self.limits);
+            let served =
+                |name: &str| self.config.vhosts.iter().any(|vhost| vhost.enabled && vhost.name == name);
+            if connection.closing.is_none() && connection.vhost.as_deref().is_some_and(|name| !served(name)) {
+                homeless.push(key);
+            }
+        }
+        for key in homeless {
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.session.goodbye("The vhost is gone");
+            }
+            self.pump(host, key);
+            self.close_softly(host, key, End::VhostGone);
         }
     }
 

@@ -99,7 +99,7 @@ impl Hub {
     }
 
     /// What a vhost's block says of its viewers.
-    fn configure(&mut self, id: AudienceId) {
+    pub(super) fn configure(&mut self, id: AudienceId) {
         let Some(audience) = self.audiences.get(id.0) else { return };
         let Some(vhost) = self.vhost(&audience.key.vhost) else { return };
         let (gop_cache, queue_ms) =

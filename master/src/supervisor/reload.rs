@@ -1,0 +1,407 @@
+//! Reload: another configuration for a running server. The file is read and checked as a whole, everything that can fail is
+//! tried first, and only then does anything change; any error leaves all as it was.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use api::Reload;
+use conf::Config;
+use conf::vhost::Ingest;
+use ipc::{MasterToChild, Role};
+
+use super::children::Child;
+use super::operators::OperatorId;
+use super::{MAX_CHILDREN, StartError, Supervisor, duplicate, runtime};
+use crate::listen;
+use crate::plan::State;
+
+/// How long processes may take to apply a configuration, ms.
+const PATIENCE_MS: u64 = 5_000;
+
+/// Reloads that were asked for, that are under way, and the last one.
+#[derive(Debug, Default)]
+pub(super) struct Reloads {
+    /// Who asked: an operator, or nobody who waits for an answer. One reload serves all that were asked for before it began.
+    asked: VecDeque<Option<OperatorId>>,
+    under_way: Option<UnderWay>,
+    pub(super) last: Reload,
+}
+
+#[derive(Debug)]
+struct UnderWay {
+    result: Reload,
+    waiting: BTreeSet<usize>,
+    until_ms: u64,
+    operators: Vec<OperatorId>,
+}
+
+impl Reloads {
+    /// When [`Supervisor::check_reload`] is due.
+    pub(super) fn deadline(&self) -> Option<u64> {
+        match &self.under_way {
+            Some(under_way) => Some(under_way.until_ms),
+            None => (!self.asked.is_empty()).then_some(0),
+        }
+    }
+}
+
+/// What a reload would do; nothing has changed yet.
+#[derive(Debug)]
+pub(super) struct Draft {
+    /// As it is written, with the old values where only a restart changes them.
+    config: Config,
+    pub(super) changes: Vec<String>,
+    pub(super) after_restart: Vec<String>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// What was bound for it.
+#[derive(Debug)]
+struct Bound {
+    rtmp: Vec<(SocketAddr, Vec<OwnedFd>)>,
+    api: Option<(SocketAddr, OwnedFd)>,
+    ingests: Vec<(String, String)>,
+}
+
+/// What only a restart can change, taken over from the configuration in force.
+fn keep_until_restart(new: &mut Config, old: &Config) {
+    new.daemon = old.daemon;
+    new.pid.clone_from(&old.pid);
+    new.work_dir.clone_from(&old.work_dir);
+    new.runtime_dir.clone_from(&old.runtime_dir);
+    new.process_mode = old.process_mode;
+    new.backsources = old.backsources;
+    new.private_api_port = old.private_api_port;
+    new.asprocess = old.asprocess;
+    if new.process_mode == conf::config::ProcessMode::Single {
+        // Its roles are threads, which can't be ended one by one.
+        new.workers = old.workers;
+    }
+}
+
+fn lines(old: &Config, new: &Config) -> Vec<String> {
+    conf::diff::diff(old, new).iter().map(ToString::to_string).collect()
+}
+
+fn ingest<'c>(config: &'c Config, name: &(String, String)) -> Option<&'c Ingest> {
+    let vhost = config.vhosts.iter().find(|vhost| vhost.name == name.0)?;
+    vhost.ingests.iter().find(|ingest| ingest.id == name.1)
+}
+
+impl Supervisor {
+    /// Somebody wants a reload; it begins with this turn, or when the one under way is done.
+    pub(super) fn ask_reload(&mut self, operator: Option<OperatorId>) {
+        self.reloads.asked.push_back(operator);
+    }
+
+    /// Begins what was asked for, and ends what is done or takes too long.
+    pub(super) fn check_reload(&mut self) {
+        if self
+            .reloads
+            .under_way
+            .as_ref()
+            .is_some_and(|under_way| under_way.waiting.is_empty() || reactor::now_ms() >= under_way.until_ms)
+        {
+            self.finish_reload();
+        }
+        if self.reloads.under_way.is_none() && !self.reloads.asked.is_empty() && !self.plan.is_stopping() {
+            let operators = self.reloads.asked.drain(..).flatten().collect();
+            self.reload(operators);
+        }
+    }
+
+    /// Reads the configuration and says what would change.
+    pub(super) fn draft(&self) -> Result<Draft, String> {
+        let loaded = (self.loader.0)().map_err(|failure| failure.to_string())?;
+        let written = loaded.config;
+        let mut config = written.clone();
+        keep_until_restart(&mut config, &self.asked);
+        Ok(Draft {
+            changes: lines(&self.asked, &config),
+            after_restart: lines(&config, &written),
+            warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
+            config,
+        })
+    }
+
+    fn reload(&mut self, operators: Vec<OperatorId>) {
+        let result = self.draft().and_then(|draft| {
+            let bound = self.bind(&draft.config).map_err(|error| error.to_string())?;
+            Ok((draft, bound))
+        });
+        let mut reload = Reload { generation: self.generation, ..Reload::default() };
+        reload.at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        let mut waiting = BTreeSet::new();
+        match result {
+            Err(error) => {
+                tracing::error!("the configuration is not reloaded, nothing changes: {error}");
+                reload.error = Some(error);
+            }
+            Ok((draft, bound)) => {
+                for warning in &draft.warnings {
+                    tracing::warn!("{warning}");
+                }
+                for line in &draft.after_restart {
+                    tracing::warn!("reload: {line}: only after a restart of the server");
+                }
+                if !draft.changes.is_empty() {
+                    self.generation += 1;
+                    waiting = self.put_in_force(draft.config, bound);
+                }
+                reload.generation = self.generation;
+                reload.processes = u32::try_from(waiting.len()).unwrap_or(u32::MAX);
+                (reload.changes, reload.after_restart) = (draft.changes, draft.after_restart);
+            }
+        }
+        let until_ms = reactor::now_ms() + PATIENCE_MS;
+        self.reloads.under_way = Some(UnderWay { result: reload, waiting, until_ms, operators });
+        if self.reloads.under_way.as_ref().is_some_and(|under_way| under_way.waiting.is_empty()) {
+            self.finish_reload();
+        }
+    }
+
+    /// Tries all that can fail.
+    fn bind(&self, new: &Config) -> Result<Bound, StartError> {
+        let workers = runtime::workers(new) as usize;
+        let ingests = runtime::ingests(new)?;
+        let count = new.backsources as usize + workers + 1 + ingests.len();
+        if count > MAX_CHILDREN {
+            return Err(StartError::TooMany(count));
+        }
+        let mut known: Vec<_> = self.asked.listen.iter().zip(&self.rtmp).collect();
+        let mut rtmp = Vec::new();
+        for listen in &new.listen {
+            let Some(at) = known.iter().position(|(asked, _)| asked.address == listen.address) else {
+                rtmp.push(listen::shared(listen.address, runtime::workers(new))?);
+                continue;
+            };
+            let (_, (address, sockets)) = known.swap_remove(at);
+            let mut all = Vec::new();
+            for socket in sockets.iter().take(workers) {
+                all.push(duplicate(socket).map_err(super::os("a listening socket can't be kept"))?);
+            }
+            all.append(&mut listen::more(*address, workers.saturating_sub(all.len()))?);
+            rtmp.push((*address, all));
+        }
+        let api = match &self.api {
+            _ if !new.http_api.enabled => None,
+            Some((address, socket)) if self.asked.http_api.listen == new.http_api.listen => {
+                Some((*address, duplicate(socket).map_err(super::os("a listening socket can't be kept"))?))
+            }
+            _ => {
+                let (address, sockets) = listen::shared(new.http_api.listen, 1)?;
+                sockets.into_iter().next().map(|socket| (address, socket))
+            }
+        };
+        Ok(Bound { rtmp, api, ingests })
+    }
+
+    /// Nothing fails any more. Returns the slots that will say that they have applied it.
+    fn put_in_force(&mut self, new: Config, bound: Bound) -> BTreeSet<usize> {
+        let old = std::mem::replace(&mut self.config, new.clone());
+        self.asked = new;
+        crate::logging::configure(&self.config.log);
+        runtime::raise_descriptor_limit(self.config.max_connections);
+        self.listen_on(bound.rtmp, bound.api);
+        self.change_ingests(&old, bound.ingests);
+        let mut waiting = BTreeSet::new();
+        for (slot, child) in self.children.iter_mut().enumerate() {
+            if child.is_up() && child.role != Role::Ingest {
+                let config = Box::new(self.config.clone());
+                child.tell(&MasterToChild::Configure { generation: self.generation, config }, Vec::new());
+                waiting.insert(slot);
+            }
+        }
+        waiting
+    }
+
+    /// Other listening sockets, and another number of processes that accept from them.
+    fn listen_on(&mut self, rtmp: Vec<(SocketAddr, Vec<OwnedFd>)>, api: Option<(SocketAddr, OwnedFd)>) {
+        for (listen, (address, _)) in self.config.listen.iter_mut().zip(&rtmp) {
+            listen.address = *address;
+        }
+        if let Some((address, _)) = &api {
+            self.config.http_api.listen = *address;
+        }
+        let old_rtmp = std::mem::replace(&mut self.rtmp, rtmp);
+        let old_api = std::mem::replace(&mut self.api, api);
+        let workers = runtime::workers(&self.config);
+        // Our own ends go first, so that a process that accepts for the last time leaves nobody behind.
+        let had: Vec<SocketAddr> = old_rtmp.iter().map(|(address, _)| *address).collect();
+        drop(old_rtmp);
+        let is_bound = |address: &SocketAddr| self.rtmp.iter().any(|(known, _)| known == address);
+        let gone: Vec<SocketAddr> = had.iter().filter(|address| !is_bound(address)).copied().collect();
+        let slots: Vec<usize> = (0..self.children.len()).collect();
+        for slot in slots {
+            let Some(child) = self.children.get_mut(slot).filter(|child| child.role == Role::Stream) else {
+                continue;
+            };
+            if child.draining || !self.plan.slots().get(slot).is_some_and(|slot| slot.wanted) {
+                continue;
+            }
+            if child.number >= workers {
+                child.draining = true;
+                self.plan.retire(slot);
+                child.tell(&MasterToChild::Drain, Vec::new());
+                continue;
+            }
+            if !gone.is_empty() {
+                child.tell(&MasterToChild::StopListening { addresses: gone.clone() }, Vec::new());
+            }
+            let (mut addresses, mut sockets) = (Vec::new(), Vec::new());
+            for (address, shared) in self.rtmp.iter().filter(|(address, _)| !had.contains(address)) {
+                if let Some(Ok(socket)) = shared.get(child.number as usize).map(duplicate) {
+                    addresses.push(*address);
+                    sockets.push(socket);
+                }
+            }
+            if !addresses.is_empty() {
+                child.tell(&MasterToChild::Listen { addresses }, sockets);
+            }
+        }
+        let there = |number: u32, supervisor: &Self| {
+            let places = supervisor.children.iter().zip(supervisor.plan.slots());
+            places.into_iter().any(|(child, slot)| {
+                child.role == Role::Stream
+                    && slot.wanted
+                    && child.number == number
+                    && slot.state != State::Free
+            })
+        };
+        for number in 0..workers {
+            if !there(number, self) {
+                self.add_child(Role::Stream, number, None);
+            }
+        }
+        let old_api = old_api.map(|(address, _)| address);
+        let new_api = self.api.as_ref().map(|(address, _)| *address);
+        if old_api != new_api {
+            let socket = self.api.as_ref().and_then(|(_, socket)| duplicate(socket).ok());
+            if let Some(http) = self.children.iter_mut().find(|child| child.role == Role::Http) {
+                if let Some(address) = old_api {
+                    http.tell(&MasterToChild::StopListening { addresses: vec![address] }, Vec::new());
+                }
+                if let (Some(address), Some(socket)) = (new_api, socket) {
+                    http.tell(&MasterToChild::Listen { addresses: vec![address] }, vec![socket]);
+                }
+            }
+        }
+        runtime::write_ports(&self.config, &self.serving());
+    }
+
+    /// Ingests that have gone or read otherwise are ended, others begun.
+    fn change_ingests(&mut self, old: &Config, wanted: Vec<(String, String)>) {
+        let mut missing = wanted;
+        for slot in 0..self.children.len() {
+            let is_wanted = self.plan.slots().get(slot).is_some_and(|slot| slot.wanted);
+            let Some(child) = self.children.get_mut(slot) else { continue };
+            let Some(name) = child.ingest.clone().filter(|_| is_wanted) else { continue };
+            let same = ingest(old, &name) == ingest(&self.config, &name)
+                && old.first_port() == self.config.first_port();
+            match missing.iter().position(|known| *known == name) {
+                Some(at) if same => {
+                    missing.swap_remove(at);
+                }
+                _ => {
+                    child.draining = true;
+                    self.plan.retire(slot);
+                    child.tell(&MasterToChild::Stop, Vec::new());
+                }
+            }
+        }
+        for name in missing {
+            let taken = |number| {
+                self.children
+                    .iter()
+                    .any(|child| child.role == Role::Ingest && child.number == number && child.is_up())
+            };
+            let number = (0..u32::MAX).find(|number| !taken(*number)).unwrap_or(0);
+            self.add_child(Role::Ingest, number, Some(name));
+        }
+    }
+
+    /// One child more; it is started with this turn.
+    fn add_child(&mut self, role: Role, number: u32, ingest: Option<(String, String)>) {
+        let slot = self.plan.add(role, number);
+        let child = Child::new(role, number, ingest);
+        match self.children.get_mut(slot) {
+            Some(place) => *place = child,
+            None => self.children.push(child),
+        }
+    }
+
+    /// A child has ended and its place is nobody's now.
+    pub(super) fn free_place(&mut self, slot: usize) {
+        if self.plan.slots().get(slot).is_some_and(|slot| slot.state == State::Free)
+            && let Some(child) = self.children.get_mut(slot)
+        {
+            child.ingest = None;
+        }
+    }
+
+    /// A process has applied a configuration.
+    pub(super) fn applied(&mut self, slot: usize, generation: u64) {
+        if let Some(under_way) = &mut self.reloads.under_way
+            && under_way.result.generation == generation
+            && under_way.waiting.remove(&slot)
+        {
+            under_way.result.applied += 1;
+        }
+    }
+
+    /// A process has ended; its successor begins with the new configuration.
+    pub(super) fn not_waited_for(&mut self, slot: usize) {
+        if let Some(under_way) = &mut self.reloads.under_way
+            && under_way.waiting.remove(&slot)
+        {
+            under_way.result.applied += 1;
+        }
+    }
+
+    fn finish_reload(&mut self) {
+        let Some(UnderWay { result, waiting, operators, .. }) = self.reloads.under_way.take() else { return };
+        for slot in waiting {
+            if let Some(child) = self.children.get(slot) {
+                tracing::error!("{} has not applied generation {}", child.name(), result.generation);
+            }
+        }
+        if result.error.is_none() {
+            let what = if result.changes.is_empty() {
+                "nothing has changed".to_owned()
+            } else {
+                result.changes.join("; ")
+            };
+            tracing::info!(
+                "generation {}: {what}; applied by {} of {}",
+                result.generation,
+                result.applied,
+                result.processes
+            );
+        }
+        for child in self.children.iter_mut().filter(|child| child.role == Role::Http) {
+            child.tell(&MasterToChild::Reloaded(result.clone()), Vec::new());
+        }
+        for operator in operators {
+            self.operators.answer(operator, &result);
+        }
+        self.reloads.last = result;
+    }
+
+    /// Another http process does not know what its predecessor was told.
+    pub(super) fn tell_last_reload(&mut self, slot: usize) {
+        if let Some(child) = self.children.get_mut(slot) {
+            child.tell(&MasterToChild::Reloaded(self.reloads.last.clone()), Vec::new());
+        }
+    }
+
+    /// The log files were renamed: new ones everywhere.
+    pub(super) fn reopen_logs(&mut self) {
+        crate::logging::reopen();
+        for child in &mut self.children {
+            child.tell(&MasterToChild::ReopenLog, Vec::new());
+        }
+        tracing::info!("the log is open again");
+    }
+}

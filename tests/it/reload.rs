@@ -1,0 +1,270 @@
+//! Reload: what a new configuration changes on a running server, and what it does not.
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use api::Reload;
+use nix::sys::signal::Signal;
+use srs_tests::capture::{player, receive_frames};
+use srs_tests::pattern::{Live, Watcher};
+use srs_tests::process::{Ended, descriptors, memory_kib, run};
+use srs_tests::program;
+use srs_tests::server::{Server, configuration};
+use srs_tests::wait::{SOON, wait_for, wait_until};
+
+/// Puts another configuration into the server's file.
+fn rewrite(server: &Server, own: &str) {
+    // As editors do: the file is whole at every moment.
+    let path = server.directory().join("srs.conf");
+    let other = path.with_extension("new");
+    fs::write(&other, configuration(server.directory(), own)).unwrap();
+    fs::rename(other, path).unwrap();
+}
+
+fn cli(server: &Server, arguments: &[&str]) -> Ended {
+    let socket = server.directory().join("run/srs.sock");
+    let mut command = Command::new(program::srs_cli());
+    command.args(["--format", "json", "reload", "--socket"]).arg(socket).args(arguments);
+    run(&mut command, SOON)
+}
+
+fn reload(server: &Server, own: &str) -> Reload {
+    rewrite(server, own);
+    let ended = cli(server, &[]);
+    let result: Reload =
+        serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{}{}", ended.stdout, ended.stderr));
+    assert_eq!(ended.status.success(), result.error.is_none(), "{result:?}");
+    result
+}
+
+/// A reload that is applied by everybody.
+fn reloaded(server: &Server, own: &str) -> Reload {
+    let result = reload(server, own);
+    assert_eq!(result.error, None);
+    assert_eq!(result.applied, result.processes, "{result:?}");
+    result
+}
+
+/// Where the server says it listens now.
+fn rtmp_addresses(server: &Server) -> Vec<SocketAddr> {
+    let text = fs::read_to_string(server.directory().join("run/ports.json")).unwrap();
+    let ports: serde_json::Value = serde_json::from_str(&text).unwrap();
+    serde_json::from_value(ports["rtmp"].clone()).unwrap()
+}
+
+fn url_at(address: SocketAddr, path: &str) -> String {
+    format!("rtmp://{address}/{path}")
+}
+
+#[test]
+fn a_reload_says_what_it_changed_and_disturbs_nobody() {
+    let server = Server::start("vhost __defaultVhost__ { gop_cache on; }");
+    let url = server.url("live/reload");
+    let live = Live::start(&url, Duration::from_millis(10));
+    let mut watcher = Watcher::start(&url);
+    watcher.wait_seen(10);
+    let dry = cli(&server, &["--dry-run"]);
+    assert!(dry.status.success(), "{}", dry.stderr);
+    let result = reloaded(&server, "vhost __defaultVhost__ { gop_cache off; }");
+    assert_eq!(
+        (result.generation, result.changes.as_slice()),
+        (2, &["vhost __defaultVhost__: gop_cache: on is now off".to_owned()][..])
+    );
+    assert!(result.processes >= 3, "{result:?}");
+    // Off: a newcomer begins at the live edge, wherever in the group of pictures that is.
+    let sent = live.sent();
+    let mut late = player(&url);
+    let first = receive_frames(&mut late, 3);
+    let number = first.iter().find_map(srs_tests::pattern::check).unwrap();
+    assert!(number >= sent.saturating_sub(2), "{number} of {sent}");
+    // The same text again changes nothing, and the API tells the last result.
+    let again = reloaded(&server, "vhost __defaultVhost__ { gop_cache off; }");
+    assert_eq!((again.generation, again.changes.len(), again.processes), (2, 0, 0));
+    let told: serde_json::Value = server.ask("/api/v1/reload");
+    assert_eq!(told["reload"]["generation"], 2);
+    live.wait_more(20);
+    watcher.wait_seen(live.sent());
+    let seen = watcher.stop();
+    assert!(seen.last >= sent);
+    assert!(live.is_running());
+}
+
+#[test]
+fn a_broken_configuration_changes_nothing_and_is_named_with_its_place() {
+    let server = Server::start("");
+    let before = fs::read_to_string(server.directory().join("srs.conf")).unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    for (own, wanted) in [
+        ("vhost __defaultVhost__ { gop_cache offf; }", "srs.conf:"),
+        ("vhost __defaultVhost__ {", "srs.conf:"),
+        ("no_such_directive 1;", "no_such_directive"),
+        ("workers 5000;", "srs.conf:"),
+        (&format!("listen 127.0.0.1:0 127.0.0.1:{port};\nworkers 4;"), &port.to_string()),
+    ] {
+        let result = reload(&server, own);
+        let error = result.error.unwrap_or_else(|| panic!("{own} was accepted"));
+        assert!(error.contains(wanted), "{own}: {error}");
+        assert_eq!(result.generation, 1);
+    }
+    server.signal(Signal::SIGHUP);
+    wait_until("the refusal in the log", || {
+        server.log().matches("the configuration is not reloaded").count() >= 6
+    });
+    assert_eq!(server.processes().iter().filter(|process| process.role == "stream").count(), 2);
+    fs::write(server.directory().join("srs.conf"), before).unwrap();
+    assert_eq!(cli(&server, &[]).status.code(), Some(0));
+    TcpStream::connect(server.address()).unwrap();
+}
+
+#[test]
+fn ports_and_apis_come_and_go_and_connections_stay() {
+    let server = Server::start("listen 127.0.0.1:0;\nvhost __defaultVhost__ { }");
+    let first = server.address();
+    let url = url_at(first, "live/ports");
+    let live = Live::start(&url, Duration::from_millis(10));
+    let mut watcher = Watcher::start(&url);
+    watcher.wait_seen(5);
+    let second = {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        free.local_addr().unwrap()
+    };
+    reloaded(&server, &format!("listen 127.0.0.1:0 {second};\nvhost __defaultVhost__ {{ }}"));
+    assert_eq!(rtmp_addresses(&server), [first, second]);
+    let mut other = Watcher::start(&url_at(second, "live/ports"));
+    other.wait_seen(live.sent());
+    // The first port goes: who came through it stays.
+    reloaded(
+        &server,
+        &format!("listen {second};\nhttp_api {{ enabled off; }}\nvhost __defaultVhost__ {{ }}"),
+    );
+    assert_eq!(rtmp_addresses(&server), [second]);
+    wait_until("the first port is closed", || TcpStream::connect(first).is_err());
+    wait_until("the API is closed", || server.try_ask::<serde_json::Value>("/api/v1/versions").is_none());
+    live.wait_more(30);
+    watcher.wait_seen(live.sent());
+    other.wait_seen(live.sent());
+    let _ = watcher.stop();
+    let _ = other.stop();
+    assert!(live.is_running());
+}
+
+#[test]
+fn clients_of_a_vhost_that_goes_are_closed_and_no_others() {
+    let server = Server::start("vhost one.example { }\nvhost two.example { }");
+    let url = |vhost: &str| server.url(&format!("live?vhost={vhost}/show"));
+    let (one, two) = (
+        Live::start(&url("one.example"), Duration::from_millis(10)),
+        Live::start(&url("two.example"), Duration::from_millis(10)),
+    );
+    let (mut first, mut second) = (Watcher::start(&url("one.example")), Watcher::start(&url("two.example")));
+    first.wait_seen(3);
+    second.wait_seen(3);
+    let result = reloaded(&server, "vhost one.example { enabled off; }\nvhost two.example { }");
+    assert_eq!(result.changes, ["vhost one.example: enabled: on is now off"]);
+    wait_until("the vhost's viewer is closed", || first.is_over());
+    wait_until("the vhost's publisher is closed", || !one.is_running());
+    two.wait_more(30);
+    second.wait_seen(two.sent());
+    let _ = second.stop();
+    // On again, clients are welcome again.
+    reloaded(&server, "vhost one.example { }\nvhost two.example { }");
+    let again = Live::start(&url("one.example"), Duration::from_millis(10));
+    let mut back = Watcher::start(&url("one.example"));
+    back.wait_seen(3);
+    let _ = back.stop();
+    let _ = again.stop();
+}
+
+#[test]
+fn stream_processes_come_and_a_superfluous_one_ends_with_its_last_viewer() {
+    let server = Server::start("workers 2;\nvhost __defaultVhost__ { }");
+    let url = server.url("live/workers");
+    let live = Live::start(&url, Duration::from_millis(10));
+    let mut watchers: Vec<Watcher> = (0..16).map(|_| Watcher::start(&url)).collect();
+    server.wait_players(16);
+    reloaded(&server, "workers 5;\nvhost __defaultVhost__ { }");
+    wait_until("five stream processes", || server.pids("stream").len() == 5);
+    reloaded(&server, "workers 1;\nvhost __defaultVhost__ { }");
+    // The three that served nobody end; the other one serves on until its viewers have left.
+    wait_until("idle processes have ended", || server.pids("stream").len() == 2);
+    live.wait_more(30);
+    for watcher in &mut watchers {
+        watcher.wait_seen(live.sent());
+    }
+    // Newcomers are all served by the one that stays.
+    let mut late: Vec<Watcher> = (0..8).map(|_| Watcher::start(&url)).collect();
+    for watcher in &mut late {
+        watcher.wait_seen(live.sent());
+    }
+    for watcher in watchers {
+        let _ = watcher.stop();
+    }
+    wait_until("one stream process", || server.pids("stream").len() == 1);
+    for watcher in late {
+        let _ = watcher.stop();
+    }
+    assert!(live.is_running());
+}
+
+#[test]
+fn what_needs_a_restart_is_said_and_left() {
+    let server = Server::start("backsources 1;\nvhost __defaultVhost__ { }");
+    let result = reloaded(&server, "backsources 2;\nvhost __defaultVhost__ { }");
+    assert_eq!(result.changes, Vec::<String>::new());
+    assert_eq!(result.after_restart, ["backsources: 1 is now 2"]);
+}
+
+#[test]
+fn many_reloads_under_load_change_nobodys_stream_and_keep_memory_flat() {
+    let server = Server::start("vhost __defaultVhost__ { }");
+    let urls: Vec<String> = (0..3).map(|number| server.url(&format!("live/storm-{number}"))).collect();
+    let lives: Vec<Live> = urls.iter().map(|url| Live::start(url, Duration::from_millis(10))).collect();
+    let mut watchers: Vec<Watcher> =
+        urls.iter().flat_map(|url| (0..10).map(|_| Watcher::start(url))).collect();
+    server.wait_players(30);
+    let pids = [server.pids("stream"), server.pids("backsource"), vec![server.pid()]].concat();
+    let usage = || {
+        pids.iter()
+            .map(|pid| (descriptors(*pid), memory_kib(*pid)))
+            .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    };
+    let mut before = (0, 0);
+    for number in 0..40 {
+        if number == 10 {
+            before = usage();
+        }
+        let own = format!(
+            "vhost __defaultVhost__ {{ queue_length {}; mw_latency {}; }}",
+            20 + number,
+            number % 3 * 20
+        );
+        if number % 2 == 0 {
+            reloaded(&server, &own);
+        } else {
+            // Signals that come together are one reload.
+            rewrite(&server, &own);
+            server.signal(Signal::SIGHUP);
+            server.signal(Signal::SIGHUP);
+        }
+    }
+    let generation = wait_for("the last reload", SOON, || {
+        let result = reloaded(&server, "vhost __defaultVhost__ { queue_length 11; }");
+        result.changes.is_empty().then_some(result.generation)
+    });
+    assert!(generation > 20, "{generation}");
+    let after = usage();
+    assert_eq!(after.0, before.0, "descriptors");
+    assert!(after.1 < before.1 + 4096, "memory: {} KiB before, {} after", before.1, after.1);
+    for (watcher, live) in watchers.iter_mut().zip((0..30).map(|number| &lives[number / 10])) {
+        watcher.wait_seen(live.sent());
+    }
+    for watcher in watchers {
+        let _ = watcher.stop();
+    }
+    for live in lives {
+        assert!(live.is_running());
+    }
+}
