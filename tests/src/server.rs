@@ -88,19 +88,26 @@ impl Server {
     /// When it does not come up; the message has what it said.
     #[must_use]
     pub fn start_in(directory: TempDir, text: &str) -> Self {
+        let log = fs::File::create(directory.path().join("log")).expect("a file");
+        let mut command = Command::new(program::srs());
+        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a descriptor")).stderr(log);
+        Self::start_by(command, directory, text)
+    }
+
+    /// Starts a server by a command that runs it with the arguments that it is given and writes its output to `log` in
+    /// `directory`.
+    ///
+    /// # Panics
+    /// When it does not come up; the message has what it said.
+    #[must_use]
+    pub fn start_by(mut command: Command, directory: TempDir, text: &str) -> Self {
         let path = directory.path().join("srs.conf");
         fs::write(&path, text).expect("a file");
         fs::create_dir_all(directory.path().join("run")).expect("a directory");
-        let log = fs::File::create(directory.path().join("log")).expect("a file");
-        let mut child = Command::new(program::srs())
-            .current_dir(program::source_tree())
-            .arg("-c")
-            .arg(&path)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a descriptor"))
-            .stderr(log)
-            .spawn()
-            .expect("the server starts");
+        command.current_dir(program::source_tree()).arg("-c").arg(&path);
+        let mut child = command.spawn().expect("the server starts");
+        // It holds sockets that were for the server alone.
+        drop(command);
         let ready = directory.path().join("run/ports.json");
         let read_log = || fs::read_to_string(directory.path().join("log")).unwrap_or_default();
         let ports = wait_for("the server's ports", SOON, || {
