@@ -67,7 +67,7 @@ fn wait_for_stop(control: &mut Control) -> Result<(), Box<dyn std::error::Error 
             }
         }
         ready.clear();
-        reactor.wait(None, &mut ready)?;
+        reactor.wait(Some(control.beat()), &mut ready)?;
     }
 }
 

@@ -20,7 +20,7 @@ use master::{Loader, Serving, Supervisor, daemon, inherited, systemd};
 #[derive(Debug, Parser)]
 #[command(name = "srs", disable_version_flag = true, disable_help_flag = true)]
 #[command(
-    after_help = "Signals: TERM, INT and QUIT end the server, HUP reloads the configuration, USR1 opens the log again.\n\nExamples:\n  srs -c conf/srs.conf\n  srs -t -c conf/srs.conf"
+    after_help = "Signals: TERM and INT end the server, QUIT lets publishers finish first, HUP reloads the configuration, USR1 opens the log again.\n\nExamples:\n  srs -c conf/srs.conf\n  srs -t -c conf/srs.conf"
 )]
 struct Arguments {
     /// Configuration file

@@ -1,7 +1,8 @@
 //! What to do with the children: a table of slots, and what each event means for it. Pure: time comes in, actions go out.
 //!
 //! A child that ends is started again: at once the first time, with growing pauses when deaths follow each other, and
-//! slowly (but for ever) when they exceed the restart intensity. A child that ends with [`DO_NOT_RESPAWN`] stays down.
+//! slowly (but for ever) when they exceed the restart intensity. Children that are killed from outside count only when
+//! they had hardly begun. A child that ends with [`DO_NOT_RESPAWN`] stays down.
 
 use std::collections::VecDeque;
 
@@ -16,6 +17,8 @@ const WINDOW_MS: u64 = 10_000;
 const INTENSITY: usize = 5;
 /// Pauses before the second, third, … start within the window, ms.
 const PAUSES_MS: [u64; INTENSITY] = [0, 50, 100, 250, 500];
+/// A child that is killed sooner than this counts as one that died by itself, ms.
+const EARLY_MS: u64 = 250;
 /// Pause of a degraded slot, ms.
 const DEGRADED_MS: u64 = 3_000;
 /// How long children may take to end when they are asked to, ms.
@@ -50,13 +53,14 @@ pub struct Slot {
     pub state: State,
     /// It is to be there; otherwise it is not started again.
     pub wanted: bool,
+    started_ms: u64,
     deaths: VecDeque<u64>,
 }
 
 impl Slot {
     fn new(role: Role, number: u32) -> Self {
         let state = State::Down { again_ms: 0 };
-        Self { role, number, restarts: 0, state, wanted: true, deaths: VecDeque::new() }
+        Self { role, number, restarts: 0, state, wanted: true, started_ms: 0, deaths: VecDeque::new() }
     }
 }
 
@@ -69,6 +73,8 @@ pub enum Event {
         slot: usize,
         /// Exit code, if it was not a signal.
         code: Option<i32>,
+        /// By SIGKILL: somebody else's doing, not a fault of the child.
+        killed: bool,
     },
     /// The child in this slot could not be started.
     NotStarted {
@@ -164,8 +170,8 @@ impl Plan {
     pub fn handle(&mut self, now_ms: u64, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
         match event {
-            Event::Ended { slot, code } => self.ended(now_ms, slot, code, &mut actions),
-            Event::NotStarted { slot } => self.ended(now_ms, slot, None, &mut actions),
+            Event::Ended { slot, code, killed } => self.ended(now_ms, slot, code, killed, &mut actions),
+            Event::NotStarted { slot } => self.ended(now_ms, slot, None, false, &mut actions),
             Event::Stop => {
                 if self.stop_until_ms.is_none() {
                     self.stop_until_ms = Some(now_ms + STOP_MS);
@@ -188,6 +194,7 @@ impl Plan {
                 && again_ms <= now_ms
             {
                 slot.state = State::Up;
+                slot.started_ms = now_ms;
                 actions.push(Action::Start(index));
             }
         }
@@ -198,7 +205,14 @@ impl Plan {
         self.slots.iter().enumerate().filter(|(_, slot)| slot.state == State::Up).map(|(index, _)| index)
     }
 
-    fn ended(&mut self, now_ms: u64, index: usize, code: Option<i32>, actions: &mut Vec<Action>) {
+    fn ended(
+        &mut self,
+        now_ms: u64,
+        index: usize,
+        code: Option<i32>,
+        killed: bool,
+        actions: &mut Vec<Action>,
+    ) {
         let Some(slot) = self.slots.get_mut(index) else { return };
         if slot.state != State::Up {
             return;
@@ -212,9 +226,14 @@ impl Plan {
             return;
         }
         slot.deaths.retain(|at| now_ms.saturating_sub(*at) < WINDOW_MS);
+        slot.restarts += 1;
+        if killed && now_ms.saturating_sub(slot.started_ms) >= EARLY_MS {
+            // A child that serves well between such deaths is started at once however many there are.
+            slot.state = State::Down { again_ms: now_ms };
+            return;
+        }
         let pause = PAUSES_MS.get(slot.deaths.len()).copied();
         slot.deaths.push_back(now_ms);
-        slot.restarts += 1;
         slot.state = State::Down { again_ms: now_ms + pause.unwrap_or(DEGRADED_MS) };
         if pause.is_none() {
             actions.push(Action::Degraded(index));
@@ -235,7 +254,7 @@ mod tests {
     #[test]
     fn a_child_that_dies_is_started_at_once() {
         let mut plan = plan();
-        assert_eq!(plan.handle(10, Event::Ended { slot: 1, code: None }), [Action::Start(1)]);
+        assert_eq!(plan.handle(10, Event::Ended { slot: 1, code: None, killed: false }), [Action::Start(1)]);
         assert_eq!(plan.slots()[1].restarts, 1);
     }
 
@@ -245,7 +264,7 @@ mod tests {
         let mut now = 0;
         let mut pauses = Vec::new();
         for _ in 0..12 {
-            let mut actions = plan.handle(now, Event::Ended { slot: 1, code: Some(1) });
+            let mut actions = plan.handle(now, Event::Ended { slot: 1, code: Some(1), killed: false });
             let died = now;
             while !actions.contains(&Action::Start(1)) {
                 now = plan.next_deadline().unwrap();
@@ -256,13 +275,36 @@ mod tests {
         assert_eq!(pauses[..6], [0, 50, 100, 250, 500, 3000]);
         assert!(pauses.iter().all(|pause| *pause <= 3000));
         // After a quiet time it is as new.
-        assert_eq!(plan.handle(now + 60_000, Event::Ended { slot: 1, code: None }), [Action::Start(1)]);
+        assert_eq!(
+            plan.handle(now + 60_000, Event::Ended { slot: 1, code: None, killed: false }),
+            [Action::Start(1)]
+        );
+    }
+
+    #[test]
+    fn who_is_killed_from_outside_is_started_at_once_unless_it_had_hardly_begun() {
+        let mut plan = plan();
+        let mut now = 0;
+        let killed = Event::Ended { slot: 1, code: None, killed: true };
+        for _ in 0..100 {
+            now += EARLY_MS;
+            assert_eq!(plan.handle(now, killed), [Action::Start(1)]);
+        }
+        let degraded = (0..=INTENSITY).any(|_| {
+            let actions = plan.handle(now, killed);
+            now = plan.next_deadline().unwrap_or(now);
+            plan.handle(now, Event::Tick);
+            actions.contains(&Action::Degraded(1))
+        });
+        assert!(degraded);
     }
 
     #[test]
     fn a_child_may_ask_not_to_be_started() {
         let mut plan = plan();
-        assert!(plan.handle(10, Event::Ended { slot: 0, code: Some(DO_NOT_RESPAWN) }).is_empty());
+        assert!(
+            plan.handle(10, Event::Ended { slot: 0, code: Some(DO_NOT_RESPAWN), killed: false }).is_empty()
+        );
         assert_eq!(plan.next_deadline(), None);
     }
 
@@ -270,7 +312,7 @@ mod tests {
     fn a_retired_child_is_not_started_again_and_its_place_is_taken_by_the_next() {
         let mut plan = plan();
         plan.retire(1);
-        assert!(plan.handle(10, Event::Ended { slot: 1, code: Some(0) }).is_empty());
+        assert!(plan.handle(10, Event::Ended { slot: 1, code: Some(0), killed: false }).is_empty());
         assert_eq!(plan.slots()[1].state, State::Free);
         assert_eq!(plan.add(Role::Ingest, 4), 1);
         assert_eq!(plan.handle(20, Event::Tick), [Action::Start(1)]);
@@ -282,9 +324,12 @@ mod tests {
     fn stopping_asks_then_kills_and_starts_nobody() {
         let mut plan = plan();
         assert_eq!(plan.handle(10, Event::Stop), [Action::AskToEnd(0), Action::AskToEnd(1)]);
-        assert!(plan.handle(20, Event::Ended { slot: 0, code: Some(0) }).is_empty());
+        assert!(plan.handle(20, Event::Ended { slot: 0, code: Some(0), killed: false }).is_empty());
         let until = plan.next_deadline().unwrap();
         assert_eq!(plan.handle(until, Event::Tick), [Action::Kill(1)]);
-        assert_eq!(plan.handle(until + 1, Event::Ended { slot: 1, code: None }), [Action::Exit]);
+        assert_eq!(
+            plan.handle(until + 1, Event::Ended { slot: 1, code: None, killed: false }),
+            [Action::Exit]
+        );
     }
 }

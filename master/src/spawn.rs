@@ -2,15 +2,37 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 
 use ipc::Role;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::logging::Settings;
 
 /// What a role does with its channel to the master.
 pub type RoleMain = fn(OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// How a child ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ending {
+    /// By itself, with this exit code.
+    pub code: Option<i32>,
+    /// By this signal.
+    pub signal: Option<i32>,
+}
+
+impl std::fmt::Display for Ending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.code, self.signal.map(Signal::try_from)) {
+            (Some(code), _) => write!(f, "exit code {code}"),
+            (None, Some(Ok(signal))) => write!(f, "{signal}"),
+            (None, _) => f.write_str("a signal"),
+        }
+    }
+}
 
 /// A child that runs.
 #[derive(Debug)]
@@ -31,11 +53,24 @@ impl Running {
         }
     }
 
-    /// Whether it has ended, and how: the exit code, or `None` for a signal.
-    pub fn ended(&mut self) -> Option<Option<i32>> {
+    /// Whether it has ended, and how.
+    pub fn ended(&mut self) -> Option<Ending> {
         match self {
-            Self::Process(child) => child.try_wait().ok().flatten().map(|status| status.code()),
-            Self::Thread(thread) => thread.is_finished().then_some(Some(1)),
+            Self::Process(child) => {
+                let status = child.try_wait().ok().flatten()?;
+                Some(Ending { code: status.code(), signal: status.signal() })
+            }
+            Self::Thread(thread) => thread.is_finished().then_some(Ending { code: Some(1), signal: None }),
+        }
+    }
+
+    /// Sends it a signal, where that is possible.
+    pub fn signal(&self, signal: Signal) {
+        if let Self::Process(child) = self
+            && let Ok(pid) = i32::try_from(child.id())
+        {
+            // Not yet waited for, so the number is still its own.
+            let _ = kill(Pid::from_raw(pid), signal);
         }
     }
 

@@ -2,8 +2,10 @@
 
 mod children;
 mod operators;
+mod quit;
 mod reload;
 mod runtime;
+mod watch;
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -24,7 +26,9 @@ use crate::plan::{Action, Event, Plan};
 use crate::spawn::Spawner;
 use children::Child;
 use operators::Operators;
+use quit::Quit;
 use reload::Reloads;
+use watch::Watch;
 
 /// Token of the signal pipes: one for each signal from here on; children follow.
 const FIRST_SIGNAL: usize = 1;
@@ -97,6 +101,8 @@ pub struct Supervisor {
     generation: u64,
     reloads: Reloads,
     operators: Operators,
+    watch: Watch,
+    quit: Option<Quit>,
     reactor: Reactor,
     signals: Vec<UnixStream>,
     plan: Plan,
@@ -175,6 +181,8 @@ impl Supervisor {
             asked,
             loader,
             reloads: Reloads::default(),
+            watch: Watch::default(),
+            quit: None,
             operators,
             plan: Plan::new(table),
             children,
@@ -213,7 +221,8 @@ impl Supervisor {
         self.handle(Event::Tick);
         while !self.exit {
             ready.clear();
-            let deadline = self.plan.next_deadline().into_iter().chain(self.reloads.deadline()).min();
+            let own = [self.reloads.deadline(), self.quit.map(Quit::deadline), Some(self.watch.deadline())];
+            let deadline = self.plan.next_deadline().into_iter().chain(own.into_iter().flatten()).min();
             self.reactor.wait(deadline, &mut ready).map_err(os("the server can't wait for events"))?;
             let (mut reap, mut stop) = (false, false);
             for event in &ready {
@@ -228,6 +237,8 @@ impl Supervisor {
             }
             self.handle(Event::Tick);
             self.check_reload();
+            self.watch();
+            self.go_on_quitting();
             if !self.served && self.children.iter().all(Child::is_ready) {
                 self.served = true;
                 let serving = self.serving();
@@ -260,7 +271,9 @@ impl Supervisor {
             self.signals.get_mut(index).map(|signal| while matches!(signal.read(&mut buffer), Ok(1..)) {});
         match SIGNALS.get(index).copied().filter(|_| drained.is_some()) {
             Some(SIGCHLD) => *reap = true,
-            Some(SIGTERM | SIGINT | SIGQUIT) => *stop = true,
+            Some(SIGQUIT) => *stop |= self.quit_gracefully(),
+            Some(SIGTERM) if self.config.grace.force => *stop |= self.quit_gracefully(),
+            Some(SIGTERM | SIGINT) => *stop = true,
             Some(SIGHUP) => self.ask_reload(None),
             Some(SIGUSR1) => self.reopen_logs(),
             Some(SIGUSR2) => tracing::warn!("the upgrade of a running server by SIGUSR2 is not built yet"),
@@ -295,7 +308,7 @@ impl Supervisor {
 
     fn reap(&mut self) {
         for slot in 0..self.children.len() {
-            let Some(code) = self.children.get_mut(slot).and_then(Child::ended) else { continue };
+            let Some(ending) = self.children.get_mut(slot).and_then(Child::ended) else { continue };
             // Its last words may be a ring that its successor needs.
             self.read_child(slot);
             let Some(child) = self.children.get_mut(slot) else { continue };
@@ -307,12 +320,13 @@ impl Supervisor {
                     child.last_pid()
                 );
             } else if !self.plan.is_stopping() {
-                let how = code.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
-                tracing::error!("{} (pid {}) has ended by {how}", child.name(), child.last_pid());
+                tracing::error!("{} (pid {}) has ended by {ending}", child.name(), child.last_pid());
             }
+            self.post_mortem(slot, ending);
             self.board.release(slot);
             self.not_waited_for(slot);
-            self.handle(Event::Ended { slot, code });
+            let killed = ending.signal == Some(nix::sys::signal::Signal::SIGKILL as i32);
+            self.handle(Event::Ended { slot, code: ending.code, killed });
             self.free_place(slot);
         }
         self.tell_processes();

@@ -19,6 +19,7 @@ mod publish_play;
 mod reload;
 mod semantics;
 mod startup;
+mod supervision;
 mod systemd;
 mod tidy;
 mod timestamps;

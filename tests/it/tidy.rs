@@ -31,9 +31,9 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("api", &["amf0", "media"]),
     ("mediaring", &["media"]),
     ("reactor", &[]),
-    ("ipc", &["media", "conf"]),
+    ("ipc", &["media", "conf", "api"]),
     ("endpoint", &["media", "flv", "rtmp", "conf", "api", "ipc", "mediaring", "reactor"]),
-    ("child", &["ipc", "api", "mediaring"]),
+    ("child", &["ipc", "api", "mediaring", "conf", "reactor"]),
     (
         "backsource",
         &["media", "amf0", "flv", "rtmp", "conf", "api", "ipc", "mediaring", "reactor", "endpoint", "child"],

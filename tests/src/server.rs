@@ -88,9 +88,19 @@ impl Server {
     /// When it does not come up; the message has what it said.
     #[must_use]
     pub fn start_in(directory: TempDir, text: &str) -> Self {
+        Self::start_with(directory, text, &[])
+    }
+
+    /// As [`Self::start_in`], with environment variables.
+    ///
+    /// # Panics
+    /// When it does not come up; the message has what it said.
+    #[must_use]
+    pub fn start_with(directory: TempDir, text: &str, environment: &[(&str, &str)]) -> Self {
         let log = fs::File::create(directory.path().join("log")).expect("a file");
         let mut command = Command::new(program::srs());
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a descriptor")).stderr(log);
+        command.envs(environment.iter().copied());
         Self::start_by(command, directory, text)
     }
 

@@ -71,7 +71,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
             }
         }
         ready.clear();
-        reactor.wait(None, &mut ready)?;
+        reactor.wait(Some(control.beat()), &mut ready)?;
         while let Some(query) = api.next() {
             query.answer(api::Report {
                 process: control.name(),

@@ -128,6 +128,7 @@ impl StreamProcess {
                     hub.apply_config(self, Arc::new(*config));
                     self.control.applied(generation);
                 }
+                MasterToChild::Refuse { ip, for_ms } => hub.refuse(ip, for_ms),
                 MasterToChild::ReopenLog => child::reopen_log(),
                 MasterToChild::Stop => self.stop = true,
                 message => tracing::debug!("a message that is not for a stream process: {message:?}"),

@@ -3,11 +3,12 @@
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use ipc::{Channel, ChannelError, ChildToMaster, MasterToChild, ProcessInfo, Role, Start, StreamInfo};
+use nix::sys::signal::Signal;
 use reactor::Token;
 
 use super::{FIRST_CHILD, Supervisor, duplicate};
 use crate::plan::Event;
-use crate::spawn::Running;
+use crate::spawn::{Ending, Running};
 
 /// Ids of connections: each start of a process has a block of its own.
 const ID_BLOCK: u64 = 1_000_000;
@@ -21,6 +22,10 @@ pub(super) struct Child {
     pub(super) ingest: Option<(String, String)>,
     /// It is to end with its last client.
     pub(super) draining: bool,
+    /// It need not have shown that it lives before this time, ms.
+    pub(super) watched_from_ms: u64,
+    /// It was told to end because it showed no sign of life.
+    pub(super) aborted: bool,
     running: Option<Running>,
     channel: Option<Channel>,
     pid: u32,
@@ -35,6 +40,8 @@ impl Child {
             number,
             ingest,
             draining: false,
+            watched_from_ms: 0,
+            aborted: false,
             running: None,
             channel: None,
             pid: 0,
@@ -61,8 +68,14 @@ impl Child {
         }
     }
 
-    /// Whether it has ended: its exit code then.
-    pub(super) fn ended(&mut self) -> Option<Option<i32>> {
+    pub(super) fn signal(&self, signal: Signal) {
+        if let Some(running) = &self.running {
+            running.signal(signal);
+        }
+    }
+
+    /// Whether it has ended, and how.
+    pub(super) fn ended(&mut self) -> Option<Ending> {
         self.running.as_mut()?.ended()
     }
 
@@ -110,6 +123,7 @@ impl Supervisor {
         child.channel = Some(Channel::new(ours));
         child.ready = false;
         child.port = 0;
+        (child.watched_from_ms, child.aborted) = (reactor::now_ms(), false);
         tracing::info!("{} is pid {}", child.name(), child.pid);
         let start = Start {
             role,
@@ -122,6 +136,9 @@ impl Supervisor {
         };
         self.spawned += 1;
         child.tell(&MasterToChild::Start(start), vec![board]);
+        if role == Role::Stream {
+            self.tell_refused(slot);
+        }
         self.give_listeners(slot)?;
         match role {
             Role::BackSource => {
@@ -266,6 +283,7 @@ impl Supervisor {
         match message {
             ChildToMaster::Ready { private_api_port } => {
                 child.ready = true;
+                child.watched_from_ms = reactor::now_ms();
                 child.port = private_api_port;
                 self.tell_processes();
             }

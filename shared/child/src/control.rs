@@ -11,6 +11,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 /// Token of the control channel in the child's loop.
 pub const CONTROL_TOKEN: Token = Token(0);
 
+/// How often a process shows that it lives, ms.
+const BEAT_MS: u64 = 100;
+
 /// Why a child can't begin.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
@@ -80,6 +83,13 @@ impl Control {
     pub fn applied(&mut self, generation: u64) {
         self.start.generation = generation;
         self.send(&ChildToMaster::Applied { generation }, Vec::new());
+    }
+
+    /// Shows that this process lives; says when it must do so again, monotonic ms.
+    pub fn beat(&self) -> u64 {
+        let now_ms = reactor::now_ms();
+        self.board.beat(self.start.board_slot as usize, now_ms);
+        now_ms + BEAT_MS
     }
 
     /// The configured port of this process's private API; 0: any.

@@ -128,8 +128,8 @@ pub struct Config {
     pub limits: Limits,
     /// Graceful quit.
     pub grace: Grace,
-    /// Restart children that stop answering.
-    pub watchdog: bool,
+    /// Restart children that show no sign of life for so long, milliseconds; 0 never.
+    pub watchdog_ms: u64,
     /// Quit when the parent process dies.
     pub asprocess: bool,
     /// Reload when the file changes on disk.
@@ -209,7 +209,7 @@ impl Default for Config {
             ring: Ring::default(),
             limits: Limits::default(),
             grace: Grace::default(),
-            watchdog: false,
+            watchdog_ms: 3_000,
             asprocess: false,
             inotify_auto_reload: false,
             empty_ip_ok: true,

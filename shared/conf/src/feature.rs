@@ -31,8 +31,6 @@ pub enum Feature {
     FfmpegIngest,
     /// Push to other servers.
     Forward,
-    /// Graceful quit.
-    GracefulQuit,
     /// Adobe HDS.
     Hds,
     /// Report to another server.
@@ -71,8 +69,6 @@ pub enum Feature {
     Transcode,
     /// UTC in the log.
     UtcTime,
-    /// Restart of children that hang.
-    Watchdog,
 }
 
 impl Feature {
@@ -94,7 +90,6 @@ impl Feature {
             Self::Exporter => "exporter",
             Self::FfmpegIngest => "ingest by ffmpeg",
             Self::Forward => "forward",
-            Self::GracefulQuit => "graceful quit",
             Self::Hds => "hds",
             Self::Heartbeat => "heartbeat",
             Self::Hls => "hls",
@@ -114,7 +109,6 @@ impl Feature {
             Self::TencentCloud => "tencentcloud",
             Self::Transcode => "transcode",
             Self::UtcTime => "utc_time",
-            Self::Watchdog => "watchdog",
         }
     }
 }

@@ -48,7 +48,7 @@ pub(crate) fn config(name: &str, entries: &[Entry], report: &mut Report) -> Conf
     config.ring = ring(&top.block("ring"), report);
     config.limits = limits(&top.block("limits"), report);
     config.grace = grace(&top);
-    set(&mut config.watchdog, top.flag("watchdog"));
+    set(&mut config.watchdog_ms, top.number("watchdog"));
     set(&mut config.asprocess, top.flag("asprocess"));
     set(&mut config.inotify_auto_reload, top.flag("inotify_auto_reload"));
     set(&mut config.empty_ip_ok, top.flag("empty_ip_ok"));

@@ -44,6 +44,8 @@ pub enum End {
     Shutdown,
     /// An operator closed it.
     Kicked,
+    /// Processes died of what came from its address.
+    Poison,
     /// Its vhost was removed or switched off.
     VhostGone,
 }
@@ -77,6 +79,7 @@ impl End {
             Self::Shutdown => "shutdown",
             Self::Kicked => "kicked",
             Self::VhostGone => "vhost_gone",
+            Self::Poison => "poison",
         }
     }
 
@@ -116,6 +119,7 @@ impl fmt::Display for End {
             Self::Finished => f.write_str("the duration that was asked for is over"),
             Self::Shutdown => f.write_str("the server ends"),
             Self::Kicked => f.write_str("closed by an operator"),
+            Self::Poison => f.write_str("processes died of what came from its address"),
             Self::VhostGone => f.write_str("its vhost was removed or switched off"),
         }
     }

@@ -40,6 +40,8 @@ const LINES_PER_TICK: u32 = 100;
 const SLICE_NS: u64 = 1_000_000;
 /// Ready connections that may wait because of that.
 const MAX_READY: usize = 4096;
+/// How often the process shows that it lives, ms.
+const BEAT_MS: u64 = 100;
 /// One read.
 const READ_BYTES: usize = 64 << 10;
 
@@ -96,6 +98,9 @@ pub struct Hub {
     due: Deadlines<usize>,
     unread: VecDeque<usize>,
     ready: VecDeque<Ready>,
+    /// Addresses that nobody is taken from, until when.
+    refused: HashMap<IpAddr, u64>,
+    next_beat_ms: u64,
     unestablished: HashMap<IpAddr, u32>,
     unestablished_total: u32,
     /// Bytes of input that all sessions hold.
@@ -138,6 +143,8 @@ impl Hub {
             due: Deadlines::default(),
             unread: VecDeque::new(),
             ready: VecDeque::new(),
+            refused: HashMap::new(),
+            next_beat_ms: 0,
             unestablished: HashMap::new(),
             unestablished_total: 0,
             buffered: 0,
@@ -201,7 +208,8 @@ impl Hub {
         if !self.unread.is_empty() || !self.ready.is_empty() {
             return 0;
         }
-        [self.deadlines.next(), self.due.next()].into_iter().flatten().fold(self.next_tick_ms, u64::min)
+        let own = self.next_tick_ms.min(self.next_beat_ms);
+        [self.deadlines.next(), self.due.next()].into_iter().flatten().fold(own, u64::min)
     }
 
     /// Sees to it that the loop comes round at `at_ms` at the latest.
@@ -256,6 +264,10 @@ impl Hub {
     /// Everything that is due by now, then the connections that are ready.
     pub fn run<H: Host>(&mut self, host: &mut H) {
         self.now_ms = reactor::now_ms();
+        if self.now_ms >= self.next_beat_ms {
+            self.next_beat_ms = self.now_ms + BEAT_MS;
+            self.board.beat(self.board_slot, self.now_ms);
+        }
         while let Some(key) = self.due.pop(self.now_ms) {
             if self
                 .audiences
@@ -292,8 +304,25 @@ impl Hub {
         }
     }
 
+    /// Takes nobody from this address for a while.
+    pub fn refuse(&mut self, ip: IpAddr, for_ms: u64) {
+        self.refused.insert(ip, self.now_ms + for_ms);
+    }
+
     /// A stream is gone: what was counted for it is forgotten.
     pub fn forget_stream(&mut self, key: &StreamKey) {
         self.sent_before.remove(key);
+    }
+}
+
+/// For tests of what happens when a process dies of its input. Not in releases.
+#[cfg(debug_assertions)]
+fn crash_on(bytes: &[u8]) {
+    static TEXT: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    let text = TEXT.get_or_init(|| std::env::var("SRS_TEST_CRASH_ON").ok());
+    if let Some(text) = text
+        && bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    {
+        std::process::abort();
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Growth is additive: new fields have defaults, new variants come at the end.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use media::StreamKey;
 use serde::{Deserialize, Serialize};
@@ -126,6 +126,13 @@ pub enum MasterToChild {
     Drain,
     /// Open the log file again: it was renamed.
     ReopenLog,
+    /// Take nobody from this address for a while: processes died of what came from there.
+    Refuse {
+        /// The address.
+        ip: IpAddr,
+        /// For so long.
+        for_ms: u64,
+    },
     /// What the last reload did, for the API.
     Reloaded(api::Reload),
 }

@@ -18,7 +18,7 @@ mod writer;
 
 pub use layout::{Flags, HeaderKind, Record, Shape};
 pub use reader::{Lapped, RingReader, Sent, StoredHeader};
-pub use scoreboard::{Counter, SLOTS, Scoreboard};
+pub use scoreboard::{Counter, SLOTS, Scoreboard, Work};
 pub use writer::{Entry, RingWriter};
 
 /// Why a ring can't be made or opened.

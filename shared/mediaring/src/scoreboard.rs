@@ -3,6 +3,7 @@
 //! Every process writes its own slot and reads all: that is how `max_connections` holds over all processes without a
 //! message. The master clears a slot when its process is gone.
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
 
@@ -11,7 +12,15 @@ use crate::map::Map;
 
 /// How many processes fit.
 pub const SLOTS: usize = 256;
-const SLOT_WORDS: usize = 16;
+const SLOT_WORDS: usize = 64;
+/// Words of a slot behind the counters.
+const BEAT: usize = 16;
+const WORK: usize = 17;
+const WORK_IP: usize = 18;
+const WORK_LEN: usize = 20;
+const WORK_BYTES: usize = 21;
+/// How much of the input that a process works on is kept.
+const KEPT: usize = 256;
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +35,17 @@ pub enum Counter {
     BytesIn,
     /// Bytes sent to clients.
     BytesOut,
+}
+
+/// What a process was doing with bytes from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Work {
+    /// The connection they came from.
+    pub connection: u64,
+    /// Its address.
+    pub ip: IpAddr,
+    /// The last of them, at most 256.
+    pub bytes: Vec<u8>,
 }
 
 /// Shared counters.
@@ -62,7 +82,7 @@ impl Scoreboard {
     }
 
     fn word(slot: usize, counter: Counter) -> usize {
-        slot.min(SLOTS - 1) * SLOT_WORDS + counter as usize
+        Self::place(slot, counter as usize)
     }
 
     /// Adds to a counter of `slot` (negative to take away).
@@ -82,15 +102,91 @@ impl Scoreboard {
         (0..SLOTS).fold(0_u64, |sum, slot| sum.wrapping_add(self.get(slot, counter)))
     }
 
+    /// The process of a slot lives at `now_ms` (monotonic).
+    pub fn beat(&self, slot: usize, now_ms: u64) {
+        self.map.store(Self::place(slot, BEAT), now_ms, Ordering::Relaxed);
+    }
+
+    /// When the process of a slot last showed that it lives; 0: never.
+    #[must_use]
+    pub fn last_beat(&self, slot: usize) -> u64 {
+        self.map.load(Self::place(slot, BEAT), Ordering::Relaxed)
+    }
+
+    /// The process of a slot begins to work on bytes of a connection: should it die of them, it is known whose they were.
+    pub fn begin_work(&self, slot: usize, connection: u64, ip: IpAddr, bytes: &[u8]) {
+        let ip = match ip {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        let octets = ip.octets();
+        let (halves, _) = octets.as_chunks::<8>();
+        for (at, half) in halves.iter().enumerate() {
+            self.map.store(Self::place(slot, WORK_IP + at), u64::from_be_bytes(*half), Ordering::Relaxed);
+        }
+        let last = bytes.get(bytes.len().saturating_sub(KEPT)..).unwrap_or(bytes);
+        self.map.store(Self::place(slot, WORK_LEN), last.len() as u64, Ordering::Relaxed);
+        self.map.copy_in(Self::place(slot, WORK_BYTES) as u64 * 8, last);
+        self.map.store(Self::place(slot, WORK), connection, Ordering::Release);
+    }
+
+    /// It has done so and lives.
+    pub fn end_work(&self, slot: usize) {
+        self.map.store(Self::place(slot, WORK), 0, Ordering::Release);
+    }
+
+    /// What the process of a slot was working on when it died.
+    #[must_use]
+    pub fn work(&self, slot: usize) -> Option<Work> {
+        let connection = self.map.load(Self::place(slot, WORK), Ordering::Acquire);
+        if connection == 0 {
+            return None;
+        }
+        let half = |at: usize| u128::from(self.map.load(Self::place(slot, WORK_IP + at), Ordering::Relaxed));
+        let ip = Ipv6Addr::from_bits(half(0) << 64 | half(1)).to_canonical();
+        let len = self.map.load(Self::place(slot, WORK_LEN), Ordering::Relaxed).min(KEPT as u64);
+        let mut bytes = Vec::new();
+        self.map.copy_out(
+            Self::place(slot, WORK_BYTES) as u64 * 8,
+            usize::try_from(len).unwrap_or(0),
+            &mut bytes,
+        );
+        Some(Work { connection, ip, bytes })
+    }
+
+    fn place(slot: usize, word: usize) -> usize {
+        slot.min(SLOTS - 1) * SLOT_WORDS + word
+    }
+
     /// Forgets what is open in a slot whose process is gone; what was counted ever stays.
     pub fn release(&self, slot: usize) {
         self.map.store(Self::word(slot, Counter::Connections), 0, Ordering::Relaxed);
+        self.end_work(slot);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_process_died_of_is_known_and_who_lives_is() {
+        let board = Scoreboard::create().unwrap();
+        assert_eq!(board.work(3), None);
+        let bytes: Vec<u8> = (0..=255).cycle().take(1000).collect();
+        for ip in ["127.0.0.2", "2001:db8::1"] {
+            let ip = ip.parse().unwrap();
+            board.begin_work(3, 77, ip, &bytes);
+            assert_eq!(board.work(3), Some(Work { connection: 77, ip, bytes: bytes[744..].to_vec() }));
+        }
+        board.begin_work(3, 78, "::1".parse().unwrap(), b"abc");
+        assert_eq!(board.work(3).unwrap().bytes, b"abc");
+        assert_eq!((board.work(2), board.work(4)), (None, None));
+        board.release(3);
+        assert_eq!(board.work(3), None);
+        board.beat(3, 5);
+        assert_eq!((board.last_beat(3), board.last_beat(4)), (5, 0));
+    }
 
     #[test]
     fn sums_run_over_all_slots_and_a_released_slot_holds_no_connection() {

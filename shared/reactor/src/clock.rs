@@ -5,9 +5,16 @@ use nix::time::{ClockId, clock_gettime};
 /// Monotonic time in ns.
 #[must_use]
 pub fn now_ns() -> u64 {
-    let Ok(time) = clock_gettime(ClockId::CLOCK_MONOTONIC) else {
-        return 0;
-    };
+    read(ClockId::CLOCK_MONOTONIC)
+}
+
+/// Processor time that the calling thread has used, ns.
+pub(crate) fn used_ns() -> u64 {
+    read(ClockId::CLOCK_THREAD_CPUTIME_ID)
+}
+
+fn read(clock: ClockId) -> u64 {
+    let Ok(time) = clock_gettime(clock) else { return 0 };
     let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
     seconds.wrapping_mul(1_000_000_000).wrapping_add(u64::try_from(time.tv_nsec()).unwrap_or(0))
 }

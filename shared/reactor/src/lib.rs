@@ -52,7 +52,7 @@ impl Reactor {
         Ok(Self {
             poll: mio::Poll::new()?,
             events: mio::Events::with_capacity(EVENTS),
-            busy: Busy::new(now_ns()),
+            busy: Busy::new(now_ns(), clock::used_ns()),
         })
     }
 
@@ -100,7 +100,7 @@ impl Reactor {
             Duration::from_nanos(ns)
         });
         let polled = self.poll.poll(&mut self.events, timeout);
-        self.busy.slept(before, now_ns());
+        self.busy.look(now_ns(), clock::used_ns);
         match polled {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             other => other?,
@@ -117,14 +117,12 @@ impl Reactor {
         Ok(())
     }
 
-    /// Rests whatever becomes ready, so that the next [`Self::wait`] finds more at once. Counts as waiting.
-    pub fn rest(&mut self, time: Duration) {
-        let before = now_ns();
+    /// Rests whatever becomes ready, so that the next [`Self::wait`] finds more at once.
+    pub fn rest(&self, time: Duration) {
         std::thread::sleep(time);
-        self.busy.slept(before, now_ns());
     }
 
-    /// Share of the last second in which this loop worked instead of waiting, 0 to 1.
+    /// Share of a processor that this loop used in the last second, 0 to 1.
     #[must_use]
     pub fn busy(&self) -> f64 {
         self.busy.share()

@@ -24,6 +24,11 @@ impl Hub {
         self.board.add(self.board_slot, Counter::Accepted, 1);
         let open = self.board.sum(Counter::Connections);
         let limit = u64::from(self.config.max_connections);
+        if self.refused.get(&peer.ip().to_canonical()).is_some_and(|until| *until > self.now_ms) {
+            self.board.add(self.board_slot, Counter::Refused, 1);
+            *self.ended.entry(End::Poison.reason()).or_default() += 1;
+            return;
+        }
         // A few places beyond the limit are for telling clients why they are refused.
         if open >= limit + 64 || prepare(&socket).is_err() {
             self.board.add(self.board_slot, Counter::Refused, 1);

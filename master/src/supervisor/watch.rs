@@ -1,0 +1,119 @@
+//! Who hangs, and who died of what a client sent.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use ipc::{MasterToChild, Role};
+use nix::sys::signal::Signal;
+
+use super::Supervisor;
+use crate::spawn::Ending;
+
+/// How often signs of life are looked at, ms.
+const LOOK_MS: u64 = 250;
+/// A loop that comes round so late was stopped itself: nobody else can be blamed for being silent, ms.
+const OWN_GAP_MS: u64 = 1_000;
+/// Between the signal that leaves a core and the one that can't be refused, ms.
+const KILL_AFTER_MS: u64 = 1_000;
+/// Deaths of input from one address within this time count together, ms.
+const POISON_WINDOW_MS: u64 = 60_000;
+/// So many deaths, and nobody is taken from that address.
+const POISON_DEATHS: usize = 2;
+/// For so long, ms.
+const REFUSE_MS: u64 = 60_000;
+
+/// What the watch remembers.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    next_ms: u64,
+    last_ms: u64,
+    poison: HashMap<IpAddr, Vec<u64>>,
+    refused: HashMap<IpAddr, u64>,
+}
+
+impl Watch {
+    /// When [`Supervisor::watch`] is due.
+    pub(super) fn deadline(&self) -> u64 {
+        self.next_ms
+    }
+}
+
+impl Supervisor {
+    /// Ends whoever has shown no sign of life for too long: first so that it leaves a core, then for certain.
+    pub(super) fn watch(&mut self) {
+        let now_ms = reactor::now_ms();
+        if now_ms < self.watch.next_ms {
+            return;
+        }
+        let gap = now_ms.saturating_sub(self.watch.last_ms);
+        (self.watch.last_ms, self.watch.next_ms) = (now_ms, now_ms + LOOK_MS);
+        let limit = self.config.watchdog_ms;
+        for (slot, child) in self.children.iter_mut().enumerate() {
+            if limit == 0 || !child.is_up() || !child.is_ready() {
+                continue;
+            }
+            if gap > OWN_GAP_MS {
+                child.watched_from_ms = now_ms;
+            }
+            let silent = now_ms.saturating_sub(self.board.last_beat(slot).max(child.watched_from_ms));
+            if silent > limit + KILL_AFTER_MS {
+                child.kill();
+            } else if silent > limit && !child.aborted {
+                tracing::error!(
+                    "{} (pid {}) shows no sign of life for {silent} ms: ended",
+                    child.name(),
+                    child.last_pid()
+                );
+                child.aborted = true;
+                child.signal(Signal::SIGABRT);
+            }
+        }
+    }
+
+    /// A child has died: of what it was reading?
+    pub(super) fn post_mortem(&mut self, slot: usize, ending: Ending) {
+        let Some(work) = self.board.work(slot) else { return };
+        // Who was killed from outside died of that.
+        let of_itself = [Signal::SIGABRT, Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE];
+        let name = self.children.get(slot).map(super::children::Child::name).unwrap_or_default();
+        if !of_itself.iter().any(|signal| ending.signal == Some(*signal as i32)) {
+            return;
+        }
+        tracing::error!(
+            cid = work.connection,
+            "{name} died while it read from {}; the last bytes: {}",
+            work.ip,
+            work.bytes.escape_ascii()
+        );
+        let now_ms = reactor::now_ms();
+        let deaths = self.watch.poison.entry(work.ip).or_default();
+        deaths.retain(|at| now_ms.saturating_sub(*at) < POISON_WINDOW_MS);
+        deaths.push(now_ms);
+        if deaths.len() >= POISON_DEATHS {
+            tracing::error!(
+                "{} processes died of what came from {}: nobody is taken from there for {} s",
+                deaths.len(),
+                work.ip,
+                REFUSE_MS / 1000
+            );
+            self.watch.refused.insert(work.ip, now_ms + REFUSE_MS);
+            for child in self.children.iter_mut().filter(|child| child.role == Role::Stream) {
+                child.tell(&MasterToChild::Refuse { ip: work.ip, for_ms: REFUSE_MS }, Vec::new());
+            }
+        }
+        self.watch
+            .poison
+            .retain(|_, deaths| deaths.iter().any(|at| now_ms.saturating_sub(*at) < POISON_WINDOW_MS));
+    }
+
+    /// Tells a new stream process whom not to take.
+    pub(super) fn tell_refused(&mut self, slot: usize) {
+        let now_ms = reactor::now_ms();
+        self.watch.refused.retain(|_, until| *until > now_ms);
+        if let Some(child) = self.children.get_mut(slot) {
+            for (ip, until) in &self.watch.refused {
+                child.tell(&MasterToChild::Refuse { ip: *ip, for_ms: until - now_ms }, Vec::new());
+            }
+        }
+    }
+}

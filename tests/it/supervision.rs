@@ -1,0 +1,236 @@
+//! What the master does about children that hang, die again and again, or die of what a client sent; and how it ends.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use socket2::{Domain, Socket, Type};
+use srs_tests::pattern::{Live, Watcher};
+use srs_tests::process::{descriptors, signal, wait_gone};
+use srs_tests::server::{Server, configuration};
+use srs_tests::wait::{SOON, wait_for, wait_until};
+use tempfile::TempDir;
+
+/// Viewers on both stream processes.
+fn viewers(server: &Server, url: &str, count: usize) -> Vec<Watcher> {
+    let mut watchers: Vec<Watcher> = (0..count).map(|_| Watcher::start(url)).collect();
+    server.wait_players(count);
+    for watcher in &mut watchers {
+        watcher.wait_seen(1);
+    }
+    watchers
+}
+
+#[test]
+fn a_process_that_hangs_is_replaced_and_the_others_do_not_notice() {
+    let server = Server::start("watchdog 1;\nvhost __defaultVhost__ { }");
+    let url = server.url("live/hang");
+    let live = Live::start(&url, Duration::from_millis(10));
+    let watchers = viewers(&server, &url, 16);
+    let victim = server.pids("stream")[0];
+    signal(victim, Signal::SIGSTOP);
+    wait_gone("the stopped process", victim, SOON);
+    wait_until("its successor", || {
+        server.pids("stream").len() == 2 && !server.pids("stream").contains(&victim)
+    });
+    assert!(server.log().contains("shows no sign of life"), "{}", server.log());
+    live.wait_more(20);
+    let sent = live.sent();
+    let mut others = 0;
+    for mut watcher in watchers {
+        let lives = wait_for("a viewer's fate", SOON, || {
+            (watcher.is_over() || watcher.seen() >= sent).then(|| !watcher.is_over())
+        });
+        if lives {
+            watcher.wait_seen(sent);
+            let _ = watcher.stop();
+            others += 1;
+        }
+    }
+    assert!((1..16).contains(&others), "{others}");
+    assert!(live.is_running());
+}
+
+#[test]
+fn a_short_stop_kills_nobody() {
+    let server = Server::start("watchdog 2;\nvhost __defaultVhost__ { }");
+    let url = server.url("live/pause");
+    let live = Live::start(&url, Duration::from_millis(10));
+    let mut watchers = viewers(&server, &url, 4);
+    let pids = [server.pids("stream"), server.pids("backsource")].concat();
+    for pid in &pids {
+        signal(*pid, Signal::SIGSTOP);
+        std::thread::sleep(Duration::from_millis(500));
+        signal(*pid, Signal::SIGCONT);
+    }
+    live.wait_more(10);
+    for watcher in &mut watchers {
+        watcher.wait_seen(live.sent());
+    }
+    assert_eq!([server.pids("stream"), server.pids("backsource")].concat(), pids);
+    for watcher in watchers {
+        let _ = watcher.stop();
+    }
+}
+
+/// A connection from another address of this host.
+fn connect_from(from: &str, to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&format!("{from}:0").parse::<SocketAddr>().unwrap().into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    socket.into()
+}
+
+#[test]
+fn input_that_kills_twice_is_named_and_its_sender_is_taken_no_more() {
+    let directory = TempDir::new().unwrap();
+    let text = configuration(directory.path(), "workers 1;\nvhost __defaultVhost__ { }");
+    let server = Server::start_with(directory, &text, &[("SRS_TEST_CRASH_ON", "P0ISON")]);
+    for death in 1..=2 {
+        let mut poison = connect_from("127.0.0.2", server.address());
+        poison.write_all(b"\x03\0\x01P0ISON\n").unwrap();
+        wait_until("a death", || server.log().matches("died while it read from 127.0.0.2").count() == death);
+        wait_until("its successor", || server.pids("stream").len() == 1);
+    }
+    assert!(server.log().contains("\\x03\\x00\\x01P0ISON\\n"), "{}", server.log());
+    wait_until("the refusal", || server.log().contains("nobody is taken from there"));
+    // The sender is closed at once; what it sends kills nobody.
+    let pid = server.pids("stream");
+    wait_until("a refused connection", || {
+        let mut poison = connect_from("127.0.0.2", server.address());
+        matches!(poison.read(&mut [0; 16]), Ok(0) | Err(_))
+    });
+    assert_eq!(server.pids("stream"), pid);
+    // Everybody else is served.
+    let url = server.url("live/healthy");
+    let live = Live::start(&url, Duration::from_millis(10));
+    let mut watcher = Watcher::start(&url);
+    watcher.wait_seen(20);
+    let _ = watcher.stop();
+    assert!(live.is_running());
+}
+
+#[test]
+fn a_graceful_end_lets_publishers_finish() {
+    let mut server = Server::start(
+        "grace_start_wait 0;\ngrace_final_wait 2000;\ngrace_timeout 60;\nvhost __defaultVhost__ { }",
+    );
+    let url = server.url("live/grace");
+    let live = Live::start(&url, Duration::from_millis(10));
+    let mut watcher = Watcher::start(&url);
+    watcher.wait_seen(5);
+    server.signal(Signal::SIGQUIT);
+    wait_until("nobody is taken any more", || TcpStream::connect(server.address()).is_err());
+    live.wait_more(50);
+    watcher.wait_seen(live.sent());
+    let sent = live.stop();
+    watcher.wait_seen(sent - 1);
+    let _ = watcher.stop();
+    assert_eq!(server.wait_end(SOON).code(), Some(0));
+}
+
+#[test]
+fn a_graceful_end_has_its_time_and_a_second_signal_ends_it_at_once() {
+    for (own, again) in [("grace_timeout 1;", false), ("grace_timeout 60;", true)] {
+        let own = format!("{own}\ngrace_start_wait 0;\ngrace_final_wait 0;\nvhost __defaultVhost__ {{ }}");
+        let mut server = Server::start(&own);
+        let live = Live::start(&server.url("live/grace"), Duration::from_millis(10));
+        live.wait_more(5);
+        server.signal(Signal::SIGQUIT);
+        wait_until("nobody is taken any more", || TcpStream::connect(server.address()).is_err());
+        if again {
+            server.signal(Signal::SIGTERM);
+        }
+        assert_eq!(server.wait_end(SOON).code(), Some(0));
+    }
+}
+
+#[test]
+fn a_renamed_log_is_opened_again_by_all() {
+    let directory = TempDir::new().unwrap();
+    let log = directory.path().join("srs.log");
+    let own = format!("srs_log_tank file;\nsrs_log_file {};\nvhost __defaultVhost__ {{ }}", log.display());
+    let text = configuration(directory.path(), &own);
+    let server = Server::start_in(directory, &text);
+    fs::rename(&log, log.with_extension("1")).unwrap();
+    server.signal(Signal::SIGUSR1);
+    wait_until("a new log", || {
+        fs::read_to_string(&log).is_ok_and(|text| text.contains("the log is open again"))
+    });
+    let live = Live::start(&server.url("live/log"), Duration::from_millis(10));
+    live.wait_more(5);
+    wait_until("lines of other processes", || {
+        let text = fs::read_to_string(&log).unwrap_or_default();
+        text.contains("stream#") && text.contains("backsource#0")
+    });
+}
+
+/// A simple generator; the seed is printed by a failing assertion's text.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % bound as u64).unwrap()
+    }
+}
+
+/// `SRS_SOAK_KILLS` kills in all; the short form has few.
+#[test]
+fn children_are_killed_at_random_moments_and_the_system_is_whole_again_at_once() {
+    let kills: usize = std::env::var("SRS_SOAK_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(25);
+    let server = Server::start("vhost __defaultVhost__ { }");
+    let urls: Vec<String> = (0..3).map(|number| server.url(&format!("live/kill-{number}"))).collect();
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut slowest = Duration::ZERO;
+    let mut open = 0;
+    let mut lives: Vec<Live> = Vec::new();
+    let mut watchers: Vec<Watcher> = Vec::new();
+    for kill in 0..kills {
+        lives.retain(Live::is_running);
+        while lives.len() < urls.len() {
+            // Whoever lost its connection comes again, as encoders do.
+            lives.clear();
+            wait_until("publishers", || {
+                lives = urls.iter().map(|url| Live::start(url, Duration::from_millis(10))).collect();
+                lives.iter().all(Live::is_running)
+            });
+        }
+        watchers.retain(|watcher| !watcher.is_over());
+        while watchers.len() < 12 {
+            watchers.push(Watcher::start(&urls[watchers.len() % urls.len()]));
+        }
+        std::thread::sleep(Duration::from_micros(random.below(200_000) as u64 + 100_000));
+        let children: Vec<u32> = server
+            .processes()
+            .iter()
+            .filter(|process| process.role != "master")
+            .map(|process| process.pid)
+            .collect();
+        let victim = children[random.below(children.len())];
+        let count = children.len();
+        signal(victim, Signal::SIGKILL);
+        let began = Instant::now();
+        wait_until("the system is whole", || {
+            let now = server.processes();
+            now.iter().filter(|process| process.role != "master").count() == count
+                && now.iter().all(|process| {
+                    process.pid != victim && (process.private_api_port != 0 || process.role == "master")
+                })
+        });
+        slowest = slowest.max(began.elapsed());
+        if kill == 5.min(kills - 1) {
+            open = descriptors(server.pid());
+        }
+    }
+    println!("{kills} kills, whole again after {} ms at most", slowest.as_millis());
+    let restarts: u32 = server.processes().iter().map(|process| process.restarts).sum();
+    assert!(restarts as usize >= kills, "{restarts} restarts after {kills} kills");
+    wait_until("descriptors as before", || descriptors(server.pid()) <= open + 8);
+    assert!(!server.log().contains("dies again and again"));
+}
