@@ -119,6 +119,9 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
             hub.reactor.rest(rest);
         }
         hub.turn(&mut others)?;
+        if source.control.look_for_master(&hub.reactor)? {
+            source.tell_new_master();
+        }
         for ready in std::mem::take(&mut others) {
             source.other(&mut hub, ready)?;
         }
@@ -171,6 +174,15 @@ impl BackSource {
             }
         }
         Ok(())
+    }
+
+    /// What a master keeps for this process, to one that does not have it.
+    fn tell_new_master(&mut self) {
+        let ids: Vec<u32> = self.sources.keys().copied().collect();
+        for id in ids {
+            self.keep(id);
+        }
+        self.control.send(&ChildToMaster::Ready { private_api_port: self.api.port() }, Vec::new());
     }
 
     fn read_control(&mut self, hub: &mut Hub) -> Result<(), child::ControlError> {

@@ -61,6 +61,9 @@ fn wait_for_stop(control: &mut Control) -> Result<(), Box<dyn std::error::Error 
     reactor.register(control.as_raw_fd(), CONTROL_TOKEN)?;
     let mut ready = Vec::new();
     loop {
+        if control.look_for_master(&reactor)? {
+            control.send(&ChildToMaster::Ready { private_api_port: 0 }, Vec::new());
+        }
         while let Some((message, _)) = control.receive()? {
             if matches!(message, MasterToChild::Stop) {
                 return Ok(());

@@ -86,6 +86,14 @@ pub fn take(address: SocketAddr) -> Vec<OwnedFd> {
     PASSED.lock().unwrap_or_else(PoisonError::into_inner).take(address)
 }
 
+/// As [`take`], without those that the caller has already: a child that outlived the last master brought them.
+#[must_use]
+pub fn take_beside<'a>(address: SocketAddr, have: impl IntoIterator<Item = &'a OwnedFd>) -> Vec<OwnedFd> {
+    let have: HashSet<u64> = have.into_iter().filter_map(identity).collect();
+    let passed = take(address);
+    passed.into_iter().filter(|socket| !identity(socket).is_some_and(|known| have.contains(&known))).collect()
+}
+
 /// Closes what nobody has taken, and has the service manager forget it: name and address of each.
 pub fn close_rest() -> Vec<(String, SocketAddr)> {
     let rest = std::mem::take(&mut *PASSED.lock().unwrap_or_else(PoisonError::into_inner));

@@ -92,10 +92,12 @@ fn main() -> ExitCode {
 
 /// A child of the master: its channel is on standard input.
 fn run_role(role: &str, arguments: &Arguments) -> ExitCode {
-    let Some(main) = Role::from_name(role).and_then(role_main) else {
+    let known = Role::from_name(role);
+    let Some((known, main)) = known.and_then(|role| Some((role, role_main(role)?))) else {
         eprintln!("srs: there is no role {role}");
         return ExitCode::from(2);
     };
+    offer_to_the_oom_killer(known);
     let level = match arguments.log_level.as_str() {
         "verbose" => Level::Verbose,
         "info" => Level::Info,
@@ -133,12 +135,29 @@ fn run_role(role: &str, arguments: &Arguments) -> ExitCode {
     }
 }
 
+/// Whom the kernel ends first when memory runs out: rather the process that a few viewers would miss than the one that
+/// many would. The master's own score, which it passes on, is the unit's business.
+fn offer_to_the_oom_killer(role: Role) {
+    let score = match role {
+        Role::Master => return,
+        Role::BackSource => "0",
+        Role::Stream | Role::Ingest => "100",
+        Role::Http => "200",
+    };
+    // Lower than what was inherited is refused; so be it.
+    let _ = std::fs::write("/proc/self/oom_score_adj", score);
+}
+
 /// Ctrl-C in a terminal reaches every process of the group, a service manager's SIGTERM every process of the service; the
 /// master alone decides what it means.
 fn ignore_group_signals() {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
     for signal in [SIGINT, SIGHUP, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2] {
-        let flag = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let flag = if signal == SIGTERM {
+            std::sync::Arc::clone(child::terminate_flag())
+        } else {
+            std::sync::Arc::default()
+        };
         let _ = signal_hook::flag::register(signal, flag);
     }
 }

@@ -117,6 +117,21 @@ impl Plan {
         Self { slots, stop_until_ms: None }
     }
 
+    /// A plan that goes on where another stood: role, number, restarts, state and whether it is wanted, of each slot.
+    #[must_use]
+    pub fn resume(slots: impl IntoIterator<Item = (Role, u32, u32, State, bool)>) -> Self {
+        let slots = slots
+            .into_iter()
+            .map(|(role, number, restarts, state, wanted)| Slot {
+                restarts,
+                state,
+                wanted,
+                ..Slot::new(role, number)
+            })
+            .collect();
+        Self { slots, stop_until_ms: None }
+    }
+
     /// A place for one more child, which is started with the next event.
     pub fn add(&mut self, role: Role, number: u32) -> usize {
         let slot = Slot::new(role, number);

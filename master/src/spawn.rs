@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::logging::Settings;
+use crate::supervisor::Adopted;
 
 /// What a role does with its channel to the master.
 pub type RoleMain = fn(OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
@@ -39,6 +40,8 @@ impl std::fmt::Display for Ending {
 pub enum Running {
     /// A process.
     Process(Child),
+    /// A process that another master started.
+    Adopted(Adopted),
     /// A thread.
     Thread(JoinHandle<i32>),
 }
@@ -49,6 +52,7 @@ impl Running {
     pub fn pid(&self) -> u32 {
         match self {
             Self::Process(child) => child.id(),
+            Self::Adopted(adopted) => adopted.pid(),
             Self::Thread(_) => std::process::id(),
         }
     }
@@ -60,25 +64,29 @@ impl Running {
                 let status = child.try_wait().ok().flatten()?;
                 Some(Ending { code: status.code(), signal: status.signal() })
             }
+            // How it ended is told to its parent only.
+            Self::Adopted(adopted) => adopted.has_ended().then_some(Ending { code: None, signal: None }),
             Self::Thread(thread) => thread.is_finished().then_some(Ending { code: Some(1), signal: None }),
         }
     }
 
     /// Sends it a signal, where that is possible.
     pub fn signal(&self, signal: Signal) {
-        if let Self::Process(child) = self
-            && let Ok(pid) = i32::try_from(child.id())
-        {
-            // Not yet waited for, so the number is still its own.
-            let _ = kill(Pid::from_raw(pid), signal);
+        match self {
+            Self::Process(child) => {
+                if let Ok(pid) = i32::try_from(child.id()) {
+                    // Not yet waited for, so the number is still its own.
+                    let _ = kill(Pid::from_raw(pid), signal);
+                }
+            }
+            Self::Adopted(adopted) => adopted.signal(signal),
+            Self::Thread(_) => {}
         }
     }
 
     /// Ends it at once, where that is possible.
-    pub fn kill(&mut self) {
-        if let Self::Process(child) = self {
-            let _ = child.kill();
-        }
+    pub fn kill(&self) {
+        self.signal(Signal::SIGKILL);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The master's loop: signals, children and their channels, in a fixed order. It does what `plan` says.
 
+mod adopt;
 mod children;
 mod operators;
 mod quit;
@@ -24,6 +25,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SI
 use crate::listen::{self, ListenError};
 use crate::plan::{Action, Event, Plan};
 use crate::spawn::Spawner;
+pub(crate) use adopt::Adopted;
 use children::Child;
 use operators::Operators;
 use quit::Quit;
@@ -34,6 +36,8 @@ use watch::Watch;
 const FIRST_SIGNAL: usize = 1;
 const SIGNALS: [i32; 7] = [SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2];
 const FIRST_CHILD: usize = 64;
+/// Descriptors of processes that another master started.
+const FIRST_PIDFD: usize = 1024;
 /// Children in all (the scoreboard's places).
 const MAX_CHILDREN: usize = mediaring::SLOTS;
 
@@ -130,6 +134,9 @@ impl Supervisor {
     /// # Errors
     /// [`StartError`].
     pub fn prepare(mut config: Config, spawner: Spawner, loader: Loader) -> Result<Self, StartError> {
+        if let Some(legacy) = adopt::legacy(&config) {
+            return Self::adopt(legacy, spawner, loader);
+        }
         let asked = config.clone();
         runtime::raise_descriptor_limit(config.max_connections);
         let workers = runtime::workers(&config);
@@ -164,18 +171,23 @@ impl Supervisor {
                 Child::new(*role, *number, ingest)
             })
             .collect();
+        let board = Scoreboard::create()?;
+        let mut supervisor = Self::with(asked, config, spawner, loader, Plan::new(table), board)?;
+        (supervisor.rtmp, supervisor.api, supervisor.children) = (rtmp, api, children);
+        Ok(supervisor)
+    }
+
+    /// A supervisor of nobody yet.
+    fn with(
+        asked: Config,
+        config: Config,
+        spawner: Spawner,
+        loader: Loader,
+        plan: Plan,
+        board: Scoreboard,
+    ) -> Result<Self, StartError> {
         let reactor = Reactor::new().map_err(os("the server can't get an event queue"))?;
-        let mut signals = Vec::new();
-        for (index, signal) in SIGNALS.into_iter().enumerate() {
-            let (reader, writer) = UnixStream::pair().map_err(os("the server can't get a signal pipe"))?;
-            reader.set_nonblocking(true).map_err(os("the server can't get a signal pipe"))?;
-            signal_hook::low_level::pipe::register(signal, writer)
-                .map_err(os("the server can't listen to signals"))?;
-            reactor
-                .register_readable(reader.as_raw_fd(), Token(FIRST_SIGNAL + index))
-                .map_err(os("the server can't listen to signals"))?;
-            signals.push(reader);
-        }
+        let signals = signals(&reactor)?;
         let operators = Operators::open(&config.runtime_dir, &reactor);
         Ok(Self {
             asked,
@@ -184,16 +196,16 @@ impl Supervisor {
             watch: Watch::default(),
             quit: None,
             operators,
-            plan: Plan::new(table),
-            children,
-            board: Scoreboard::create()?,
+            plan,
+            children: Vec::new(),
+            board,
             config,
             generation: 1,
             reactor,
             signals,
             spawner,
-            rtmp,
-            api,
+            rtmp: Vec::new(),
+            api: None,
             rings: HashMap::new(),
             spawned: 0,
             served: false,
@@ -247,6 +259,7 @@ impl Supervisor {
             }
         }
         self.operators.close();
+        self.forget_legacy();
         runtime::remove_ports(&self.config);
         Ok(())
     }
@@ -256,6 +269,10 @@ impl Supervisor {
             for (operator, request) in self.operators.ready(&self.reactor, event.token) {
                 self.request(operator, &request);
             }
+            return;
+        }
+        if event.token.0 >= FIRST_PIDFD {
+            *reap = true;
             return;
         }
         if let Some(index) = event.token.0.checked_sub(FIRST_CHILD) {
@@ -330,7 +347,24 @@ impl Supervisor {
             self.free_place(slot);
         }
         self.tell_processes();
+        self.save();
     }
+}
+
+/// Signals as readable descriptors, in the order of [`SIGNALS`].
+fn signals(reactor: &Reactor) -> Result<Vec<UnixStream>, StartError> {
+    let mut signals = Vec::new();
+    for (index, signal) in SIGNALS.into_iter().enumerate() {
+        let (reader, writer) = UnixStream::pair().map_err(os("the server can't get a signal pipe"))?;
+        reader.set_nonblocking(true).map_err(os("the server can't get a signal pipe"))?;
+        signal_hook::low_level::pipe::register(signal, writer)
+            .map_err(os("the server can't listen to signals"))?;
+        reactor
+            .register_readable(reader.as_raw_fd(), Token(FIRST_SIGNAL + index))
+            .map_err(os("the server can't listen to signals"))?;
+        signals.push(reader);
+    }
+    Ok(signals)
 }
 
 /// Whether a file can be ingested by the server's own ingester.

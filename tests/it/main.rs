@@ -8,6 +8,7 @@
     reason = "tests panic when they fail"
 )]
 
+mod adoption;
 mod crash;
 mod demo;
 mod hostile;

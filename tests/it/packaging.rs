@@ -7,10 +7,9 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use srs_tests::process::{Ended, is_alive, run, signal};
+use srs_tests::process::{Ended, children, is_alive, run, signal};
 use srs_tests::program::{source_tree, srs};
 use srs_tests::server::configuration;
 use srs_tests::wait::{SOON, wait_for, wait_until};
@@ -312,19 +311,25 @@ fn the_init_script_runs_a_server() {
 }
 
 #[test]
-fn the_init_script_is_not_fooled_by_a_stale_pid_file() {
+fn the_init_script_knows_a_dead_master_from_another_program() {
     let init = Init::new();
     drop(init.act("start").expect_success());
-    let pid = init.pid();
-    signal(pid, Signal::SIGKILL);
-    wait_until("its end", || !is_alive(pid));
-    assert_eq!(init.code("status"), 1, "dead, with a pid file");
+    let family = children(init.pid());
+    let kill_master = || {
+        let pid = init.pid();
+        signal(pid, Signal::SIGKILL);
+        wait_until("its end", || !is_alive(pid));
+        assert_eq!(init.code("status"), 1, "dead, with a pid file");
+    };
+    kill_master();
     // A number that belongs to another program by now: this one.
     fs::write(init.directory.path().join("run/init.pid"), std::process::id().to_string()).unwrap();
     assert_eq!(init.code("status"), 1);
+    drop(init.act("start").expect_success());
+    assert!(family.iter().all(|pid| is_alive(*pid)), "the next master has taken them over");
+    kill_master();
     drop(init.act("stop").expect_success());
-    std::thread::sleep(Duration::from_millis(1));
-    assert!(is_alive(std::process::id()));
+    assert!(!family.iter().any(|pid| is_alive(*pid)), "nobody is left");
 }
 
 #[test]

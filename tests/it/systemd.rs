@@ -17,7 +17,7 @@ use srs_tests::wait::SOON;
 use tempfile::TempDir;
 
 /// Starts a server as a service, with sockets of its manager.
-fn service(manager: &Manager, own: &str, sockets: Vec<(&str, OwnedFd)>) -> Server {
+fn service(manager: &Manager, own: &str, sockets: Vec<(String, OwnedFd)>) -> Server {
     let directory = TempDir::new().unwrap();
     let log = directory.path().join("log");
     // Standard output may be a socket by now.
@@ -82,7 +82,8 @@ fn one_socket_of_the_manager_serves_all_processes() {
     let (address, socket) = listener();
     // A client that came before the server.
     let mut early = Early::connect(address);
-    let server = service(&manager, &format!("listen {address};\nworkers 3;"), vec![("rtmp", socket)]);
+    let server =
+        service(&manager, &format!("listen {address};\nworkers 3;"), vec![("rtmp".to_owned(), socket)]);
     assert_eq!(server.address(), address);
     serves(&server);
     early.is_answered();
@@ -92,7 +93,7 @@ fn one_socket_of_the_manager_serves_all_processes() {
 fn sockets_that_nobody_asked_for_are_named_and_closed() {
     let manager = Manager::new();
     let ((wanted, socket), (stray, other)) = (listener(), listener());
-    let sockets = vec![("rtmp", socket), ("stray", other)];
+    let sockets = vec![("rtmp".to_owned(), socket), ("stray".to_owned(), other)];
     let server = service(&manager, &format!("listen {wanted};"), sockets);
     serves(&server);
     let log = server.log();

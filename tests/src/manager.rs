@@ -25,13 +25,11 @@ exec 0</dev/null 1>&2
 export LISTEN_PID=$$
 exec \"$0\" \"$@\"";
 
-/// What it heard: the lines of one message, and the sockets that came with it.
+/// One message that it heard.
 #[derive(Debug)]
 pub struct Heard {
     /// Such as `READY=1`.
     pub lines: Vec<String>,
-    /// To keep under the message's `FDNAME`.
-    pub sockets: Vec<OwnedFd>,
 }
 
 impl Heard {
@@ -49,6 +47,7 @@ pub struct Manager {
     socket: UnixDatagram,
     /// Everything it heard, in order.
     pub heard: Vec<Heard>,
+    kept: Vec<(String, OwnedFd)>,
 }
 
 impl Manager {
@@ -58,7 +57,7 @@ impl Manager {
         let directory = TempDir::new().expect("a temporary directory");
         let socket = UnixDatagram::bind(directory.path().join("notify")).expect("a socket");
         socket.set_nonblocking(true).expect("a socket");
-        Self { directory, socket, heard: Vec::new() }
+        Self { directory, socket, heard: Vec::new(), kept: Vec::new() }
     }
 
     /// The command that starts the server as this manager's service, with at most two sockets to listen on. Its output is
@@ -67,13 +66,13 @@ impl Manager {
     /// # Panics
     /// When there are more sockets.
     #[must_use]
-    pub fn service(&self, log: &Path, sockets: Vec<(&str, OwnedFd)>) -> Command {
+    pub fn service(&self, log: &Path, sockets: Vec<(String, OwnedFd)>) -> Command {
         let output = || File::options().create(true).append(true).open(log).expect("a file");
         let mut command = Command::new("sh");
         command.args(["-c", PASS_ON]).arg(program::srs());
         command.env("NOTIFY_SOCKET", self.path()).stdin(Stdio::null()).stdout(output()).stderr(output());
         if !sockets.is_empty() {
-            let names: Vec<&str> = sockets.iter().map(|(name, _)| *name).collect();
+            let names: Vec<&str> = sockets.iter().map(|(name, _)| name.as_str()).collect();
             command.env("LISTEN_FDS", sockets.len().to_string()).env("LISTEN_FDNAMES", names.join(":"));
         }
         for (place, (_, socket)) in sockets.into_iter().enumerate() {
@@ -113,17 +112,9 @@ impl Manager {
     }
 
     /// The sockets that it keeps: those that came in and were not forgotten since, with their names.
-    pub fn kept(&mut self) -> Vec<(String, OwnedFd)> {
+    pub fn kept(&mut self) -> &[(String, OwnedFd)] {
         self.listen();
-        let mut kept: Vec<(String, OwnedFd)> = Vec::new();
-        for heard in &mut self.heard {
-            let name = heard.value("FDNAME").unwrap_or_default().to_owned();
-            if heard.value("FDSTOREREMOVE").is_some() {
-                kept.retain(|(known, _)| *known != name);
-            }
-            kept.extend(heard.sockets.drain(..).map(|socket| (name.clone(), socket)));
-        }
-        kept
+        &self.kept
     }
 
     fn path(&self) -> PathBuf {
@@ -138,15 +129,18 @@ impl Manager {
             let mut parts = [IoSliceMut::new(&mut buffer)];
             let received = recvmsg(&self.socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC);
             let Ok(received) = received else { return };
-            let sockets = control
-                .drain()
-                .flat_map(|message| match message {
-                    RecvAncillaryMessage::ScmRights(sockets) => sockets.collect::<Vec<_>>(),
-                    _ => Vec::new(),
-                })
-                .collect();
             let text = String::from_utf8_lossy(&buffer[..received.bytes]).into_owned();
-            self.heard.push(Heard { lines: text.lines().map(str::to_owned).collect(), sockets });
+            let heard = Heard { lines: text.lines().map(str::to_owned).collect() };
+            let name = heard.value("FDNAME").unwrap_or_default();
+            if heard.value("FDSTOREREMOVE").is_some() {
+                self.kept.retain(|(known, _)| known != name);
+            }
+            for message in control.drain() {
+                if let RecvAncillaryMessage::ScmRights(sockets) = message {
+                    self.kept.extend(sockets.map(|socket| (name.to_owned(), socket)));
+                }
+            }
+            self.heard.push(heard);
         }
     }
 }

@@ -97,11 +97,9 @@ impl Server {
     /// When it does not come up; the message has what it said.
     #[must_use]
     pub fn start_with(directory: TempDir, text: &str, environment: &[(&str, &str)]) -> Self {
-        let log = fs::File::create(directory.path().join("log")).expect("a file");
-        let mut command = Command::new(program::srs());
-        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a descriptor")).stderr(log);
-        command.envs(environment.iter().copied());
-        Self::start_by(command, directory, text)
+        write_configuration(directory.path(), text);
+        let (child, ports) = launch(directory.path(), environment);
+        Self { directory, child, ports }
     }
 
     /// Starts a server by a command that runs it with the arguments that it is given and writes its output to `log` in
@@ -110,23 +108,32 @@ impl Server {
     /// # Panics
     /// When it does not come up; the message has what it said.
     #[must_use]
-    pub fn start_by(mut command: Command, directory: TempDir, text: &str) -> Self {
-        let path = directory.path().join("srs.conf");
-        fs::write(&path, text).expect("a file");
-        fs::create_dir_all(directory.path().join("run")).expect("a directory");
-        command.current_dir(program::source_tree()).arg("-c").arg(&path);
-        let mut child = command.spawn().expect("the server starts");
-        // It holds sockets that were for the server alone.
-        drop(command);
-        let ready = directory.path().join("run/ports.json");
-        let read_log = || fs::read_to_string(directory.path().join("log")).unwrap_or_default();
-        let ports = wait_for("the server's ports", SOON, || {
-            if let Some(status) = child.try_wait().expect("a child can be waited for") {
-                panic!("the server ended with {status}:\n{}\n{text}", read_log());
-            }
-            serde_json::from_str::<Ports>(&fs::read_to_string(&ready).ok()?).ok()
-        });
+    pub fn start_by(command: Command, directory: TempDir, text: &str) -> Self {
+        write_configuration(directory.path(), text);
+        let (child, ports) = launch_by(command, directory.path());
         Self { directory, child, ports }
+    }
+
+    /// Starts another master with the same configuration file by such a command.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn start_master_by(&mut self, command: Command) {
+        (self.child, self.ports) = launch_by(command, self.directory.path());
+    }
+
+    /// Kills the master, and nobody else.
+    pub fn kill_master(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+
+    /// Starts another master with the same configuration file.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn start_master(&mut self) {
+        (self.child, self.ports) = launch(self.directory.path(), &[]);
     }
 
     /// Where it listens for RTMP: the first place.
@@ -261,6 +268,39 @@ impl Server {
     }
 }
 
+/// Starts a master in `directory` and waits until it says where it serves.
+fn write_configuration(directory: &Path, text: &str) {
+    fs::write(directory.join("srs.conf"), text).expect("a file");
+    fs::create_dir_all(directory.join("run")).expect("a directory");
+}
+
+fn launch(directory: &Path, environment: &[(&str, &str)]) -> (Child, Ports) {
+    let log = fs::OpenOptions::new().create(true).append(true).open(directory.join("log")).expect("a file");
+    let mut command = Command::new(program::srs());
+    command.envs(environment.iter().copied()).stdin(Stdio::null());
+    command.stdout(log.try_clone().expect("a descriptor")).stderr(log);
+    launch_by(command, directory)
+}
+
+fn launch_by(mut command: Command, directory: &Path) -> (Child, Ports) {
+    command.current_dir(program::source_tree()).arg("-c").arg(directory.join("srs.conf"));
+    let mut child = command.spawn().expect("the server starts");
+    // It may hold sockets that are for the server alone.
+    drop(command);
+    let ready = directory.join("run/ports.json");
+    let ports = wait_for("the server's ports", SOON, || {
+        if let Some(status) = child.try_wait().expect("a child can be waited for") {
+            panic!(
+                "the server ended with {status}:\n{}",
+                fs::read_to_string(directory.join("log")).unwrap_or_default()
+            );
+        }
+        let ports: Ports = serde_json::from_str(&fs::read_to_string(&ready).ok()?).ok()?;
+        (ports.pid == child.id()).then_some(ports)
+    });
+    (child, ports)
+}
+
 /// Whether a process has a role; roles are compared without regard to hyphens.
 fn is_role(process: &Process, role: &str) -> bool {
     let plain = |name: &str| name.replace(['-', '_'], "").to_ascii_lowercase();
@@ -269,7 +309,13 @@ fn is_role(process: &Process, role: &str) -> bool {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let family = children(self.child.id());
+        let mut family = children(self.child.id());
+        // Those that a former master of this directory left behind, too.
+        let state = fs::read_to_string(self.directory.path().join("run/state.json")).unwrap_or_default();
+        let state: serde_json::Value = serde_json::from_str(&state).unwrap_or_default();
+        let left =
+            state["children"].as_array().into_iter().flatten().filter_map(|child| child["pid"].as_u64());
+        family.extend(left.filter_map(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0));
         signal(self.child.id(), Signal::SIGTERM);
         let began = std::time::Instant::now();
         while began.elapsed() < POLITE_END && matches!(self.child.try_wait(), Ok(None)) {

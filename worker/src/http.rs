@@ -31,6 +31,14 @@ impl Known {
     }
 }
 
+/// An address that is served.
+struct Served {
+    address: SocketAddr,
+    /// For a master that does not have it.
+    socket: OwnedFd,
+    _server: server::ApiServer,
+}
+
 /// Runs the http process until the master ends it. `control` is the channel to the master.
 ///
 /// # Errors
@@ -43,13 +51,21 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
     let known = Arc::new(Known::default());
     let mut ready = Vec::new();
-    let mut servers: Vec<(SocketAddr, server::ApiServer)> = Vec::new();
+    let mut servers: Vec<Served> = Vec::new();
     loop {
+        if control.look_for_master(&reactor)? {
+            let (addresses, sockets) = servers
+                .iter()
+                .filter_map(|served| Some((served.address, served.socket.try_clone().ok()?)))
+                .unzip();
+            control.send(&ChildToMaster::Listening { addresses }, sockets);
+            control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
+        }
         while let Some((message, fds)) = control.receive()? {
             match message {
                 MasterToChild::Listen { addresses } => servers.extend(serve(&addresses, fds, &known)),
                 MasterToChild::StopListening { addresses } => {
-                    servers.retain(|(address, _)| !addresses.contains(address));
+                    servers.retain(|served| !addresses.contains(&served.address));
                 }
                 MasterToChild::Configure { generation, config } => {
                     child::configure_log(&config.log);
@@ -82,15 +98,14 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     }
 }
 
-fn serve(
-    addresses: &[SocketAddr],
-    fds: Vec<OwnedFd>,
-    known: &Arc<Known>,
-) -> Vec<(SocketAddr, server::ApiServer)> {
+fn serve(addresses: &[SocketAddr], fds: Vec<OwnedFd>, known: &Arc<Known>) -> Vec<Served> {
     let mut servers = Vec::new();
     for (fd, address) in fds.into_iter().zip(addresses) {
-        match server::ApiServer::start(TcpListener::from(fd), known) {
-            Ok(server) => servers.push((*address, server)),
+        let started = fd
+            .try_clone()
+            .and_then(|socket| Ok((socket, server::ApiServer::start(TcpListener::from(fd), known)?)));
+        match started {
+            Ok((socket, server)) => servers.push(Served { address: *address, socket, _server: server }),
             Err(error) => tracing::error!("the API on {address} can't be served: {error}"),
         }
     }

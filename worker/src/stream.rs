@@ -64,6 +64,9 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     process.read_control(&mut hub)?;
     while !process.stop {
         hub.turn(&mut others)?;
+        if process.control.look_for_master(&hub.reactor)? {
+            process.tell_new_master();
+        }
         for ready in std::mem::take(&mut others) {
             process.other(&mut hub, ready)?;
         }
@@ -99,6 +102,13 @@ impl StreamProcess {
             self.listeners.ready(ready.token);
         }
         Ok(())
+    }
+
+    /// What a master keeps for this process, to one that does not have it.
+    fn tell_new_master(&mut self) {
+        let (addresses, sockets) = self.listeners.duplicates();
+        self.control.send(&ChildToMaster::Listening { addresses }, sockets);
+        self.control.send(&ChildToMaster::Ready { private_api_port: self.api.port() }, Vec::new());
     }
 
     fn read_control(&mut self, hub: &mut Hub) -> Result<(), child::ControlError> {

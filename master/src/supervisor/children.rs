@@ -1,11 +1,13 @@
 //! The children: starting them, connecting them with each other, and what they say.
 
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use ipc::{Channel, ChannelError, ChildToMaster, MasterToChild, ProcessInfo, Role, Start, StreamInfo};
 use nix::sys::signal::Signal;
 use reactor::Token;
 
+use super::adopt::{self, Adopted};
 use super::{FIRST_CHILD, Supervisor, duplicate};
 use crate::plan::Event;
 use crate::spawn::{Ending, Running};
@@ -26,6 +28,10 @@ pub(super) struct Child {
     pub(super) watched_from_ms: u64,
     /// It was told to end because it showed no sign of life.
     pub(super) aborted: bool,
+    /// When the process began, as the kernel counts.
+    pub(super) began: u64,
+    /// Listening sockets that it brought with it.
+    pub(super) listening: Vec<(SocketAddr, OwnedFd)>,
     running: Option<Running>,
     channel: Option<Channel>,
     pid: u32,
@@ -42,6 +48,8 @@ impl Child {
             draining: false,
             watched_from_ms: 0,
             aborted: false,
+            began: 0,
+            listening: Vec::new(),
             running: None,
             channel: None,
             pid: 0,
@@ -77,6 +85,15 @@ impl Child {
     /// Whether it has ended, and how.
     pub(super) fn ended(&mut self) -> Option<Ending> {
         self.running.as_mut()?.ended()
+    }
+
+    /// A process of a former master has this place; without a channel it is on its way out.
+    pub(super) fn take_over(&mut self, adopted: Adopted, channel: Option<Channel>) {
+        self.pid = adopted.pid();
+        self.began = adopt::began(self.pid).unwrap_or(0);
+        self.running = Some(Running::Adopted(adopted));
+        self.channel = channel;
+        self.watched_from_ms = reactor::now_ms();
     }
 
     /// The place is free again.
@@ -118,6 +135,7 @@ impl Supervisor {
         let (role, number) = (child.role, child.number);
         let running = self.spawner.spawn(role, number, theirs)?;
         child.pid = running.pid();
+        child.began = adopt::began(child.pid).unwrap_or(0);
         child.running = Some(running);
         self.reactor.register(ours.as_raw_fd(), Token(FIRST_CHILD + slot))?;
         child.channel = Some(Channel::new(ours));
@@ -159,6 +177,7 @@ impl Supervisor {
             _ => {}
         }
         self.tell_processes();
+        self.save();
         Ok(())
     }
 
@@ -296,6 +315,10 @@ impl Supervisor {
                 self.rings.remove(&stream_id);
             }
             ChildToMaster::Applied { generation } => self.applied(slot, generation),
+            ChildToMaster::Listening { addresses } => {
+                child.listening = addresses.into_iter().zip(fds).collect()
+            }
+            ChildToMaster::Hello { .. } => tracing::error!("{} introduces itself again", child.name()),
             ChildToMaster::KeepRing { .. } | ChildToMaster::DropRing { .. } => {
                 tracing::error!("{} speaks of rings, which are not its business", child.name());
             }

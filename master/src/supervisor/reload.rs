@@ -214,6 +214,7 @@ impl Supervisor {
                 waiting.insert(slot);
             }
         }
+        self.save();
         waiting
     }
 

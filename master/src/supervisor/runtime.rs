@@ -1,6 +1,9 @@
 //! The machine around the server: limits, the ports file, the clips.
 
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
 use conf::Config;
 use conf::config::Workers;
@@ -53,12 +56,21 @@ fn ports_file(config: &Config) -> PathBuf {
 
 /// Writes where the server serves, for scripts: whole or not at all.
 pub(super) fn write_ports(config: &Config, serving: &Serving) {
-    let path = ports_file(config);
+    write_whole(&ports_file(config), serving);
+}
+
+/// Writes a file for others to read: whole or not at all. For our user only.
+pub(super) fn write_whole(path: &Path, value: &impl serde::Serialize) {
     let temporary = path.with_extension("json.tmp");
-    let text = serde_json::to_vec(serving).unwrap_or_default();
-    let written = std::fs::create_dir_all(&config.runtime_dir)
-        .and_then(|()| std::fs::write(&temporary, text))
-        .and_then(|()| std::fs::rename(&temporary, &path));
+    let text = serde_json::to_vec(value).unwrap_or_default();
+    let written = path
+        .parent()
+        .map_or(Ok(()), std::fs::create_dir_all)
+        .and_then(|()| {
+            OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&temporary)
+        })
+        .and_then(|mut file| file.write_all(&text))
+        .and_then(|()| std::fs::rename(&temporary, path));
     if let Err(error) = written {
         tracing::warn!("{} can't be written: {error}", path.display());
     }

@@ -1,12 +1,15 @@
 //! The channel to the master.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
-use ipc::{Channel, ChannelError, ChildToMaster, MasterToChild, Start};
+use conf::config::ProcessMode;
+use ipc::{Channel, ChannelError, ChildToMaster, MasterToChild, RENDEZVOUS, Start, find_master};
 use mediaring::{RingError, Scoreboard};
 use mio::Token;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use reactor::Reactor;
 
 /// Token of the control channel in the child's loop.
 pub const CONTROL_TOKEN: Token = Token(0);
@@ -26,15 +29,31 @@ pub enum ControlError {
     /// The master's first message was another.
     #[error("the master did not begin with a start message")]
     NoStart,
+    /// The process is to end, and there is no master.
+    #[error("terminated while there is no master")]
+    Terminated,
+    /// The kernel refused a descriptor.
+    #[error(transparent)]
+    Os(#[from] std::io::Error),
     /// The kernel refused to wait.
     #[error("poll: {0}")]
     Poll(#[from] nix::errno::Errno),
 }
 
+static TERMINATE: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// Set when SIGTERM comes. It means nothing while there is a master: that decides.
+#[must_use]
+pub fn terminate_flag() -> &'static Arc<AtomicBool> {
+    &TERMINATE
+}
+
 /// The child's end of the control channel.
 #[derive(Debug)]
 pub struct Control {
-    channel: Channel,
+    /// `None` while there is no master.
+    channel: Option<Channel>,
+    next_try_ms: u64,
     /// What the master said at the beginning.
     pub start: Start,
     /// The counters of all processes.
@@ -52,7 +71,8 @@ impl Control {
             match channel.receive::<MasterToChild>()? {
                 Some((MasterToChild::Start(start), fds)) => {
                     let board = fds.into_iter().next().ok_or(ControlError::NoStart)?;
-                    return Ok(Self { channel, start, board: Arc::new(Scoreboard::open(board)?) });
+                    let board = Arc::new(Scoreboard::open(board)?);
+                    return Ok(Self { channel: Some(channel), next_try_ms: 0, start, board });
                 }
                 Some(_) => return Err(ControlError::NoStart),
                 None => {
@@ -65,15 +85,55 @@ impl Control {
     /// The next message; `None` when none waits.
     ///
     /// # Errors
-    /// When the master has gone: the child ends itself then, since half a system serves nobody.
+    /// When the channel fails. That the master has gone is no error: the process goes on serving, and
+    /// [`Self::look_for_master`] finds the next one.
     pub fn receive(&mut self) -> Result<Option<(MasterToChild, Vec<OwnedFd>)>, ControlError> {
-        self.channel.flush()?;
-        Ok(self.channel.receive()?)
+        let Some(channel) = &mut self.channel else { return Ok(None) };
+        match channel.flush().and_then(|_| channel.receive()) {
+            Err(ChannelError::Closed) if self.start.config.process_mode == ProcessMode::Multi => {
+                tracing::warn!("the master has gone: this process goes on without it");
+                self.channel = None;
+                self.next_try_ms = 0;
+                Ok(None)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Without a master, looks whether there is a new one; to be called with each turn of the loop. `true` when one was
+    /// found: it is to be told all that a master keeps, and then that this process is ready.
+    ///
+    /// # Errors
+    /// [`ControlError::Terminated`] when SIGTERM has come and no master is there who would know what to do about it.
+    pub fn look_for_master(&mut self, reactor: &Reactor) -> Result<bool, ControlError> {
+        if self.channel.is_some() {
+            return Ok(false);
+        }
+        if terminate_flag().load(Ordering::Relaxed) {
+            return Err(ControlError::Terminated);
+        }
+        let now_ms = reactor::now_ms();
+        if now_ms < self.next_try_ms {
+            return Ok(false);
+        }
+        self.next_try_ms = now_ms + BEAT_MS;
+        let path = self.start.config.runtime_dir.join(RENDEZVOUS);
+        let Ok(socket) = find_master(&path) else { return Ok(false) };
+        if let Err(error) = reactor.register(socket.as_raw_fd(), CONTROL_TOKEN) {
+            tracing::error!("the channel to the new master can't be watched: {error}");
+            return Ok(false);
+        }
+        let board = self.board.fd().try_clone_to_owned()?;
+        self.channel = Some(Channel::new(socket));
+        self.send(&ChildToMaster::Hello { pid: std::process::id() }, vec![board]);
+        tracing::info!("there is a new master");
+        Ok(true)
     }
 
     /// Tells the master something.
     pub fn send(&mut self, message: &ChildToMaster, fds: Vec<OwnedFd>) {
-        if let Err(error) = self.channel.send(message, fds) {
+        let Some(channel) = &mut self.channel else { return };
+        if let Err(error) = channel.send(message, fds) {
             // The read side sees the same and ends the process.
             tracing::debug!("the master can't be told something: {error}");
         }
@@ -110,6 +170,6 @@ impl Control {
 
 impl AsRawFd for Control {
     fn as_raw_fd(&self) -> RawFd {
-        self.channel.as_raw_fd()
+        self.channel.as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
 }

@@ -9,6 +9,7 @@ mod channel;
 mod fd;
 mod frame;
 mod message;
+mod rendezvous;
 mod wake;
 
 pub use channel::{Channel, ChannelError};
@@ -17,4 +18,5 @@ pub use frame::{FrameError, MAX_BODY_BYTES, MAX_FDS, decode_header};
 pub use message::{
     ChildToMaster, MasterToChild, ProcessInfo, ReaderToSource, Role, SourceToReader, Start, StreamInfo,
 };
+pub use rendezvous::{RENDEZVOUS, Rendezvous, find_master};
 pub use wake::{Wake, WakeReceiver, WakeSender};

@@ -155,6 +155,17 @@ pub enum ChildToMaster {
         /// Its id.
         stream_id: u32,
     },
+    /// First message to a new master, from a child of one that died. Descriptor: the scoreboard. What the child keeps for the
+    /// master follows, then [`Self::Ready`].
+    Hello {
+        /// Its process id.
+        pid: u32,
+    },
+    /// It accepts on these. Descriptors: one listening socket for each address.
+    Listening {
+        /// Where they are bound.
+        addresses: Vec<SocketAddr>,
+    },
     /// The configuration of this generation is in force here.
     Applied {
         /// Which.

@@ -95,6 +95,12 @@ impl Listeners {
         waiting
     }
 
+    /// Where it is accepted, with a duplicate of each socket.
+    pub(crate) fn duplicates(&self) -> (Vec<SocketAddr>, Vec<OwnedFd>) {
+        let one = |listener: &Listener| Some((listener.address, listener.socket.try_clone().ok()?.into()));
+        self.listeners.iter().filter_map(one).unzip()
+    }
+
     /// As [`Self::remove`], all of them.
     pub(crate) fn remove_all(&mut self, reactor: &Reactor) -> Vec<(TcpStream, SocketAddr)> {
         let addresses: Vec<SocketAddr> = self.listeners.iter().map(|listener| listener.address).collect();

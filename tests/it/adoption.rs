@@ -1,0 +1,146 @@
+//! The death of the master: nobody notices, and the next one takes the running children over.
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use srs_tests::pattern::{Live, Watcher};
+use srs_tests::process::{descriptors, is_alive, signal, wait_gone};
+use srs_tests::server::Server;
+use srs_tests::wait::{SOON, wait_until};
+
+fn all(server: &Server) -> Vec<u32> {
+    let mut pids: Vec<u32> = server
+        .processes()
+        .iter()
+        .filter(|process| process.role != "master")
+        .map(|process| process.pid)
+        .collect();
+    pids.sort_unstable();
+    pids
+}
+
+#[test]
+fn nobody_notices_the_death_of_the_master_and_the_next_one_goes_on() {
+    let mut server = Server::start("vhost __defaultVhost__ { }");
+    let address = server.address();
+    let url = server.url("live/orphans");
+    let live = Live::start(&url, Duration::from_millis(10));
+    let mut watchers: Vec<Watcher> = (0..12).map(|_| Watcher::start(&url)).collect();
+    server.wait_players(12);
+    let pids = all(&server);
+    server.kill_master();
+    // Without a master all is served on, newcomers included.
+    live.wait_more(30);
+    for watcher in &mut watchers {
+        watcher.wait_seen(live.sent());
+    }
+    let mut newcomer = Watcher::start(&url);
+    newcomer.wait_seen(live.sent());
+    let other = Live::start(&server.url("live/begun-without-a-master"), Duration::from_millis(10));
+    let mut other_watcher = Watcher::start(&server.url("live/begun-without-a-master"));
+    other_watcher.wait_seen(5);
+    server.start_master();
+    assert_eq!(server.address(), address);
+    assert_eq!(all(&server), pids, "the same processes");
+    live.wait_more(30);
+    for watcher in &mut watchers {
+        watcher.wait_seen(live.sent());
+    }
+    // The new master is as good as the old one: a back-source that dies leaves its rings to the next.
+    let victim = server.pids("backsource")[0];
+    signal(victim, Signal::SIGKILL);
+    wait_gone("the back-source", victim, SOON);
+    wait_until("its successor", || {
+        server.pids("backsource").iter().any(|pid| *pid != victim && is_alive(*pid))
+    });
+    wait_until("publishers are gone", || !live.is_running() && !other.is_running());
+    let again = Live::start(&url, Duration::from_millis(10));
+    again.wait_more(20);
+    wait_until("viewers see the new publisher", || watchers.iter().all(|watcher| !watcher.is_over()));
+    // And it ends all of them.
+    let pids = all(&server);
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait_end(SOON).code(), Some(0));
+    for pid in pids {
+        wait_gone("a child", pid, SOON);
+    }
+    assert!(TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn masters_die_again_and_again() {
+    let mut server = Server::start("vhost __defaultVhost__ { }");
+    let url = server.url("live/masters");
+    let live = Live::start(&url, Duration::from_millis(10));
+    let mut watchers: Vec<Watcher> = (0..6).map(|_| Watcher::start(&url)).collect();
+    server.wait_players(6);
+    let pids = all(&server);
+    let mut open = 0;
+    for round in 0..8 {
+        server.kill_master();
+        server.start_master();
+        live.wait_more(3);
+        if round == 1 {
+            open = pids.iter().map(|pid| descriptors(*pid)).sum();
+        }
+    }
+    assert_eq!(all(&server), pids);
+    assert_eq!(pids.iter().map(|pid| descriptors(*pid)).sum::<usize>(), open, "descriptors of the children");
+    for mut watcher in watchers.drain(..) {
+        watcher.wait_seen(live.sent());
+        let _ = watcher.stop();
+    }
+    assert!(live.is_running());
+}
+
+#[test]
+fn children_that_die_without_a_master_are_started_by_the_next_one() {
+    let mut server = Server::start("vhost __defaultVhost__ { }");
+    let url = server.url("live/gap");
+    let live = Live::start(&url, Duration::from_millis(10));
+    live.wait_more(5);
+    let victims = [server.pids("stream")[1], server.pids("http").first().copied().unwrap()];
+    server.kill_master();
+    for victim in victims {
+        signal(victim, Signal::SIGKILL);
+        wait_gone("a child", victim, SOON);
+    }
+    server.start_master();
+    assert_eq!(server.pids("stream").len(), 2);
+    let mut watchers: Vec<Watcher> = (0..8).map(|_| Watcher::start(&url)).collect();
+    server.wait_players(8);
+    for watcher in &mut watchers {
+        watcher.wait_seen(live.sent());
+    }
+    assert!(live.is_running());
+}
+
+#[test]
+fn a_stopped_child_is_not_waited_for_and_orphans_can_be_ended() {
+    let mut server = Server::start("vhost __defaultVhost__ { }");
+    let url = server.url("live/stopped");
+    let live = Live::start(&url, Duration::from_millis(10));
+    live.wait_more(5);
+    let victim = server.pids("stream")[0];
+    server.kill_master();
+    signal(victim, Signal::SIGSTOP);
+    server.start_master();
+    wait_gone("the stopped child", victim, SOON);
+    wait_until("two stream processes", || {
+        let pids = server.pids("stream");
+        pids.len() == 2 && !pids.contains(&victim)
+    });
+    assert!(live.is_running());
+    // Without a master, SIGTERM is for the child itself.
+    let pids = all(&server);
+    server.kill_master();
+    for pid in &pids {
+        wait_until("the child is an orphan", || {
+            signal(*pid, Signal::SIGTERM);
+            !is_alive(*pid)
+                || std::fs::read_to_string(format!("/proc/{pid}/stat"))
+                    .is_ok_and(|stat| stat.contains(") Z "))
+        });
+    }
+}
