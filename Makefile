@@ -4,6 +4,9 @@ CARGO ?= cargo
 CONF ?= conf/demo.conf
 PREFIX ?= /usr/local
 DESTDIR ?=
+SYSCONFDIR ?= /etc
+# Where the executables are that are installed; given, they are taken as they are, else they are built.
+BIN_DIR ?=
 FUZZ_SECONDS ?= 60
 # More for the benchmarks: options for srs-bench, and other servers as NAME=COMMAND,URL with | between them.
 BENCH_ARGS ?=
@@ -12,7 +15,19 @@ PEERS ?=
 TEST_PACKAGES = ffmpeg rtmpdump
 
 .DEFAULT_GOAL := help
-.PHONY: help run release test test-tools check fmt bench soak bench-full bench-peers bench-instructions bench-build fuzz doc install package clean
+TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
+BUILT = $(or $(BIN_DIR),$(TARGET_DIR)/release)
+# What is installed, and from what it is packaged.
+CONF_DIR = $(DESTDIR)$(PREFIX)/share/srs/conf
+DOC_DIR = $(DESTDIR)$(PREFIX)/share/doc/srs
+UNIT_DIR = $(DESTDIR)$(PREFIX)/lib/systemd/system
+UNITS = srs.service srs@.service srs.target srs.socket
+# The files of etc/ say /usr; this makes them say PREFIX.
+PLACED = sed -e 's,/usr/bin/srs,$(PREFIX)/bin/srs,g; s,/usr/lib/srs,$(PREFIX)/lib/srs,g; s,/usr/share/,$(PREFIX)/share/,g; s,/etc/srs/,$(SYSCONFDIR)/srs/,g'
+STAGE = objs/package
+
+.PHONY: help run release test test-package test-tools check check-units fmt bench soak bench-full bench-peers bench-instructions
+.PHONY: bench-build fuzz doc install uninstall package clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -74,15 +89,43 @@ fuzz: ## each fuzz target for FUZZ_SECONDS (needs a nightly toolchain and cargo-
 doc: ## the documentation of all crates
 	$(CARGO) doc --workspace --no-deps
 
-install: release ## executables and example configurations under DESTDIR/PREFIX
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/srs/conf
-	install -m 755 target/release/srs target/release/srs-cli $(DESTDIR)$(PREFIX)/bin/
-	install -m 644 conf/*.conf conf/demo.flv $(DESTDIR)$(PREFIX)/share/srs/conf/
+install: $(if $(BIN_DIR),,release) ## everything under DESTDIR, PREFIX and SYSCONFDIR; BIN_DIR= takes ready-made executables
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/srs $(DESTDIR)$(PREFIX)/lib/sysusers.d \
+	  $(DESTDIR)$(PREFIX)/lib/tmpfiles.d $(DESTDIR)$(PREFIX)/share/srs/systemd $(CONF_DIR) $(DOC_DIR) $(UNIT_DIR) \
+	  $(DESTDIR)$(SYSCONFDIR)/srs $(DESTDIR)$(SYSCONFDIR)/init.d $(DESTDIR)$(SYSCONFDIR)/logrotate.d
+	install -m 755 $(BUILT)/srs $(BUILT)/srs-cli $(DESTDIR)$(PREFIX)/bin/
+	install -m 755 etc/systemd/sweep $(DESTDIR)$(PREFIX)/lib/srs/
+	for unit in $(UNITS); do $(PLACED) etc/systemd/$$unit > $(UNIT_DIR)/$$unit && chmod 644 $(UNIT_DIR)/$$unit || exit 1; done
+	install -m 644 etc/systemd/before-253.conf $(DESTDIR)$(PREFIX)/share/srs/systemd/
+	install -m 644 etc/sysusers.d/srs.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/
+	install -m 644 etc/tmpfiles.d/srs.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/
+	$(PLACED) etc/init.d/srs > $(DESTDIR)$(SYSCONFDIR)/init.d/srs && chmod 755 $(DESTDIR)$(SYSCONFDIR)/init.d/srs
+	install -m 644 etc/logrotate.d/srs $(DESTDIR)$(SYSCONFDIR)/logrotate.d/
+	if [ ! -e $(DESTDIR)$(SYSCONFDIR)/srs/srs.conf ]; then \
+	  $(PLACED) etc/srs.conf > $(DESTDIR)$(SYSCONFDIR)/srs/srs.conf && chmod 644 $(DESTDIR)$(SYSCONFDIR)/srs/srs.conf; fi
+	install -m 644 conf/*.conf conf/demo.flv $(CONF_DIR)/
+	install -m 644 README.md CHANGELOG.md LICENSE docs/*.md $(DOC_DIR)/
 
-package: release ## a tar archive of what `make install` installs
-	rm -rf target/package && $(MAKE) install DESTDIR=$(CURDIR)/target/package
-	tar -C target/package -czf target/srs-$$(target/release/srs -v 2>&1)-$$(uname -m).tar.gz .
-	@ls -l target/srs-*.tar.gz
+uninstall: ## removes what install has put there; configurations that were changed, logs and state stay
+	rm -f $(DESTDIR)$(PREFIX)/bin/srs $(DESTDIR)$(PREFIX)/bin/srs-cli $(addprefix $(UNIT_DIR)/,$(UNITS)) \
+	  $(DESTDIR)$(PREFIX)/lib/sysusers.d/srs.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/srs.conf \
+	  $(DESTDIR)$(SYSCONFDIR)/init.d/srs $(DESTDIR)$(SYSCONFDIR)/logrotate.d/srs
+	rm -rf $(DESTDIR)$(PREFIX)/lib/srs $(DESTDIR)$(PREFIX)/share/srs $(DOC_DIR)
+	if $(PLACED) etc/srs.conf | cmp -s - $(DESTDIR)$(SYSCONFDIR)/srs/srs.conf; then rm $(DESTDIR)$(SYSCONFDIR)/srs/srs.conf; fi
+	rmdir $(DESTDIR)$(SYSCONFDIR)/srs 2>/dev/null || true
+
+package: $(if $(BIN_DIR),,release) ## a Debian package in target/debian; installs cargo-deb when it is missing
+	@$(CARGO) deb --version >/dev/null 2>&1 || $(CARGO) install cargo-deb --locked
+	rm -rf $(STAGE) && $(MAKE) install DESTDIR=$(CURDIR)/$(STAGE) PREFIX=/usr SYSCONFDIR=/etc BIN_DIR=$(BUILT)
+	strip --strip-debug $(STAGE)/usr/bin/srs $(STAGE)/usr/bin/srs-cli
+	$(CARGO) deb --package srs --no-build --no-strip --output target/debian/
+
+test-package: ## builds the Debian package and tries it out, in a fresh Debian where there is debootstrap
+	$(MAKE) package
+	tests/package.sh $$(ls -t target/debian/srs_*.deb | head -n 1)
+
+check-units: ## the units as systemd sees them, with their score; needs systemd
+	tests/units.sh etc/systemd
 
 clean: ## remove what was built
 	$(CARGO) clean

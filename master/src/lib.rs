@@ -6,11 +6,13 @@
 #![forbid(unsafe_code)]
 
 pub mod daemon;
+pub mod inherited;
 pub mod listen;
 pub mod logging;
 pub mod pidfile;
 pub mod plan;
 pub mod spawn;
 mod supervisor;
+pub mod systemd;
 
-pub use supervisor::{Loader, StartError, Supervisor};
+pub use supervisor::{Loader, Serving, StartError, Supervisor};

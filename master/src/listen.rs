@@ -1,9 +1,11 @@
-//! Binding listening sockets.
+//! Listening sockets: taken from the service manager where it has passed some, else bound.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use crate::inherited;
 
 /// Connections that may wait to be accepted (the kernel's own bound applies, too).
 const BACKLOG: i32 = 4096;
@@ -58,14 +60,20 @@ fn socket(address: SocketAddr, shared: bool) -> std::io::Result<Socket> {
     Ok(socket)
 }
 
-/// `count` sockets that share one address (`SO_REUSEPORT`): the kernel spreads connections over them, and a connection
-/// waits in the backlog of its socket even while the process behind it is started again. Returns the address with the
-/// port that the kernel chose where it was 0.
+/// `count` sockets for one address, one for each process that accepts. Those that the service manager passed come first.
+/// One alone is shared by all: they accept from the same queue, so that nothing waits in a queue which the service manager
+/// does not have. Otherwise each process has its own socket (`SO_REUSEPORT`): the kernel spreads connections over them, and a
+/// connection waits in the backlog of its socket even while the process behind it is started again. Returns the address
+/// with the port that the kernel chose where it was 0.
 ///
 /// # Errors
 /// [`ListenError`]; also when another program listens there with `SO_REUSEPORT`, which the kernel would allow.
 pub fn shared(address: SocketAddr, count: u32) -> Result<(SocketAddr, Vec<OwnedFd>), ListenError> {
     let fail = |source| error(address, source);
+    let passed = inherited::take(address);
+    if !passed.is_empty() {
+        return completed(address, passed, count as usize).map(|sockets| (address, sockets)).map_err(fail);
+    }
     let mut actual = address;
     if address.port() != 0 {
         let probe = socket(address, false).map_err(fail)?;
@@ -102,6 +110,35 @@ fn bind(address: SocketAddr, count: usize) -> Result<(SocketAddr, Vec<OwnedFd>),
     Ok((actual, sockets))
 }
 
+/// Makes `wanted` sockets of those that were passed: too many are closed, and where there are several but too few, more
+/// are bound beside them if they allow it.
+fn completed(address: SocketAddr, mut passed: Vec<OwnedFd>, wanted: usize) -> std::io::Result<Vec<OwnedFd>> {
+    if passed.len() > wanted {
+        let more = passed.len() - wanted;
+        tracing::warn!("{address}: {more} sockets too many were kept: clients that wait in them are lost");
+        passed.truncate(wanted);
+    }
+    for listener in &passed {
+        let listener = SockRef::from(listener);
+        listener.set_nonblocking(true)?;
+        listener.set_out_of_band_inline(true)?;
+        // On a socket that listens this changes the length of its queue alone.
+        listener.listen(BACKLOG)?;
+    }
+    tracing::info!("{address}: listens with {} sockets of the service manager", passed.len());
+    let alone = passed.len() == 1;
+    for number in passed.len()..wanted {
+        let own = if alone { None } else { more(address, 1).ok().and_then(|mut one| one.pop()) };
+        let next = match (own, passed.get(number % passed.len())) {
+            (Some(own), _) => own,
+            (None, Some(other)) => other.try_clone()?,
+            (None, None) => break,
+        };
+        passed.push(next);
+    }
+    Ok(passed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,5 +148,30 @@ mod tests {
         let (address, sockets) = shared(SocketAddr::from(([127, 0, 0, 1], 0)), 3).unwrap();
         assert_eq!(sockets.len(), 3);
         assert!(matches!(shared(address, 1), Err(ListenError::InUse { .. })));
+    }
+
+    fn inodes(sockets: &[OwnedFd]) -> std::collections::HashSet<u64> {
+        sockets.iter().map(|socket| nix::sys::stat::fstat(socket).unwrap().st_ino).collect()
+    }
+
+    #[test]
+    fn one_passed_socket_is_shared_by_all() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let sockets = completed(address, vec![socket.into()], 3).unwrap();
+        assert_eq!((sockets.len(), inodes(&sockets).len()), (3, 1));
+        let flags = nix::fcntl::fcntl(&sockets[0], nix::fcntl::FcntlArg::F_GETFL).unwrap();
+        assert!(nix::fcntl::OFlag::from_bits_retain(flags).contains(nix::fcntl::OFlag::O_NONBLOCK));
+    }
+
+    #[test]
+    fn several_passed_sockets_are_completed_or_cut() {
+        let (address, sockets) = shared(SocketAddr::from(([127, 0, 0, 1], 0)), 2).unwrap();
+        let before = inodes(&sockets);
+        let sockets = completed(address, sockets, 4).unwrap();
+        assert_eq!((sockets.len(), inodes(&sockets).len()), (4, 4));
+        assert!(inodes(&sockets).is_superset(&before));
+        let sockets = completed(address, sockets, 1).unwrap();
+        assert_eq!(sockets.len(), 1);
     }
 }

@@ -14,7 +14,7 @@ use master::logging::{self, Settings};
 use master::pidfile::PidFile;
 use master::plan::DO_NOT_RESPAWN;
 use master::spawn::{RoleMain, Spawner};
-use master::{Loader, Supervisor, daemon};
+use master::{Loader, Serving, Supervisor, daemon, inherited, systemd};
 
 /// A live media server whose connections outlive its processes.
 #[derive(Debug, Parser)]
@@ -92,10 +92,12 @@ fn main() -> ExitCode {
 
 /// A child of the master: its channel is on standard input.
 fn run_role(role: &str, arguments: &Arguments) -> ExitCode {
-    let Some(main) = Role::from_name(role).and_then(role_main) else {
+    let known = Role::from_name(role);
+    let Some((known, main)) = known.and_then(|role| Some((role, role_main(role)?))) else {
         eprintln!("srs: there is no role {role}");
         return ExitCode::from(2);
     };
+    offer_to_the_oom_killer(known);
     let level = match arguments.log_level.as_str() {
         "verbose" => Level::Verbose,
         "info" => Level::Info,
@@ -131,6 +133,19 @@ fn run_role(role: &str, arguments: &Arguments) -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+/// Whom the kernel ends first when memory runs out: rather the process that a few viewers would miss than the one that
+/// many would. The master's own score, which it passes on, is the unit's business.
+fn offer_to_the_oom_killer(role: Role) {
+    let score = match role {
+        Role::Master => return,
+        Role::BackSource => "0",
+        Role::Stream | Role::Ingest => "100",
+        Role::Http => "200",
+    };
+    // Lower than what was inherited is refused; so be it.
+    let _ = std::fs::write("/proc/self/oom_score_adj", score);
 }
 
 /// Ctrl-C in a terminal reaches every process of the group, a service manager's SIGTERM every process of the service; the
@@ -195,13 +210,20 @@ fn run_master(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Err
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    inherited::receive();
     let _pid_file = PidFile::take(&config.pid)?;
     let spawner = match config.process_mode {
         ProcessMode::Multi => Spawner::Processes { log: settings },
         ProcessMode::Single => Spawner::Threads { main: role_main },
     };
     let daemon = config.daemon;
-    let mut supervisor = Supervisor::prepare(config, spawner, loader)?;
+    let prepared = Supervisor::prepare(config, spawner, loader);
+    for (name, address) in inherited::close_rest() {
+        tracing::warn!(
+            "the service manager passed {name}, listening on {address}; no `listen` says that address: closed"
+        );
+    }
+    let mut supervisor = prepared?;
     supervisor.run(|serving| {
         for address in &serving.rtmp {
             tracing::info!("listening on rtmp://{address}");
@@ -216,11 +238,19 @@ fn run_master(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Err
             tracing::info!("publish: ffmpeg -re -i FILE -c copy -f flv rtmp://{host}{port}/live/NAME");
             tracing::info!("play:    ffplay rtmp://{host}{port}/live/NAME");
         }
+        systemd::ready(&summary(serving));
         if daemon && let Err(error) = daemon::ready() {
             tracing::warn!("the terminal can't be let go: {error}");
         }
     })?;
+    systemd::stopping();
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the service manager shows of a server that serves.
+fn summary(serving: &Serving) -> String {
+    let addresses: Vec<String> = serving.rtmp.iter().map(|address| format!("rtmp://{address}")).collect();
+    format!("serving on {}", addresses.join(", "))
 }
 
 /// Reads the same configuration again, also when the working directory is another one by then.

@@ -127,6 +127,9 @@ impl Spawner {
                 // One heap a process: the loops are single-threaded, and API threads that come and go would each leave one behind.
                 command.env("MALLOC_ARENA_MAX", "1");
                 command.stdin(Stdio::from(control)).env_remove(crate::daemon::ENVIRONMENT);
+                for name in crate::systemd::PRIVATE_VARIABLES {
+                    command.env_remove(name);
+                }
                 Ok(Running::Process(command.spawn()?))
             }
             Self::Threads { main } => {

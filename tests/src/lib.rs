@@ -15,6 +15,7 @@
 
 pub mod capture;
 pub mod clip;
+pub mod manager;
 pub mod pattern;
 pub mod process;
 pub mod program;

@@ -97,11 +97,29 @@ impl Server {
     /// When it does not come up; the message has what it said.
     #[must_use]
     pub fn start_with(directory: TempDir, text: &str, environment: &[(&str, &str)]) -> Self {
-        let path = directory.path().join("srs.conf");
-        fs::write(&path, text).expect("a file");
-        fs::create_dir_all(directory.path().join("run")).expect("a directory");
+        write_configuration(directory.path(), text);
         let (child, ports) = launch(directory.path(), environment);
         Self { directory, child, ports }
+    }
+
+    /// Starts a server by a command that runs it with the arguments that it is given and writes its output to `log` in
+    /// `directory`.
+    ///
+    /// # Panics
+    /// When it does not come up; the message has what it said.
+    #[must_use]
+    pub fn start_by(command: Command, directory: TempDir, text: &str) -> Self {
+        write_configuration(directory.path(), text);
+        let (child, ports) = launch_by(command, directory.path());
+        Self { directory, child, ports }
+    }
+
+    /// Starts another master with the same configuration file by such a command.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn start_master_by(&mut self, command: Command) {
+        (self.child, self.ports) = launch_by(command, self.directory.path());
     }
 
     /// Kills the master, and nobody else.
@@ -251,18 +269,24 @@ impl Server {
 }
 
 /// Starts a master in `directory` and waits until it says where it serves.
+fn write_configuration(directory: &Path, text: &str) {
+    fs::write(directory.join("srs.conf"), text).expect("a file");
+    fs::create_dir_all(directory.join("run")).expect("a directory");
+}
+
 fn launch(directory: &Path, environment: &[(&str, &str)]) -> (Child, Ports) {
     let log = fs::OpenOptions::new().create(true).append(true).open(directory.join("log")).expect("a file");
-    let mut child = Command::new(program::srs())
-        .current_dir(program::source_tree())
-        .arg("-c")
-        .arg(directory.join("srs.conf"))
-        .envs(environment.iter().copied())
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().expect("a descriptor"))
-        .stderr(log)
-        .spawn()
-        .expect("the server starts");
+    let mut command = Command::new(program::srs());
+    command.envs(environment.iter().copied()).stdin(Stdio::null());
+    command.stdout(log.try_clone().expect("a descriptor")).stderr(log);
+    launch_by(command, directory)
+}
+
+fn launch_by(mut command: Command, directory: &Path) -> (Child, Ports) {
+    command.current_dir(program::source_tree()).arg("-c").arg(directory.join("srs.conf"));
+    let mut child = command.spawn().expect("the server starts");
+    // It may hold sockets that are for the server alone.
+    drop(command);
     let ready = directory.join("run/ports.json");
     let ports = wait_for("the server's ports", SOON, || {
         if let Some(status) = child.try_wait().expect("a child can be waited for") {
