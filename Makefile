@@ -26,7 +26,7 @@ UNITS = srs.service srs@.service srs.target srs.socket
 PLACED = sed -e 's,/usr/bin/srs,$(PREFIX)/bin/srs,g; s,/usr/lib/srs,$(PREFIX)/lib/srs,g; s,/usr/share/,$(PREFIX)/share/,g; s,/etc/srs/,$(SYSCONFDIR)/srs/,g'
 STAGE = objs/package
 
-.PHONY: help run release test test-package test-tools check check-units fmt bench bench-full bench-peers bench-instructions
+.PHONY: help run release test test-package test-tools check check-units fmt bench soak bench-full bench-peers bench-instructions
 .PHONY: bench-build fuzz doc install uninstall package clean
 
 help: ## this list
@@ -77,6 +77,9 @@ bench-instructions: bench-build ## instructions per packet and viewer against be
 
 bench-build: release
 	$(CARGO) build --release -p srs-bench
+
+soak: ## a thousand kills of random children under load (SRS_SOAK_KILLS)
+	SRS_SOAK_KILLS=$${SRS_SOAK_KILLS:-1000} $(CARGO) test -p srs-tests --test it children_are_killed -- --nocapture
 
 fuzz: ## each fuzz target for FUZZ_SECONDS (needs a nightly toolchain and cargo-fuzz)
 	@cd fuzz && for target in $$(ls fuzz_targets | sed 's/\.rs$$//'); do \

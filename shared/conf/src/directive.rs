@@ -366,7 +366,7 @@ pub static DIRECTIVES: &[Directive] = &[
     D::new(LIMITS, "min_drain_rate", COUNT_OR_0, "0", "Slowest rate at which a viewer with a full queue must drain, in bytes per second; 0 does not ask.").on_new(),
     D::new(LIMITS, "turn_messages", number(1, 1_000_000, "messages"), "256", "Messages taken from a connection before the next has its turn.").on_new(),
     D::new(LIMITS, "turn_bytes", Kind::Size { min: KIB, max: GIB }, "256k", "Bytes taken from a connection before the next has its turn.").on_new(),
-    D::new(LIMITS, "turn_accepts", number(1, 65_536, "connections"), "16", "Connections accepted before anything else is served.").on_new(),
+    D::new(LIMITS, "turn_accepts", number(1, 65_536, "connections"), "64", "Connections accepted before anything else is served.").on_new(),
     D::new(LIMITS, "message_streams", number(1, 65_536, "streams"), "16", "Message streams of one connection.").on_new(),
     D::new(LIMITS, "name_bytes", number(16, 4_096, "bytes"), "255", "Longest name of a vhost, application or stream.").on_new(),
     D::new(LIMITS, "queue_bytes", Kind::Size { min: 64 * KIB, max: 16 * GIB }, "32m", "Bytes waiting for one viewer before frames are dropped.").on_new(),

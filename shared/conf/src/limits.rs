@@ -111,7 +111,7 @@ impl Default for Limits {
             min_drain_rate: 0,
             turn_messages: 256,
             turn_bytes: 256 << 10,
-            turn_accepts: 16,
+            turn_accepts: 64,
             message_streams: 16,
             name_bytes: 255,
             queue_bytes: 32 * MIB,
