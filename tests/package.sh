@@ -153,13 +153,18 @@ booted() {
     publish_and_play rtmp://127.0.0.1/live/systemd
     step "reload"
     inside sed -i 's/^max_connections.*/max_connections 900;/' /etc/srs/srs.conf
-    inside sh -c "kill -HUP $(show MainPID)"
+    inside systemctl reload srs.service || fail "reload"
     until_true 10 "the reload" grep -q 'generation 2: max_connections' "$ROOT/var/log/srs/srs.log"
     kill -0 "$publisher" || fail "the publisher has gone"
     kill "$publisher"
     inside logrotate -f /etc/logrotate.d/srs 2>/dev/null || echo "no logrotate there"
+    step "signs of life"
+    before=$(show MainPID)
+    sleep 12
+    is MainPID "$before" || fail "systemd missed the signs of life"
     step "kill -9 of the master"
     publish_and_play rtmp://127.0.0.1/live/goes_on 60
+    [ "$(show NFileDescriptorStore)" -ge 2 ] || fail "no socket is kept"
     # Stands for a child that the master does not end.
     stray=$(inside sh -c 'setpriv --reuid srs --regid srs --init-groups sleep 600 >/dev/null & echo $!')
     inside sh -c "echo $stray > /sys/fs/cgroup/system.slice/srs.service/cgroup.procs"

@@ -243,7 +243,6 @@ fn run_master(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Err
             tracing::warn!("the terminal can't be let go: {error}");
         }
     })?;
-    systemd::stopping();
     Ok(ExitCode::SUCCESS)
 }
 

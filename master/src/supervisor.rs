@@ -22,9 +22,11 @@ use mediaring::Scoreboard;
 use reactor::{Reactor, Ready, Token};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
+use crate::inherited::Kept;
 use crate::listen::{self, ListenError};
 use crate::plan::{Action, Event, Plan};
 use crate::spawn::Spawner;
+use crate::systemd::{self, Watchdog};
 pub(crate) use adopt::Adopted;
 use children::Child;
 use operators::Operators;
@@ -119,6 +121,9 @@ pub struct Supervisor {
     /// Rings kept for successors, by stream id.
     rings: HashMap<u32, (StreamInfo, OwnedFd)>,
     spawned: u64,
+    /// What the service manager wants to hear, and keeps.
+    watchdog: Option<Watchdog>,
+    kept: Kept,
     served: bool,
     exit: bool,
 }
@@ -208,6 +213,8 @@ impl Supervisor {
             api: None,
             rings: HashMap::new(),
             spawned: 0,
+            watchdog: Watchdog::from_environment(),
+            kept: Kept::new(),
             served: false,
             exit: false,
         })
@@ -233,7 +240,12 @@ impl Supervisor {
         self.handle(Event::Tick);
         while !self.exit {
             ready.clear();
-            let own = [self.reloads.deadline(), self.quit.map(Quit::deadline), Some(self.watch.deadline())];
+            let own = [
+                self.reloads.deadline(),
+                self.quit.map(Quit::deadline),
+                Some(self.watch.deadline()),
+                self.watchdog.map(|watchdog| watchdog.deadline_ms()),
+            ];
             let deadline = self.plan.next_deadline().into_iter().chain(own.into_iter().flatten()).min();
             self.reactor.wait(deadline, &mut ready).map_err(os("the server can't wait for events"))?;
             let (mut reap, mut stop) = (false, false);
@@ -251,10 +263,14 @@ impl Supervisor {
             self.check_reload();
             self.watch();
             self.go_on_quitting();
+            if self.watchdog.as_mut().is_some_and(|watchdog| watchdog.due(reactor::now_ms())) {
+                systemd::alive();
+            }
             if !self.served && self.children.iter().all(Child::is_ready) {
                 self.served = true;
                 let serving = self.serving();
                 runtime::write_ports(&self.config, &serving);
+                self.keep_sockets();
                 served(&serving);
             }
         }
@@ -262,6 +278,13 @@ impl Supervisor {
         self.forget_legacy();
         runtime::remove_ports(&self.config);
         Ok(())
+    }
+
+    /// The service manager keeps the sockets that we listen on now, and no others.
+    fn keep_sockets(&mut self) {
+        let rtmp = self.rtmp.iter().map(|(address, sockets)| (*address, sockets.as_slice()));
+        let api = self.api.iter().map(|(address, socket)| (*address, std::slice::from_ref(socket)));
+        self.kept.update(rtmp.chain(api));
     }
 
     fn take_event(&mut self, event: &Ready, reap: &mut bool, stop: &mut bool) {
@@ -299,6 +322,9 @@ impl Supervisor {
     }
 
     fn handle(&mut self, event: Event) {
+        if event == Event::Stop {
+            systemd::stopping();
+        }
         let actions = self.plan.handle(reactor::now_ms(), event);
         for action in actions {
             match action {

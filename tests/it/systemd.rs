@@ -10,10 +10,10 @@ use nix::sys::signal::Signal;
 use srs_tests::capture::player;
 use srs_tests::manager::Manager;
 use srs_tests::pattern::Live;
-use srs_tests::process::children;
+use srs_tests::process::{children, is_alive, signal, wait_gone};
 use srs_tests::raw::hello;
 use srs_tests::server::{Server, configuration};
-use srs_tests::wait::SOON;
+use srs_tests::wait::{SOON, wait_until};
 use tempfile::TempDir;
 
 /// Starts a server as a service, with sockets of its manager.
@@ -100,4 +100,104 @@ fn sockets_that_nobody_asked_for_are_named_and_closed() {
     let line = log.lines().find(|line| line.contains("stray")).unwrap_or_else(|| panic!("{log}"));
     assert!(line.contains(&stray.to_string()), "{line}");
     assert!(TcpStream::connect(stray).is_err(), "{stray} still listens");
+}
+
+#[test]
+fn kept_sockets_serve_who_came_between_two_masters() {
+    let mut manager = Manager::new();
+    let mut server = service(&manager, "workers 1;", Vec::new());
+    manager.wait_line("READY=1");
+    let (address, api) = (server.address(), server.api());
+    let names: Vec<&str> = manager.kept().iter().map(|(name, _)| name.as_str()).collect();
+    let name_of = |address: &str| format!("listen-{}", address.replace(':', "_"));
+    assert_eq!(names, [name_of(&address.to_string()), name_of(api.trim_start_matches("http://"))]);
+    server.signal(Signal::SIGTERM);
+    assert!(server.wait_end(SOON).success());
+    manager.wait_line("STOPPING=1");
+    let mut early = Early::connect(address);
+    let own = format!(
+        "workers 1;\nlisten {address};\nhttp_api {{ enabled on; listen {}; }}",
+        api.trim_start_matches("http://")
+    );
+    let sockets: Vec<(String, OwnedFd)> =
+        manager.kept().iter().map(|(name, socket)| (name.clone(), socket.try_clone().unwrap())).collect();
+    let server = service(&manager, &own, sockets);
+    early.is_answered();
+    serves(&server);
+    assert_eq!(server.api(), api);
+}
+
+#[test]
+fn the_manager_hears_of_reloads_and_of_other_sockets() {
+    let mut manager = Manager::new();
+    let server = service(&manager, "workers 2;", Vec::new());
+    let first = manager.wait_line("READY=1");
+    assert_eq!(manager.kept().len(), 3, "two for RTMP, one for the API");
+    let path = server.directory().join("srs.conf");
+    let old = fs::read_to_string(&path).unwrap();
+    let (other, socket) = listener();
+    drop(socket);
+    for (text, kept, status) in [
+        (old.replace("workers 2;", "workers 3;"), 4, "generation 2: workers"),
+        (old.replace("listen 127.0.0.1:0;\n", &format!("listen {other};\n")), 3, "generation 3: "),
+        (old.replace("workers 2;", "workers many;"), 3, "generation 3 stays"),
+    ] {
+        assert_ne!(text, old);
+        fs::write(&path, text).unwrap();
+        let before = manager.heard.len();
+        server.signal(Signal::SIGHUP);
+        let began = manager.wait_line_after(before, "RELOADING=1");
+        let now: u64 = manager.heard[began].value("MONOTONIC_USEC").unwrap().parse().unwrap();
+        assert!(now > 0);
+        let ended = manager.wait_line_after(began, "READY=1");
+        let told = manager.heard[ended].value("STATUS").unwrap().to_owned();
+        assert!(ended > first && told.contains(status), "{told}");
+        assert_eq!(manager.kept().len(), kept, "{told}");
+    }
+}
+
+#[test]
+fn the_manager_gets_signs_of_life() {
+    let mut manager = Manager::new();
+    let directory = TempDir::new().unwrap();
+    let text = configuration(directory.path(), "");
+    let mut command = manager.service(&directory.path().join("log"), Vec::new());
+    command.env("WATCHDOG_USEC", "300000");
+    let _server = Server::start_by(command, directory, &text);
+    wait_until("three signs of life", || manager.count("WATCHDOG=1") >= 3);
+}
+
+/// The first stream process, by what a master leaves behind.
+fn stream_process(server: &Server) -> u32 {
+    let text = fs::read_to_string(server.directory().join("run/state.json")).unwrap();
+    let state: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let children = state["children"].as_array().unwrap();
+    let stream = children.iter().find(|child| child["role"] == "Stream").unwrap_or_else(|| panic!("{text}"));
+    u32::try_from(stream["pid"].as_u64().unwrap()).unwrap()
+}
+
+#[test]
+fn a_master_that_died_leaves_its_sockets_and_its_children() {
+    let mut manager = Manager::new();
+    let mut server = service(&manager, "workers 1;", Vec::new());
+    manager.wait_line("READY=1");
+    let address = server.address();
+    let family = children(server.pid());
+    let live = Live::start(&server.url("live/goes_on"), Duration::from_millis(10));
+    live.wait_more(5);
+    server.kill_master();
+    // The process that accepts dies, too: what waits in its socket is the service manager's now.
+    let accepts = stream_process(&server);
+    signal(accepts, Signal::SIGKILL);
+    wait_gone("the stream process", accepts, SOON);
+    let mut early = Early::connect(address);
+    let kept = |(name, socket): &(String, OwnedFd)| (name.clone(), socket.try_clone().unwrap());
+    let sockets: Vec<(String, OwnedFd)> = manager.kept().iter().map(kept).collect();
+    let log = server.directory().join("log");
+    server.start_master_by(manager.service(&log, sockets));
+    early.is_answered();
+    live.wait_more(20);
+    let stayed = family.iter().filter(|pid| is_alive(**pid)).count();
+    assert_eq!(stayed, family.len() - 1);
+    assert!(!server.log().contains("no `listen` says"), "{}", server.log());
 }

@@ -18,9 +18,9 @@ use serde::{Deserialize, Serialize};
 
 use super::children::Child;
 use super::{FIRST_CHILD, FIRST_PIDFD, Loader, StartError, Supervisor, duplicate, os, runtime};
-use crate::listen;
 use crate::plan::{Plan, State as SlotState};
 use crate::spawn::Spawner;
+use crate::{inherited, listen};
 
 /// How long children may take to find a new master, ms. They look every 100 ms.
 const PATIENCE_MS: u64 = 3_000;
@@ -224,14 +224,20 @@ impl Supervisor {
         let workers = runtime::workers(&self.config) as usize;
         let mut rtmp = Vec::new();
         for listen in &self.config.listen {
+            let brought: Vec<Option<OwnedFd>> = (0..workers)
+                .map(|number| {
+                    self.children.iter().find_map(|child| {
+                        let is_it =
+                            child.role == Role::Stream && child.number as usize == number && !child.draining;
+                        is_it.then(|| brought(child, listen.address)).flatten()
+                    })
+                })
+                .collect();
+            // Of a child that died, too, the service manager has what waits in its socket.
+            let mut passed = inherited::take_beside(listen.address, brought.iter().flatten()).into_iter();
             let mut sockets = Vec::new();
-            for number in 0..workers {
-                let brought = self.children.iter().find_map(|child| {
-                    let is_it =
-                        child.role == Role::Stream && child.number as usize == number && !child.draining;
-                    is_it.then(|| brought(child, listen.address)).flatten()
-                });
-                match brought {
+            for socket in brought {
+                match socket.or_else(|| passed.next()) {
                     Some(socket) => sockets.push(socket),
                     None => sockets.append(&mut listen::more(listen.address, 1)?),
                 }
@@ -243,7 +249,10 @@ impl Supervisor {
             let address = self.config.http_api.listen;
             let socket = self.children.iter().find_map(|child| brought(child, address));
             self.api = match socket {
-                Some(socket) => Some((address, socket)),
+                Some(socket) => {
+                    drop(inherited::take(address));
+                    Some((address, socket))
+                }
                 None => listen::shared(address, 1)?.1.pop().map(|socket| (address, socket)),
             };
         }

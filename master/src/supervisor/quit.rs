@@ -75,6 +75,7 @@ impl Supervisor {
     fn close_listeners(&mut self) {
         let addresses: Vec<_> = self.rtmp.iter().map(|(address, _)| *address).collect();
         self.rtmp.clear();
+        self.keep_sockets();
         for child in self.children.iter_mut().filter(|child| child.role == Role::Stream) {
             child.tell(&MasterToChild::StopListening { addresses: addresses.clone() }, Vec::new());
         }

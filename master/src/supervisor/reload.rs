@@ -16,6 +16,7 @@ use super::operators::OperatorId;
 use super::{MAX_CHILDREN, StartError, Supervisor, duplicate, runtime};
 use crate::listen;
 use crate::plan::State;
+use crate::systemd;
 
 /// How long processes may take to apply a configuration, ms.
 const PATIENCE_MS: u64 = 5_000;
@@ -127,6 +128,9 @@ impl Supervisor {
     }
 
     fn reload(&mut self, operators: Vec<OperatorId>) {
+        if self.served {
+            systemd::reloading();
+        }
         let result = self.draft().and_then(|draft| {
             let bound = self.bind(&draft.config).map_err(|error| error.to_string())?;
             Ok((draft, bound))
@@ -290,6 +294,7 @@ impl Supervisor {
             }
         }
         runtime::write_ports(&self.config, &self.serving());
+        self.keep_sockets();
     }
 
     /// Ingests that have gone or read otherwise are ended, others begun.
@@ -368,18 +373,24 @@ impl Supervisor {
                 tracing::error!("{} has not applied generation {}", child.name(), result.generation);
             }
         }
-        if result.error.is_none() {
-            let what = if result.changes.is_empty() {
-                "nothing has changed".to_owned()
-            } else {
-                result.changes.join("; ")
-            };
-            tracing::info!(
-                "generation {}: {what}; applied by {} of {}",
-                result.generation,
-                result.applied,
-                result.processes
-            );
+        let told = match &result.error {
+            Some(error) => format!("generation {} stays, the reload failed: {error}", result.generation),
+            None => {
+                let what = if result.changes.is_empty() {
+                    "nothing has changed".to_owned()
+                } else {
+                    result.changes.join("; ")
+                };
+                let (applied, processes) = (result.applied, result.processes);
+                let told =
+                    format!("generation {}: {what}; applied by {applied} of {processes}", result.generation);
+                tracing::info!("{told}");
+                told
+            }
+        };
+        // Before that, the first message has yet to come.
+        if self.served {
+            systemd::ready(&told);
         }
         for child in self.children.iter_mut().filter(|child| child.role == Role::Http) {
             child.tell(&MasterToChild::Reloaded(result.clone()), Vec::new());
