@@ -93,21 +93,6 @@ fn the_end_of_the_back_source_costs_a_pause() {
 }
 
 #[test]
-fn without_a_master_nobody_goes_on() {
-    let server = Server::start("");
-    let url = server.url("live/orphans");
-    let live = Live::start(&url, Duration::from_millis(10));
-    let _watcher = Watcher::start(&url);
-    let family = children(server.pid());
-    assert!(family.len() >= 3, "{family:?}");
-    signal(server.pid(), Signal::SIGKILL);
-    for pid in family {
-        wait_gone("a child", pid, SOON);
-    }
-    wait_until("the end of the publisher", || !live.is_running());
-}
-
-#[test]
 fn the_terminate_signal_ends_all_in_order() {
     for which in [Signal::SIGTERM, Signal::SIGINT] {
         let mut server = Server::start("");
