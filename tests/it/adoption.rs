@@ -86,7 +86,10 @@ fn masters_die_again_and_again() {
         }
     }
     assert_eq!(all(&server), pids);
-    assert_eq!(pids.iter().map(|pid| descriptors(*pid)).sum::<usize>(), open, "descriptors of the children");
+    // A question to the API may be under way; a leak would be one for each master and child at least.
+    wait_until("descriptors of the children as before", || {
+        pids.iter().map(|pid| descriptors(*pid)).sum::<usize>() <= open + 4
+    });
     for mut watcher in watchers.drain(..) {
         watcher.wait_seen(live.sent());
         let _ = watcher.stop();

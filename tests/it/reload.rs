@@ -255,8 +255,9 @@ fn many_reloads_under_load_change_nobodys_stream_and_keep_memory_flat() {
         result.changes.is_empty().then_some(result.generation)
     });
     assert!(generation > 20, "{generation}");
+    // A question to the API may be under way; a leak would be dozens.
+    wait_until("descriptors as before", || usage().0 <= before.0 + 3);
     let after = usage();
-    assert_eq!(after.0, before.0, "descriptors");
     assert!(after.1 < before.1 + 4096, "memory: {} KiB before, {} after", before.1, after.1);
     for (watcher, live) in watchers.iter_mut().zip((0..30).map(|number| &lives[number / 10])) {
         watcher.wait_seen(live.sent());
