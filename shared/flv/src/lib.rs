@@ -5,7 +5,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod describe;
 pub mod file;
 pub mod packet;
 
+mod bits;
+mod hevc;
+mod sps;
+
+pub use describe::{AudioFacts, VideoFacts, describe_audio, describe_video};
 pub use packet::{Codec, PacketInfo, classify};

@@ -124,6 +124,13 @@ impl Map {
         }
     }
 
+    /// Replaces a word that has the value `from`. Returns whether it had. Only for writable maps.
+    pub(crate) fn replace(&self, index: usize, from: u64, to: u64) -> bool {
+        // Acquire and release: who finds the new value also finds what was stored before it, and partners with the loads of it.
+        self.word(index)
+            .is_some_and(|word| word.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok())
+    }
+
     /// Copies `bytes` to the byte offset `at`. The writer is alone, so the words at both edges may be read and merged.
     pub(crate) fn copy_in(&self, at: u64, bytes: &[u8]) {
         let Ok(at) = usize::try_from(at) else { return };
