@@ -10,4 +10,4 @@ mod private_api;
 
 pub use control::{CONTROL_TOKEN, Control, ControlError, terminate_flag};
 pub use log::{LogHooks, configure_log, reopen_log, set_log_hooks};
-pub use private_api::{API_TOKEN, PrivateApi, Query};
+pub use private_api::{API_TOKEN, PrivateApi, Query, Reply};
