@@ -219,6 +219,9 @@ impl BackSource {
             let rules = self.sources.get(&id).and_then(|source| self.rules(hub, &source.key.vhost));
             if let (Some(rules), Some(source)) = (rules, self.sources.get_mut(&id)) {
                 source.set_rules(rules);
+                if source.follow_chunk_size() {
+                    self.renew(hub, id);
+                }
             }
         }
     }
@@ -434,7 +437,7 @@ impl BackSource {
                     }
                 }
             }
-            if source.relax(now_ms, bounds) {
+            if source.relax(now_ms, bounds) | source.follow_chunk_size() {
                 renewed.push(source.id);
             }
         }

@@ -269,3 +269,41 @@ fn many_reloads_under_load_change_nobodys_stream_and_keep_memory_flat() {
         assert!(live.is_running());
     }
 }
+
+#[test]
+fn another_chunk_size_holds_at_once_for_streams_that_run_and_their_viewers() {
+    let server = Server::start("vhost __defaultVhost__ { chunk_size 60000; }");
+    let url = server.url("live/chunks");
+    let live = Live::start(&url, Duration::from_millis(5));
+    let mut watchers: Vec<Watcher> = (0..6).map(|_| Watcher::start(&url)).collect();
+    for watcher in &mut watchers {
+        watcher.wait_seen(10);
+    }
+    let mut running = player(&url);
+    drop(receive_frames(&mut running, 3));
+    assert_eq!(running.chunk_size(), 60_000);
+    for size in [128, 700, 4096] {
+        let result = reloaded(&server, &format!("vhost __defaultVhost__ {{ chunk_size {size}; }}"));
+        assert!(result.changes[0].contains("chunk_size"), "{result:?}");
+        // In a second reload the packets from before the first may still be there: then it waits for them to leave.
+        wait_until("the new size at a running player", || {
+            drop(receive_frames(&mut running, 1));
+            running.chunk_size() == size
+        });
+        // A newcomer may begin among packets of the old size, and comes to the new one.
+        let mut late = player(&url);
+        let mut numbers = Vec::new();
+        wait_until("the new size at a newcomer", || {
+            numbers.extend(receive_frames(&mut late, 1).iter().filter_map(srs_tests::pattern::check));
+            late.chunk_size() == size
+        });
+        assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
+    }
+    live.wait_more(20);
+    let sent = live.sent();
+    for mut watcher in watchers {
+        watcher.wait_seen(sent);
+        let _ = watcher.stop();
+    }
+    assert!(live.is_running());
+}
