@@ -254,6 +254,7 @@ impl BackSource {
     fn reader_event(&mut self, hub: &mut Hub, event: ReaderEvent) {
         match event {
             ReaderEvent::Message(_, ReaderToSource::Handoff { connection }, fds) => {
+                reactor::crash_point("handed-over");
                 if let Some(socket) = fds.into_iter().next()
                     && let Err(error) = hub.attach(self, socket, &connection)
                 {

@@ -111,7 +111,10 @@ impl Host for BackSource {
         let Some(stream_id) = self.publishes.get(&(connection, msid)).copied() else { return };
         let bounds = self.bounds(hub);
         let Some(source) = self.sources.get_mut(&stream_id) else { return };
-        match source.put(kind, wire_ms, &payload, bounds, &self.amf) {
+        reactor::crash_point("before-ring");
+        let put = source.put(kind, wire_ms, &payload, bounds, &self.amf);
+        reactor::crash_point("after-ring");
+        match put {
             Put::Nothing => return,
             Put::InRing => {}
             Put::InNewRing => self.renew(hub, stream_id),

@@ -366,6 +366,7 @@ impl Supervisor {
                 tracing::error!("{} (pid {}) has ended by {ending}", child.name(), child.last_pid());
             }
             self.post_mortem(slot, ending);
+            reactor::crash_point("reaped");
             self.board.release(slot);
             self.not_waited_for(slot);
             let killed = ending.signal == Some(nix::sys::signal::Signal::SIGKILL as i32);

@@ -134,6 +134,7 @@ impl Supervisor {
         let Some(child) = self.children.get_mut(slot) else { return Ok(()) };
         let (role, number) = (child.role, child.number);
         let running = self.spawner.spawn(role, number, theirs)?;
+        reactor::crash_point("spawned");
         child.pid = running.pid();
         child.began = adopt::began(child.pid).unwrap_or(0);
         child.running = Some(running);

@@ -230,7 +230,9 @@ impl Audience {
         }
         let end = self.run_end(viewer.position);
         let (socket, position) = (viewer.socket, viewer.position);
+        reactor::crash_point("before-send");
         let sent = ring.send(socket, &[], position, end).map_err(End::Socket)?;
+        reactor::crash_point("after-send");
         let head = self.head_position;
         let Some(viewer) = self.viewers.get_mut(key) else { return Ok(true) };
         Self::account(viewer, sent, end, now_ms)?;
@@ -242,6 +244,7 @@ impl Audience {
             Sent::Lapped => Err(End::Lapped),
             Sent::WouldBlock => {
                 viewer.set(BLOCKED, true);
+                reactor::crash_point("blocked");
                 Ok(())
             }
             Sent::Bytes(count) => {
@@ -249,6 +252,9 @@ impl Audience {
                 viewer.sent += count as u64;
                 viewer.progress_ms = now_ms;
                 viewer.set(PARTIAL | BLOCKED, viewer.position < end);
+                if viewer.has(PARTIAL) {
+                    reactor::crash_point("blocked");
+                }
                 Ok(())
             }
         }
