@@ -203,6 +203,10 @@ impl BackSource {
                     self.apply_config(hub, Arc::new(*config));
                     self.control.applied(generation);
                 }
+                (MasterToChild::Preview { id, config }, ..) => {
+                    let (touched, all) = hub.preview(&config);
+                    self.control.send(&ChildToMaster::Previewed { id, touched, all }, Vec::new());
+                }
                 (MasterToChild::ReopenLog, ..) => child::reopen_log(),
                 (MasterToChild::Stop, ..) => self.stop = true,
                 (message, ..) => tracing::debug!("a message that is not for a back-source: {message:?}"),
