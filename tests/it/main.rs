@@ -10,7 +10,9 @@
 
 mod adoption;
 mod crash;
+mod crash_points;
 mod demo;
+mod faults;
 mod hostile;
 mod hostile_table;
 mod jitter;

@@ -40,6 +40,55 @@ pub struct Reload {
     pub processes: u32,
     /// When, in seconds since 1970.
     pub at: u64,
+    /// Who would be touched; only in a dry run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub touched: Vec<Touched>,
+}
+
+/// Whom a reload would touch: the clients of a vhost, or of a process that is to go.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Touched {
+    /// Such as `vhost live.example.com` or `stream#3`.
+    pub what: String,
+    /// What becomes of them.
+    pub effect: Effect,
+    /// `app/stream` of those that are published or watched, at most [`Self::MOST`].
+    pub streams: Vec<String>,
+    /// How many connections.
+    pub clients: u64,
+    /// Their ids, at most [`Self::MOST`].
+    pub ids: Vec<u64>,
+}
+
+/// What a reload means for clients.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// They stay, and other rules hold for them.
+    #[default]
+    Changes,
+    /// They are closed.
+    Closes,
+    /// They stay where they are, and their process takes nobody else.
+    Drains,
+}
+
+impl Touched {
+    /// Streams and ids that are named.
+    pub const MOST: usize = 100;
+
+    /// Adds what another process says of the same.
+    pub fn merge(&mut self, other: Self) {
+        self.clients += other.clients;
+        for stream in other.streams {
+            if self.streams.len() < Self::MOST && !self.streams.contains(&stream) {
+                self.streams.push(stream);
+            }
+        }
+        self.ids.extend(other.ids.into_iter().take(Self::MOST.saturating_sub(self.ids.len())));
+        self.streams.sort();
+        self.ids.sort_unstable();
+    }
 }
 
 /// What an operator asks of the master on the control socket: one line of JSON.

@@ -6,6 +6,16 @@ use super::Hub;
 use crate::connection::Connection;
 
 impl Hub {
+    /// `app/stream` of all that a connection plays, then of what it publishes.
+    pub(super) fn streams_of(&self, connection: &Connection) -> Vec<String> {
+        let audiences = connection.playing.iter().filter_map(|play| self.audiences.get(play.audience.0));
+        let mut streams: Vec<String> =
+            audiences.map(|audience| format!("{}/{}", audience.key.app, audience.key.stream)).collect();
+        let app = connection.session.connect_request().map_or("", |request| &request.target.app);
+        streams.extend(connection.session.publishing().iter().map(|(_, name)| format!("{app}/{name}")));
+        streams
+    }
+
     /// Clients (when they are asked for), viewers by stream and ends by reason; streams are the host's to add.
     #[must_use]
     pub fn report(&self, process: &str, with_clients: bool) -> api::Report {
@@ -37,14 +47,8 @@ impl Hub {
             Some((audience, audience.viewers.get(play.viewer)?))
         });
         let plays: Vec<_> = plays.collect();
-        let publishing = connection.session.publishing().first().map(|(_, name)| (*name).to_owned());
-        let app = request.map_or("", |request| &request.target.app);
-        let (app, name) = match (plays.first(), publishing) {
-            (Some((audience, _)), _) => (audience.key.app.clone(), audience.key.stream.clone()),
-            (None, Some(name)) => (app.to_owned(), name),
-            (None, None) => (String::new(), String::new()),
-        };
-        let stream = if name.is_empty() { String::new() } else { format!("{app}/{name}") };
+        let stream = self.streams_of(connection).into_iter().next().unwrap_or_default();
+        let name = stream.rsplit('/').next().unwrap_or("").to_owned();
         let sum = |get: fn(&crate::viewer::Viewer) -> u64| plays.iter().map(|(_, viewer)| get(viewer)).sum::<u64>();
         let send_bytes = connection.bytes_out + sum(|viewer| viewer.sent);
         let [mark, _] = connection.marks;
