@@ -59,6 +59,7 @@ fn role_main(role: Role) -> Option<RoleMain> {
         Role::BackSource => Some(backsource::run),
         Role::Stream => Some(worker::stream::run),
         Role::Http => Some(worker::http::run),
+        Role::Api => Some(worker::api::run),
         Role::Ingest => Some(ingest::run),
         Role::Master => None,
     }
@@ -142,7 +143,7 @@ fn offer_to_the_oom_killer(role: Role) {
         Role::Master => return,
         Role::BackSource => "0",
         Role::Stream | Role::Ingest => "100",
-        Role::Http => "200",
+        Role::Http | Role::Api => "200",
     };
     // Lower than what was inherited is refused; so be it.
     let _ = std::fs::write("/proc/self/oom_score_adj", score);

@@ -1,43 +1,10 @@
-//! The http process. In this version it answers the management API: it asks every process for what it knows and merges
-//! the answers. A process that does not answer within a second is left out and shown as such.
+//! The http process. In this version it has no work of its own yet: it has a private API and a loop, like every process.
 
-mod gather;
-mod server;
-
-use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::{Arc, Mutex};
 
-use api::Reload;
-use child::{API_TOKEN, CONTROL_TOKEN, Control, PrivateApi};
-use ipc::{ChildToMaster, MasterToChild, ProcessInfo};
+use child::{API_TOKEN, CONTROL_TOKEN, Control, PrivateApi, Query};
+use ipc::{ChildToMaster, MasterToChild};
 use reactor::Reactor;
-
-/// What the API's threads need to know; the loop keeps it true.
-#[derive(Debug, Default)]
-pub(crate) struct Known {
-    processes: Mutex<Vec<ProcessInfo>>,
-    reload: Mutex<Reload>,
-}
-
-impl Known {
-    pub(crate) fn processes(&self) -> Vec<ProcessInfo> {
-        self.processes.lock().map(|processes| processes.clone()).unwrap_or_default()
-    }
-
-    /// What the last reload did.
-    pub(crate) fn reload(&self) -> Reload {
-        self.reload.lock().map(|reload| reload.clone()).unwrap_or_default()
-    }
-}
-
-/// An address that is served.
-struct Served {
-    address: SocketAddr,
-    /// For a master that does not have it.
-    socket: OwnedFd,
-    _server: server::ApiServer,
-}
 
 /// Runs the http process until the master ends it. `control` is the channel to the master.
 ///
@@ -47,41 +14,21 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     let mut control = Control::begin(control)?;
     let mut reactor = Reactor::new()?;
     reactor.register(control.as_raw_fd(), CONTROL_TOKEN)?;
-    let api = PrivateApi::start(control.private_api_port(), reactor.waker(API_TOKEN)?)?;
+    let waker = reactor.waker(API_TOKEN)?;
+    let api = PrivateApi::start(control.private_api_port(), control.start.token.clone(), waker)?;
     control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
-    let known = Arc::new(Known::default());
     let mut ready = Vec::new();
-    let mut servers: Vec<Served> = Vec::new();
     loop {
         if control.look_for_master(&reactor)? {
-            let (addresses, sockets) = servers
-                .iter()
-                .filter_map(|served| Some((served.address, served.socket.try_clone().ok()?)))
-                .unzip();
-            control.send(&ChildToMaster::Listening { addresses }, sockets);
             control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
         }
-        while let Some((message, fds)) = control.receive()? {
+        while let Some((message, _)) = control.receive()? {
             match message {
-                MasterToChild::Listen { addresses } => servers.extend(serve(&addresses, fds, &known)),
-                MasterToChild::StopListening { addresses } => {
-                    servers.retain(|served| !addresses.contains(&served.address));
-                }
                 MasterToChild::Configure { generation, config } => {
                     child::configure_log(&config.log);
                     control.applied(generation);
                 }
                 MasterToChild::ReopenLog => child::reopen_log(),
-                MasterToChild::Reloaded(reload) => {
-                    if let Ok(mut place) = known.reload.lock() {
-                        *place = reload;
-                    }
-                }
-                MasterToChild::Processes(processes) => {
-                    if let Ok(mut place) = known.processes.lock() {
-                        *place = processes;
-                    }
-                }
                 MasterToChild::Stop => return Ok(()),
                 message => tracing::debug!("a message that is not for http: {message:?}"),
             }
@@ -89,25 +36,14 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
         ready.clear();
         reactor.wait(Some(control.beat()), &mut ready)?;
         while let Some(query) = api.next() {
-            query.answer(api::Report {
-                process: control.name(),
-                pid: std::process::id(),
-                ..api::Report::default()
-            });
+            match query {
+                Query::Report { reply, .. } => reply.answer(api::Report {
+                    process: control.name(),
+                    pid: std::process::id(),
+                    ..api::Report::default()
+                }),
+                Query::Kick { reply, .. } => reply.answer(false),
+            }
         }
     }
-}
-
-fn serve(addresses: &[SocketAddr], fds: Vec<OwnedFd>, known: &Arc<Known>) -> Vec<Served> {
-    let mut servers = Vec::new();
-    for (fd, address) in fds.into_iter().zip(addresses) {
-        let started = fd
-            .try_clone()
-            .and_then(|socket| Ok((socket, server::ApiServer::start(TcpListener::from(fd), known)?)));
-        match started {
-            Ok((socket, server)) => servers.push(Served { address: *address, socket, _server: server }),
-            Err(error) => tracing::error!("the API on {address} can't be served: {error}"),
-        }
-    }
-    servers
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use ipc::{Channel, ChannelError, ChildToMaster, MasterToChild, ProcessInfo, Role, Start, StreamInfo};
+use ipc::{Channel, ChannelError, ChildToMaster, MasterToChild, Role, Start, StreamInfo};
 use nix::sys::signal::Signal;
 use reactor::Token;
 
@@ -31,6 +31,11 @@ pub(super) struct Child {
     pub(super) pinged_ms: u64,
     /// It was told to end because it showed no sign of life.
     pub(super) aborted: bool,
+    /// When it was started, monotonic ms, and the generation of the configuration that it goes by.
+    pub(super) started_ms: u64,
+    pub(super) generation: u64,
+    /// How the one before it ended, which process it was, and when, monotonic ms.
+    pub(super) last_end: Option<(String, u32, u64)>,
     /// When the process began, as the kernel counts.
     pub(super) began: u64,
     /// Listening sockets that it brought with it.
@@ -53,6 +58,9 @@ impl Child {
             heard_ms: 0,
             pinged_ms: 0,
             aborted: false,
+            started_ms: 0,
+            generation: 0,
+            last_end: None,
             began: 0,
             listening: Vec::new(),
             running: None,
@@ -69,6 +77,10 @@ impl Child {
 
     pub(super) fn is_ready(&self) -> bool {
         self.ready
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
     }
 
     pub(super) fn last_pid(&self) -> u32 {
@@ -96,6 +108,8 @@ impl Child {
     pub(super) fn take_over(&mut self, adopted: Adopted, channel: Option<Channel>) {
         self.pid = adopted.pid();
         self.began = adopt::began(self.pid).unwrap_or(0);
+        // In hundredths of a second since boot.
+        self.started_ms = self.began.saturating_mul(10);
         self.running = Some(Running::Adopted(adopted));
         self.channel = channel;
         self.watched_from_ms = reactor::now_ms();
@@ -106,6 +120,7 @@ impl Child {
         self.running = None;
         self.channel = None;
         self.ready = false;
+        self.port = 0;
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -157,7 +172,9 @@ impl Supervisor {
             generation: self.generation,
             config: Box::new(self.config.clone()),
             ingest: child.ingest.clone(),
+            token: self.token.clone(),
         };
+        (child.started_ms, child.generation) = (reactor::now_ms(), self.generation);
         self.spawned += 1;
         child.tell(&MasterToChild::Start(start), vec![board]);
         if role == Role::Stream {
@@ -179,7 +196,7 @@ impl Supervisor {
                     self.connect(slot, other)?;
                 }
             }
-            Role::Http => self.tell_last_reload(slot),
+            Role::Api => self.tell_last_reload(slot),
             _ => {}
         }
         self.tell_processes();
@@ -200,8 +217,8 @@ impl Supervisor {
                     }
                 }
             }
-            Role::Http => {
-                if let Some((address, socket)) = &self.api {
+            Role::Api => {
+                for (address, socket) in self.api.iter().chain(&self.metrics) {
                     addresses.push(*address);
                     sockets.push(duplicate(socket)?);
                 }
@@ -255,30 +272,6 @@ impl Supervisor {
     pub(super) fn ask_to_end(&mut self, slot: usize) {
         if let Some(child) = self.children.get_mut(slot) {
             child.tell(&MasterToChild::Stop, Vec::new());
-        }
-    }
-
-    /// Tells the http process who is there.
-    pub(super) fn tell_processes(&mut self) {
-        let slots = self.plan.slots();
-        let mut list = vec![ProcessInfo {
-            role: Role::Master,
-            slot: 0,
-            pid: std::process::id(),
-            restarts: 0,
-            private_api_port: 0,
-        }];
-        list.extend(self.children.iter().zip(slots).filter(|(child, _)| child.is_up()).map(
-            |(child, slot)| ProcessInfo {
-                role: child.role,
-                slot: child.number,
-                pid: child.pid,
-                restarts: slot.restarts,
-                private_api_port: child.port,
-            },
-        ));
-        for child in self.children.iter_mut().filter(|child| child.role == Role::Http) {
-            child.tell(&MasterToChild::Processes(list.clone()), Vec::new());
         }
     }
 

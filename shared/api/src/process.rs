@@ -149,8 +149,11 @@ pub struct Census {
     pub uptime_ms: u64,
     /// What opens private APIs.
     pub token: Token,
-    /// Vhosts of the configuration and whether each is served.
-    pub vhosts: Vec<(String, bool)>,
+    /// Vhosts of the configuration: name, whether it is served, whether it has HLS.
+    pub vhosts: Vec<(String, bool, bool)>,
+    /// Where it logs, as an absolute path; `None`: to the console.
+    #[serde(default)]
+    pub log_file: Option<std::path::PathBuf>,
     /// All processes, the master first.
     pub processes: Vec<Process>,
     /// Sums.

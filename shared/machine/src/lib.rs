@@ -18,15 +18,21 @@ pub struct Usage {
     pub cpu_ms: u64,
     /// Resident memory, bytes.
     pub memory_bytes: u64,
+    /// It was stopped by a signal or a debugger.
+    pub stopped: bool,
 }
 
 /// What the kernel says of a process; `None` when it is gone.
 #[must_use]
 pub fn usage(pid: u32) -> Option<Usage> {
     let stat = Process::new(i32::try_from(pid).ok()?).and_then(|process| process.stat()).ok()?;
+    if matches!(stat.state, 'Z' | 'X') {
+        return None;
+    }
     let ticks = stat.utime + stat.stime;
     Some(Usage {
         cpu_ms: ticks.saturating_mul(1000) / procfs::ticks_per_second().max(1),
         memory_bytes: stat.rss.saturating_mul(procfs::page_size()),
+        stopped: matches!(stat.state, 'T' | 't'),
     })
 }

@@ -101,14 +101,14 @@ mod tests {
         let mut sampler = Sampler::default();
         assert!(sampler.begin(0) && !sampler.begin(999) && sampler.begin(1_000));
         for second in 0..100_u64 {
-            let usage = Usage { cpu_ms: second * 500, memory_bytes: 0 };
+            let usage = Usage { cpu_ms: second * 500, ..Usage::default() };
             // A quick beginning that is over.
             let bytes = if second < 50 { second * 1_000_000 } else { 50_000_000 + (second - 50) * 1_000 };
             sampler.note(second * 1_000, 7, usage, bytes, 2 * bytes);
         }
         let bytes = 50_000_000 + 49_000;
         assert_eq!(sampler.kbps(99_000, 7, bytes, 2 * bytes), Kbps { recv_30s: 8, send_30s: 16 });
-        let usage = Usage { cpu_ms: 99 * 500, memory_bytes: 0 };
+        let usage = Usage { cpu_ms: 99 * 500, ..Usage::default() };
         assert!((sampler.cpu_percent(99_000, 7, usage) - 50.0).abs() < 1e-9);
         assert_eq!(sampler.kbps(99_000, 8, 1, 1), Kbps::default());
         sampler.tidy(200_000);
