@@ -82,7 +82,11 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
         control.start.first_connection_id,
     )?;
     hub.reactor.register(std::os::fd::AsRawFd::as_raw_fd(&control), CONTROL_TOKEN)?;
-    let api = PrivateApi::start(control.private_api_port(), control.start.token.clone(), hub.reactor.waker(API_TOKEN)?)?;
+    let api = PrivateApi::start(
+        control.private_api_port(),
+        control.start.token.clone(),
+        hub.reactor.waker(API_TOKEN)?,
+    )?;
     control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
     let slot = control.start.slot;
     let mut source = BackSource {
@@ -466,9 +470,10 @@ impl BackSource {
     /// Takes back the counters of streams that a predecessor had and nobody has now.
     fn forget_lost_tallies(&self, hub: &Hub) {
         let ours = |stream_id: u32| stream_id % self.shards == self.control.start.slot;
-        let lost = hub.board().tallies().filter(|tally| {
-            ours(tally.stream_id()) && !self.sources.contains_key(&tally.stream_id())
-        });
+        let lost = hub
+            .board()
+            .tallies()
+            .filter(|tally| ours(tally.stream_id()) && !self.sources.contains_key(&tally.stream_id()));
         lost.for_each(|tally| hub.board().free_tally(tally));
     }
 

@@ -58,7 +58,9 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  srs-cli status")]
     Status,
     /// Processes alone
-    #[command(after_help = "Example:\n  srs-cli processes --format json | jq '.processes[] | select(.state != \"serving\")'")]
+    #[command(
+        after_help = "Example:\n  srs-cli processes --format json | jq '.processes[] | select(.state != \"serving\")'"
+    )]
     Processes,
     /// Streams: who publishes, how many watch, how much flows
     #[command(after_help = "Example:\n  srs-cli streams")]

@@ -118,7 +118,12 @@ fn gather(processes: &mut [Process], token: &Token, want: Want) -> Vec<Report> {
         let request = agent().get(format!("http://127.0.0.1:{port}{path}"));
         let request = request.header("Authorization", format!("Bearer {}", token.reveal()));
         let mut answer = request.call().map_err(|error| how(&error))?;
-        answer.body_mut().with_config().limit(MOST_REPORT_BYTES).read_json::<Report>().map_err(|error| how(&error))
+        answer
+            .body_mut()
+            .with_config()
+            .limit(MOST_REPORT_BYTES)
+            .read_json::<Report>()
+            .map_err(|error| how(&error))
     });
     let mut reports = Vec::new();
     for (process, answer) in processes.iter_mut().zip(answers) {
@@ -136,7 +141,8 @@ fn gather(processes: &mut [Process], token: &Token, want: Want) -> Vec<Report> {
 
 /// A port that nobody listens on is that of a process that is gone.
 fn how(error: &ureq::Error) -> State {
-    let gone = [io::ErrorKind::ConnectionRefused, io::ErrorKind::ConnectionReset, io::ErrorKind::UnexpectedEof];
+    let gone =
+        [io::ErrorKind::ConnectionRefused, io::ErrorKind::ConnectionReset, io::ErrorKind::UnexpectedEof];
     match error {
         ureq::Error::Io(error) if gone.contains(&error.kind()) => State::Dead,
         ureq::Error::ConnectionFailed => State::Dead,

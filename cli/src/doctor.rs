@@ -49,7 +49,10 @@ pub(crate) fn look(server: Result<&Picture, &String>) -> Vec<Finding> {
     findings.push(finding(
         "/proc of other processes",
         fs::read_to_string("/proc/1/stat").is_ok(),
-        format!("readable; ptrace_scope {}", ptrace.map_or_else(|| "-".to_owned(), |scope| scope.to_string())),
+        format!(
+            "readable; ptrace_scope {}",
+            ptrace.map_or_else(|| "-".to_owned(), |scope| scope.to_string())
+        ),
         "mounted with hidepid: processor time and memory of processes can't be told",
     ));
     findings.push(match server {
@@ -132,8 +135,11 @@ fn shared_memory() -> Finding {
     let name = c"srs-doctor";
     let flags = nix::sys::memfd::MFdFlags::MFD_ALLOW_SEALING | nix::sys::memfd::MFdFlags::MFD_CLOEXEC;
     let made = nix::sys::memfd::memfd_create(name, flags);
-    let found = made.as_ref().map_or_else(|error| format!("refused: {error}"), |_| "can be made and sealed".to_owned());
-    let mut finding = finding("shared memory (memfd)", made.is_ok(), found, "a sandbox forbids it: nothing works without");
+    let found = made
+        .as_ref()
+        .map_or_else(|error| format!("refused: {error}"), |_| "can be made and sealed".to_owned());
+    let mut finding =
+        finding("shared memory (memfd)", made.is_ok(), found, "a sandbox forbids it: nothing works without");
     if made.is_err() {
         finding.verdict = Verdict::Bad;
     }

@@ -47,7 +47,10 @@ pub(crate) fn show(path: &Path, cid: Option<u64>, lines: usize, follow: bool) ->
     for line in last {
         output::print(&plain(&line))?;
     }
-    while follow {
+    if !follow {
+        return Ok(());
+    }
+    loop {
         while let Some(line) = next_line(&mut file, &mut part).map_err(fail)? {
             if is_of(&line, cid) {
                 output::print(&plain(&line))?;
@@ -62,7 +65,6 @@ pub(crate) fn show(path: &Path, cid: Option<u64>, lines: usize, follow: bool) ->
             _ => thread::sleep(LOOK_EVERY),
         }
     }
-    Ok(())
 }
 
 /// The next whole line; what comes before its end waits in `part`.

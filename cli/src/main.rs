@@ -173,7 +173,13 @@ fn clients(places: &[Place], format: Format, stream: Option<&str>) -> Result<Exi
             picture.clients.retain(|client| client.stream == stream.trim_start_matches('/'));
         }
     }
-    present(&pictures, &errors, format, |picture| answer(picture, "clients", &picture.clients), table::clients)
+    present(
+        &pictures,
+        &errors,
+        format,
+        |picture| answer(picture, "clients", &picture.clients),
+        table::clients,
+    )
 }
 
 /// Closes connections; with several servers, whoever has them.
@@ -194,7 +200,11 @@ fn kick(places: &[Place], format: Format, ids: &[u64]) -> Result<ExitCode, Strin
     }
     show(format, &json!({"code": 0, "kicked": done}), |_| {
         let line = |one: &api::Kicked| {
-            if one.kicked { format!("client {} is closed", one.id) } else { format!("there is no client {}", one.id) }
+            if one.kicked {
+                format!("client {} is closed", one.id)
+            } else {
+                format!("there is no client {}", one.id)
+            }
         };
         done.iter().map(line).collect::<Vec<_>>().join("\n")
     })?;
@@ -227,7 +237,8 @@ fn check(file: &Path, format: Format) -> Result<ExitCode, String> {
     let environment = conf::Environment::from_process();
     let result = if file.as_os_str() == "-" {
         let mut text = Vec::new();
-        std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut text).map_err(|error| error.to_string())?;
+        std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut text)
+            .map_err(|error| error.to_string())?;
         conf::parse_text("standard input", &text, &environment)
     } else {
         conf::load(file, &environment)
@@ -238,14 +249,14 @@ fn check(file: &Path, format: Format) -> Result<ExitCode, String> {
             errors: Vec::new(),
             warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
         },
-        Err(failure) => {
-            Checked { ok: false, errors: vec![failure.to_string()], warnings: Vec::new() }
-        }
+        Err(failure) => Checked { ok: false, errors: vec![failure.to_string()], warnings: Vec::new() },
     };
     show(format, &checked, |_| {
         let mut lines = checked.errors.clone();
         lines.extend(checked.warnings.iter().map(|warning| format!("warning: {warning}")));
-        lines.push(if checked.ok { "the configuration is good" } else { "the configuration is refused" }.to_owned());
+        lines.push(
+            if checked.ok { "the configuration is good" } else { "the configuration is refused" }.to_owned(),
+        );
         lines.join("\n")
     })?;
     Ok(if checked.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })

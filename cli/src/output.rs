@@ -16,7 +16,11 @@ pub(crate) fn colours() -> bool {
 }
 
 /// Prints an answer in the form that is wanted.
-pub(crate) fn show(format: Format, value: &impl Serialize, text: impl FnOnce(bool) -> String) -> Result<(), String> {
+pub(crate) fn show(
+    format: Format,
+    value: &impl Serialize,
+    text: impl FnOnce(bool) -> String,
+) -> Result<(), String> {
     match format {
         Format::Table => print(&text(colours())),
         Format::Json => {

@@ -42,9 +42,8 @@ impl Picture {
 
     /// Whether all processes are as they should be.
     pub(crate) fn is_sound(&self) -> bool {
-        let fine = |process: &Process| {
-            matches!(process.state, State::Serving | State::Draining) && process.answered
-        };
+        let fine =
+            |process: &Process| matches!(process.state, State::Serving | State::Draining) && process.answered;
         self.processes.iter().all(fine)
     }
 }

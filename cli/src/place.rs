@@ -29,9 +29,10 @@ pub(crate) fn places(target: &Target) -> Result<Vec<Place>, String> {
         None => None,
     };
     if target.api.is_empty() {
-        let named = target.socket.clone().or_else(|| {
-            SOCKETS.iter().map(PathBuf::from).find(|socket| socket.exists())
-        });
+        let named = target
+            .socket
+            .clone()
+            .or_else(|| SOCKETS.iter().map(PathBuf::from).find(|socket| socket.exists()));
         return Ok(vec![Place::Socket(named.unwrap_or_else(|| PathBuf::from(SOCKETS[0])))]);
     }
     Ok(target.api.iter().map(|place| one(place, token.as_ref())).collect())
@@ -91,7 +92,9 @@ impl Place {
             Self::Http(api) => api.kick(id).map_err(|error| error.to_string()),
             Self::Socket(socket) => match control::kick(socket, id) {
                 Ok(Some(kicked)) => Ok(kicked),
-                Ok(None) => Err(format!("no process says that it has client {id}, and not all have answered")),
+                Ok(None) => {
+                    Err(format!("no process says that it has client {id}, and not all have answered"))
+                }
                 Err(error) => Err(error.to_string()),
             },
         }

@@ -72,7 +72,10 @@ mod tests {
         assert_eq!(kbps(1_000), "1.0 Mbit/s");
         assert_eq!(kbps(512), "512 kbit/s");
         assert_eq!(kbps(0), "0 bit/s");
-        assert_eq!((age(80).as_str(), age(2_550).as_str(), age(61_000).as_str()), ("80 ms", "2.5 s", "1m01s"));
+        assert_eq!(
+            (age(80).as_str(), age(2_550).as_str(), age(61_000).as_str()),
+            ("80 ms", "2.5 s", "1m01s")
+        );
         for (ms, text) in [
             (999, "0s"),
             (42_000, "42s"),

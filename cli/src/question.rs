@@ -74,9 +74,8 @@ impl Api {
         let base = base.trim_end_matches('/');
         let (scheme, rest) = base.split_once("://").unwrap_or(("http", base));
         let (password, host) = rest.rsplit_once('@').map_or((None, rest), |(user, host)| (Some(user), host));
-        let basic = |password: &str| {
-            format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(password))
-        };
+        let basic =
+            |password: &str| format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(password));
         let bearer = token.map(|token| format!("Bearer {}", token.reveal()));
         Self { base: format!("{scheme}://{host}"), authorization: bearer.or_else(|| password.map(basic)) }
     }
@@ -169,7 +168,8 @@ impl Api {
             struct Reason {
                 reason_phrase: String,
             }
-            let reason = response.body_mut().read_json::<Data<Reason>>().ok().map(|said| said.data.reason_phrase);
+            let reason =
+                response.body_mut().read_json::<Data<Reason>>().ok().map(|said| said.data.reason_phrase);
             return Err(match (status, reason) {
                 (401 | 403 | 429, Some(why)) => AskError::Denied { url, why },
                 (409 | 503, Some(why)) => AskError::Refused { why },

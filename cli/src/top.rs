@@ -115,7 +115,8 @@ fn bold() -> Style {
 }
 
 fn process_table(pictures: &[Picture]) -> Table<'_> {
-    let rows = pictures.iter().flat_map(|picture| picture.processes.iter().map(move |process| (picture, process)));
+    let rows =
+        pictures.iter().flat_map(|picture| picture.processes.iter().map(move |process| (picture, process)));
     let rows = rows.map(|(picture, process)| {
         let colour = match process.state {
             State::Serving => Color::Green,
@@ -148,7 +149,8 @@ fn process_table(pictures: &[Picture]) -> Table<'_> {
 }
 
 fn stream_table(pictures: &[Picture], scroll: usize) -> Table<'_> {
-    let rows = pictures.iter().flat_map(|picture| picture.streams.iter().map(move |stream| (picture, stream)));
+    let rows =
+        pictures.iter().flat_map(|picture| picture.streams.iter().map(move |stream| (picture, stream)));
     let rows = rows.skip(scroll).map(|(picture, stream)| {
         let viewers = stream.clients.saturating_sub(u64::from(stream.publish.active));
         let state = if stream.publish.active { "live" } else { "waiting" };

@@ -35,6 +35,7 @@ const INNER_SOCKET: &str = "api.sock";
 /// What the API's threads need to know; the loop keeps it true.
 pub(crate) struct Known {
     token: Token,
+    version: String,
     board: Arc<Scoreboard>,
     processes: Mutex<Vec<ProcessInfo>>,
     reload: Mutex<Reload>,
@@ -48,6 +49,7 @@ impl Known {
     fn new(control: &Control) -> Self {
         Self {
             token: control.start.token.clone(),
+            version: control.start.version.clone(),
             board: Arc::clone(&control.board),
             processes: Mutex::default(),
             reload: Mutex::default(),

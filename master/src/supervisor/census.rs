@@ -104,7 +104,8 @@ impl Supervisor {
         if self.plan.is_stopping() {
             return Err("the server ends".to_owned());
         }
-        let is_it = |child: &super::children::Child| child.name() == process && child.is_up() && !child.draining;
+        let is_it =
+            |child: &super::children::Child| child.name() == process && child.is_up() && !child.draining;
         let Some(slot) = self.children.iter().position(is_it) else {
             return Err(format!("there is no process {process} that could be drained"));
         };

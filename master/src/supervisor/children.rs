@@ -173,6 +173,7 @@ impl Supervisor {
             config: Box::new(self.config.clone()),
             ingest: child.ingest.clone(),
             token: self.token.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         (child.started_ms, child.generation) = (reactor::now_ms(), self.generation);
         self.spawned += 1;

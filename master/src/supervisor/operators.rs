@@ -157,8 +157,7 @@ impl Operators {
                 && reactor.register(socket.as_raw_fd(), token).is_ok()
             {
                 let until_ms = Some(reactor::now_ms() + PATIENCE_MS);
-                let operator =
-                    Operator { socket, request: Vec::new(), asked: false, answer: None, until_ms };
+                let operator = Operator { socket, request: Vec::new(), asked: false, answer: None, until_ms };
                 self.clients.insert(self.next, operator);
                 self.next += 1;
             }

@@ -309,7 +309,9 @@ impl Supervisor {
                 if let Some(address) = old {
                     api.tell(&MasterToChild::StopListening { addresses: vec![address] }, Vec::new());
                 }
-                if let Some((address, Ok(socket))) = new.as_ref().map(|(address, fd)| (*address, duplicate(fd))) {
+                if let Some((address, Ok(socket))) =
+                    new.as_ref().map(|(address, fd)| (*address, duplicate(fd)))
+                {
                     api.tell(&MasterToChild::Listen { addresses: vec![address] }, vec![socket]);
                 }
             }

@@ -116,7 +116,10 @@ impl Asker {
                 Some(kicked) => json(200, &api::Kicked { id, kicked }),
                 None => silent(),
             },
-            _ => error(404, "this private API knows /api/v1/report, /api/v1/brief and DELETE /api/v1/clients/ID"),
+            _ => error(
+                404,
+                "this private API knows /api/v1/report, /api/v1/brief and DELETE /api/v1/clients/ID",
+            ),
         }
     }
 

@@ -207,7 +207,13 @@ impl Default for HttpServer {
 
 impl Default for Exporter {
     fn default() -> Self {
-        Self { enabled: false, listen: any_address(9972), top_streams: 20, label: String::new(), tag: String::new() }
+        Self {
+            enabled: false,
+            listen: any_address(9972),
+            top_streams: 20,
+            label: String::new(),
+            tag: String::new(),
+        }
     }
 }
 

@@ -87,8 +87,10 @@ mod tests {
         assert_eq!(Bits::plain(&[0xff]).skip(9), None);
         let mut bits = Bits::of_nal(&[0, 0, 3, 1]);
         assert_eq!(bits.number(24), Some(1));
-        let signed: Vec<i64> =
-            [0b1000_0000, 0b0100_0000, 0b0110_0000].iter().filter_map(|b| Bits::plain(&[*b]).signed_golomb()).collect();
+        let signed: Vec<i64> = [0b1000_0000, 0b0100_0000, 0b0110_0000]
+            .iter()
+            .filter_map(|b| Bits::plain(&[*b]).signed_golomb())
+            .collect();
         assert_eq!(signed, [0, 1, -1]);
     }
 }

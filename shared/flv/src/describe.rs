@@ -256,6 +256,7 @@ mod tests {
     }
 
     /// Configuration records as x264 and x265 wrote them, in ffmpeg: prefix of the packet, record, what ffprobe says.
+    #[expect(clippy::type_complexity, reason = "a table")]
     const RECORDS: [(&[u8], &str, &str, &str, u32, u32); 5] = [
         (&[0x17, 0, 0, 0, 0], BASELINE, "Constrained Baseline", "3.1", 1280, 720),
         (

@@ -68,6 +68,9 @@ pub struct Start {
     /// What opens the private API, and write verbs of the management API.
     #[serde(default)]
     pub token: api::Token,
+    /// The server's version.
+    #[serde(default)]
+    pub version: String,
 }
 
 /// A process as the master knows it.

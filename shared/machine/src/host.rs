@@ -187,7 +187,7 @@ impl Host {
         let value = |name: &str| vm.get(name).and_then(|value| u64::try_from(*value).ok()).unwrap_or(0);
         let busy_ms = procfs::diskstats().map_or(0, |stats| {
             let chosen = stats.iter().filter(|stat| disks.contains(&stat.name));
-            chosen.map(|stat| u64::try_from(stat.time_in_progress).unwrap_or(0)).sum()
+            chosen.map(|stat| stat.time_in_progress).sum()
         });
         let now = Disk { at_ms: now_ms(), read: value("pgpgin"), written: value("pgpgout"), busy_ms };
         if let Some(before) = self.disk
@@ -268,12 +268,8 @@ impl Host {
 
 /// The numbers of a line of /proc/net/sockstat, by name.
 fn sockstat<'t>(text: &'t str, line: &'t str) -> impl Fn(&str) -> u64 + 't {
-    let words: Vec<&str> = text
-        .lines()
-        .find_map(|found| found.strip_prefix(line))
-        .unwrap_or("")
-        .split_whitespace()
-        .collect();
+    let words: Vec<&str> =
+        text.lines().find_map(|found| found.strip_prefix(line)).unwrap_or("").split_whitespace().collect();
     move |name| {
         let at = words.iter().position(|word| *word == name);
         at.and_then(|at| words.get(at + 1)).and_then(|word| word.parse().ok()).unwrap_or(0)

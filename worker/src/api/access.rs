@@ -63,7 +63,11 @@ impl Failures {
 
 /// The value of a header.
 pub(crate) fn header<'r>(request: &'r Request, name: &'static str) -> Option<&'r str> {
-    request.headers().iter().find(|header: &&Header| header.field.equiv(name)).map(|header| header.value.as_str())
+    request
+        .headers()
+        .iter()
+        .find(|header: &&Header| header.field.equiv(name))
+        .map(|header| header.value.as_str())
 }
 
 /// Who asks, as the gate says. Who came round the gate is nobody.
@@ -153,10 +157,13 @@ mod tests {
     #[test]
     fn only_names_that_are_ours_are_known() {
         let configured = ["media.example.com".to_owned()];
-        for host in ["127.0.0.1:1985", "[::1]:1985", "localhost", "LOCALHOST:1", "Media.example.com.:80", "10.0.0.1"] {
+        for host in
+            ["127.0.0.1:1985", "[::1]:1985", "localhost", "LOCALHOST:1", "Media.example.com.:80", "10.0.0.1"]
+        {
             assert!(is_known_host(host, &configured), "{host}");
         }
-        for host in ["", "evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "example.com"] {
+        for host in ["", "evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "example.com"]
+        {
             assert!(!is_known_host(host, &configured), "{host}");
         }
     }

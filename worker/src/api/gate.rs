@@ -73,7 +73,10 @@ impl Gate {
             asked: 0,
             rest_until_ms: 0,
         };
-        thread::Builder::new().name("api-gate".to_owned()).stack_size(512 << 10).spawn(move || keeper.run())?;
+        thread::Builder::new()
+            .name("api-gate".to_owned())
+            .stack_size(512 << 10)
+            .spawn(move || keeper.run())?;
         Ok(Self { orders: sender, waker, listening: Mutex::new(Vec::new()) })
     }
 
@@ -301,7 +304,8 @@ impl Keeper {
             Stage::Taking { answer, .. } | Stage::Answering { answer, .. } => answer.len(),
             _ => 0,
         };
-        while self.connections.iter().map(|(_, connection)| waiting(connection)).sum::<usize>() > MOST_WAITING {
+        while self.connections.iter().map(|(_, connection)| waiting(connection)).sum::<usize>() > MOST_WAITING
+        {
             let largest = self.connections.iter().max_by_key(|(_, c)| (waiting(c), u64::MAX - c.since_ms));
             let Some((key, _)) = largest else { return };
             self.close(key);

@@ -22,7 +22,9 @@ pub(crate) fn gather(processes: &mut [Process], token: &Token, with_clients: boo
             let (port, token) = (process.private_api_port, token.clone());
             let worth = port != 0 && process.state != State::Hung && ASKED.contains(&process.role.as_str());
             worth
-                .then(|| thread::Builder::new().stack_size(256 << 10).spawn(move || ask(port, &token, what)).ok())
+                .then(|| {
+                    thread::Builder::new().stack_size(256 << 10).spawn(move || ask(port, &token, what)).ok()
+                })
                 .flatten()
         })
         .collect();

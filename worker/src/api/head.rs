@@ -52,7 +52,11 @@ pub(crate) fn read(bytes: &[u8]) -> Head {
         return Head::Bad(400, "the target of the request is not a path");
     }
     let all = |name: &'static str| {
-        request.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
+        request
+            .headers
+            .iter()
+            .filter(move |header| header.name.eq_ignore_ascii_case(name))
+            .map(|header| header.value)
     };
     if all("transfer-encoding").next().is_some() {
         return Head::Bad(400, "a request with Transfer-Encoding is not taken");
@@ -83,8 +87,10 @@ pub(crate) fn read(bytes: &[u8]) -> Head {
     let kept = request.headers.iter().filter_map(|header| {
         let name = header.name.to_ascii_lowercase();
         let ours = name.starts_with(PRIVATE_PREFIX);
-        let of_the_hop =
-            matches!(name.as_str(), "connection" | "keep-alive" | "upgrade" | "content-length" | "expect" | "te" | "trailer");
+        let of_the_hop = matches!(
+            name.as_str(),
+            "connection" | "keep-alive" | "upgrade" | "content-length" | "expect" | "te" | "trailer"
+        );
         let plain = header.value.iter().all(|byte| (0x20..0x7f).contains(byte));
         let value = std::str::from_utf8(header.value).ok()?;
         (!ours && !of_the_hop && plain).then(|| (header.name.to_owned(), value.to_owned()))
@@ -116,7 +122,8 @@ pub(crate) fn refusal(status: u16, why: &str) -> Vec<u8> {
         500 => "Internal Server Error",
         _ => "Service Unavailable",
     };
-    let body = serde_json::json!({"code": 3011, "data": {"status_code": status, "reason_phrase": why}}).to_string();
+    let body =
+        serde_json::json!({"code": 3011, "data": {"status_code": status, "reason_phrase": why}}).to_string();
     format!(
         "HTTP/1.1 {status} {reason}\r\nContent-Type: application/json;charset=utf-8\r\nContent-Length: {}\r\n\
          X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n{body}",
@@ -156,7 +163,10 @@ mod tests {
             ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n", Some(400)),
             ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n", Some(413)),
             ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n", Some(400)),
-            ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", Some(400)),
+            (
+                "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+                Some(400),
+            ),
             ("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n", Some(400)),
             ("GET / HTTP/1.1\r\nHost: x\r\nBad Name: y\r\n\r\n", Some(400)),
             (many.as_str(), Some(431)),

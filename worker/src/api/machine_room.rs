@@ -58,7 +58,7 @@ pub(crate) fn summaries(known: &Known) -> Summaries {
     }
     let uptime_ms = processes.first().map_or(0, |master| master.uptime_ms);
     let own = SelfSummary {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: known.version.clone(),
         pid: stat.pid,
         ppid: stat.ppid.unsigned_abs(),
         argv: std::env::args().next().unwrap_or_default(),
@@ -83,13 +83,15 @@ fn tenths(ms: u64) -> f64 {
 }
 
 /// A request as it came, without what opens doors.
-pub(crate) fn request(request: &Request) -> Shown {
+pub(crate) fn request(known: &Known, request: &Request) -> Shown {
     let url = request.url();
     let private = ["Authorization", "Cookie", PEER, DOOR];
     let headers = request
         .headers()
         .iter()
-        .filter(|header| !private.iter().any(|name| header.field.as_str().as_str().eq_ignore_ascii_case(name)))
+        .filter(|header| {
+            !private.iter().any(|name| header.field.as_str().as_str().eq_ignore_ascii_case(name))
+        })
         .map(|header| (header.field.as_str().as_str().to_owned(), header.value.as_str().to_owned()));
     Shown {
         uri: url.to_owned(),
@@ -99,7 +101,7 @@ pub(crate) fn request(request: &Request) -> Shown {
         server: Server {
             sigature: "SRS".to_owned(),
             name: NAME.to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: known.version.clone(),
             link: LINK.to_owned(),
             time: now_ms(),
         },

@@ -12,7 +12,6 @@ use super::{Known, gather};
 
 /// The form of the text.
 const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";
-/// The answer of this process to the question whether another serves.
 const PROCESS_LABELS: [&str; 4] = ["role", "slot", "pid", "generation"];
 const STREAM_LABELS: [&str; 3] = ["vhost", "app", "stream"];
 
@@ -93,10 +92,14 @@ impl Metrics {
         .with_label_values(&node.each_ref().map(String::as_str))
         .set(1.0);
         self.level("srs_build_info", "The server's version.", &["version"])?
-            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .with_label_values(&[known.version.as_str()])
             .set(1.0);
         for (name, help, value) in [
-            ("srs_cpu_percent", "Processor time of all processes, per cent of one processor.", known.cpu_percent()),
+            (
+                "srs_cpu_percent",
+                "Processor time of all processes, per cent of one processor.",
+                known.cpu_percent(),
+            ),
             ("srs_memory", "Resident memory of all processes in KiB.", number(memory(processes) / 1024)),
             ("srs_streams", "Streams that are published.", number(totals.streams)),
             ("srs_clients", "Client connections that are open.", number(totals.connections)),
@@ -125,7 +128,8 @@ impl Metrics {
         let clients = level("srs_process_clients", "Its open client connections.")?;
         let restarts = count("srs_process_restarts_total", "How often its place was filled again.")?;
         let sent = count("srs_process_send_bytes_total", "Bytes that its place has sent to clients.")?;
-        let received = count("srs_process_receive_bytes_total", "Bytes that its place has received from clients.")?;
+        let received =
+            count("srs_process_receive_bytes_total", "Bytes that its place has received from clients.")?;
         for process in processes {
             let (slot, pid, generation) =
                 (process.slot.to_string(), process.pid.to_string(), process.generation.to_string());
@@ -144,10 +148,14 @@ impl Metrics {
     }
 
     fn each_stream(&self, streams: &[Stream]) -> prometheus::Result<()> {
-        let clients = self.level("srs_stream_clients", "Publisher and viewers of the stream.", &STREAM_LABELS)?;
+        let clients =
+            self.level("srs_stream_clients", "Publisher and viewers of the stream.", &STREAM_LABELS)?;
         let sent = self.count("srs_stream_send_bytes_total", "Bytes sent to its viewers.", &STREAM_LABELS)?;
-        let received =
-            self.count("srs_stream_receive_bytes_total", "Bytes received from its publishers.", &STREAM_LABELS)?;
+        let received = self.count(
+            "srs_stream_receive_bytes_total",
+            "Bytes received from its publishers.",
+            &STREAM_LABELS,
+        )?;
         for stream in streams {
             let labels = [stream.vhost.as_str(), &stream.app, &stream.name];
             clients.with_label_values(&labels).set(number(stream.clients));

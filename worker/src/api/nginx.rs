@@ -59,7 +59,9 @@ fn element(out: &mut String, name: &str, value: impl std::fmt::Display) {
 pub(crate) fn stat_xml(known: &Known, merged: &Merged) -> Reply {
     let (processes, totals) = known.census();
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"utf-8\" ?>\n<rtmp>");
-    element(&mut out, "srs_version", env!("CARGO_PKG_VERSION"));
+    for name in ["srs_version", "nginx_version", "nginx_rtmp_version"] {
+        element(&mut out, name, &known.version);
+    }
     element(&mut out, "pid", processes.first().map_or(0, |master| master.pid));
     element(&mut out, "uptime", processes.first().map_or(0, |master| master.uptime_ms / 1000));
     element(&mut out, "naccepted", totals.accepted);
@@ -141,7 +143,7 @@ pub(crate) fn stat_json(known: &Known, merged: &Merged) -> Reply {
         })
         .collect();
     let body = json!({
-        "srs_version": env!("CARGO_PKG_VERSION"),
+        "srs_version": known.version, "nginx_version": known.version, "nginx_rtmp_version": known.version,
         "pid": processes.first().map_or(0, |master| master.pid),
         "uptime": processes.first().map_or(0, |master| master.uptime_ms / 1000),
         "naccepted": totals.accepted,
@@ -214,7 +216,10 @@ mod tests {
 
     #[test]
     fn names_of_strangers_stay_text() {
-        assert_eq!(xml("<a href=\"x\">&'\u{1b}\u{0}\r\n</a>"), "&lt;a href=&quot;x&quot;&gt;&amp;&apos;&lt;/a&gt;");
+        assert_eq!(
+            xml("<a href=\"x\">&'\u{1b}\u{0}\r\n</a>"),
+            "&lt;a href=&quot;x&quot;&gt;&amp;&apos;&lt;/a&gt;"
+        );
         assert!(same_address("::ffff:127.0.0.1", "127.0.0.1") && !same_address("127.0.0.2", "127.0.0.1"));
     }
 }

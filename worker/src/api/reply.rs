@@ -25,7 +25,7 @@ pub(crate) enum Form {
 
 /// The form that a request asks for; `None` when it asks for one that must not be.
 pub(crate) fn form(request: &Request, jsonp: bool) -> Option<Form> {
-    if header(request, "Accept").is_some_and(|accept| prefers_amf(accept)) {
+    if header(request, "Accept").is_some_and(prefers_amf) {
         return Some(Form::Amf0);
     }
     let callback = query(request.url(), "callback").filter(|_| jsonp);
@@ -37,7 +37,9 @@ pub(crate) fn form(request: &Request, jsonp: bool) -> Option<Form> {
 }
 
 fn prefers_amf(accept: &str) -> bool {
-    accept.split(',').any(|kind| kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(AMF)))
+    accept
+        .split(',')
+        .any(|kind| kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(AMF)))
 }
 
 /// A name such as `jQuery.callback_1`; anything else could be a program.
@@ -88,7 +90,8 @@ pub(crate) fn answer<T: Serialize>(form: &Form, status: u16, body: &T) -> Reply 
         Form::Script(name) => {
             let json = serde_json::to_string(body).unwrap_or_default();
             // Line separators of Unicode end a line in old scripts, but not in JSON.
-            let json = json.replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029").replace('<', "\\u003c");
+            let json =
+                json.replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029").replace('<', "\\u003c");
             ("application/javascript;charset=utf-8", format!("/**/{name}({json});").into_bytes())
         }
     };
@@ -102,7 +105,7 @@ pub(crate) fn text(status: u16, kind: &'static str, text: &str) -> Reply {
 
 fn finish(mut reply: Reply, kind: &'static str) -> Reply {
     add(&mut reply, "Content-Type", kind);
-    add(&mut reply, "Server", concat!("SRS/", env!("CARGO_PKG_VERSION")));
+    add(&mut reply, "Server", "SRS");
     add(&mut reply, "X-Content-Type-Options", "nosniff");
     add(&mut reply, "Cache-Control", "no-store");
     // The gate takes what comes as it is.

@@ -112,7 +112,10 @@ impl Asked<'_> {
     /// The part of a list that `start` and `count` ask for.
     fn page<T>(&self, list: Vec<T>) -> Vec<T> {
         let number = |name| query(self.request.url(), name).and_then(|value| value.parse::<usize>().ok());
-        list.into_iter().skip(number("start").unwrap_or(0)).take(number("count").unwrap_or(usize::MAX)).collect()
+        list.into_iter()
+            .skip(number("start").unwrap_or(0))
+            .take(number("count").unwrap_or(usize::MAX))
+            .collect()
     }
 
     fn vhosts(&self) -> Vec<api::Vhost> {
@@ -130,8 +133,9 @@ impl Asked<'_> {
         match path {
             [] => self.respond(json!({"urls": {"api": "the api root"}})),
             ["api"] => self.respond(json!({"urls": {"v1": "the api version 1.0"}})),
-            ["api", "v1"] => self.respond(json!({"urls": URLS.iter().copied().collect::<std::collections::BTreeMap<_, _>>()})),
-            ["api", "v1", "versions"] => self.data(api::Version::parse(env!("CARGO_PKG_VERSION"))),
+            ["api", "v1"] => self
+                .respond(json!({"urls": URLS.iter().copied().collect::<std::collections::BTreeMap<_, _>>()})),
+            ["api", "v1", "versions"] => self.data(api::Version::parse(&known.version)),
             ["api", "v1", "summaries"] => self.data(machine_room::summaries(known)),
             ["api", "v1", "rusages"] => self.data(machine_room::rusage(known)),
             ["api", "v1", "self_proc_stats"] => self.data(machine_room::self_proc_stat(known)),
@@ -144,7 +148,7 @@ impl Asked<'_> {
                 contributors_link: String::new(),
                 contributors: String::new(),
             }),
-            ["api", "v1", "requests"] => self.data(machine_room::request(self.request)),
+            ["api", "v1", "requests"] => self.data(machine_room::request(known, self.request)),
             ["api", "v1", "vhosts"] => self.respond(Vhosts { vhosts: self.page(self.vhosts()) }),
             ["api", "v1", "vhosts", id] => match self.vhosts().into_iter().find(|vhost| vhost.id == *id) {
                 Some(vhost) => self.respond(json!({"vhost": vhost})),
@@ -154,7 +158,8 @@ impl Asked<'_> {
                 self.respond(Streams { streams: self.page(self.merged(false).streams) })
             }
             ["api", "v1", "streams", id] => {
-                let found = self.merged(false).streams.into_iter().find(|stream| stream.id.to_string() == *id);
+                let found =
+                    self.merged(false).streams.into_iter().find(|stream| stream.id.to_string() == *id);
                 found.map_or_else(|| self.not_found(), |stream| self.respond(json!({"stream": stream})))
             }
             ["api", "v1", "clients"] => {

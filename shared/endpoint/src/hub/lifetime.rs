@@ -252,7 +252,8 @@ impl Hub {
     /// Closes a connection because an operator wants it. Returns whether there is one of that id.
     pub fn kick<H: Host>(&mut self, host: &mut H, id: u64) -> bool {
         let found = self.connections.iter().find(|(_, connection)| connection.id == id);
-        let Some(key) = found.filter(|(_, connection)| connection.closing.is_none()).map(|(key, _)| key) else {
+        let Some(key) = found.filter(|(_, connection)| connection.closing.is_none()).map(|(key, _)| key)
+        else {
             return false;
         };
         tracing::info!(cid = id, "kicked by an operator");

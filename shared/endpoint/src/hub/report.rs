@@ -49,7 +49,8 @@ impl Hub {
         let plays: Vec<_> = plays.collect();
         let stream = self.streams_of(connection).into_iter().next().unwrap_or_default();
         let name = stream.rsplit('/').next().unwrap_or("").to_owned();
-        let sum = |get: fn(&crate::viewer::Viewer) -> u64| plays.iter().map(|(_, viewer)| get(viewer)).sum::<u64>();
+        let sum =
+            |get: fn(&crate::viewer::Viewer) -> u64| plays.iter().map(|(_, viewer)| get(viewer)).sum::<u64>();
         let send_bytes = connection.bytes_out + sum(|viewer| viewer.sent);
         let [mark, _] = connection.marks;
         api::Client {
