@@ -114,6 +114,19 @@ fn bold() -> Style {
     Style::new().add_modifier(Modifier::BOLD)
 }
 
+/// Of several servers each line says which.
+fn node_of(pictures: &[Picture], picture: &Picture) -> String {
+    if pictures.len() > 1 { table::plain(&picture.node) } else { String::new() }
+}
+
+fn node_width(pictures: &[Picture]) -> u16 {
+    if pictures.len() > 1 { 16 } else { 0 }
+}
+
+fn node_title(pictures: &[Picture]) -> &'static str {
+    if pictures.len() > 1 { "NODE" } else { "" }
+}
+
 fn process_table(pictures: &[Picture]) -> Table<'_> {
     let rows =
         pictures.iter().flat_map(|picture| picture.processes.iter().map(move |process| (picture, process)));
@@ -124,7 +137,7 @@ fn process_table(pictures: &[Picture]) -> Table<'_> {
             State::Hung | State::Dead | State::Out => Color::Red,
         };
         Row::new(vec![
-            Cell::from(table::plain(&picture.node)),
+            Cell::from(node_of(pictures, picture)),
             Cell::from(process.name()),
             Cell::from(process.state.word()).style(Style::new().fg(colour)),
             Cell::from(process.pid.to_string()),
@@ -139,11 +152,29 @@ fn process_table(pictures: &[Picture]) -> Table<'_> {
             Cell::from(table::last_end(process)),
         ])
     });
-    let widths = [16, 13, 9, 8, 7, 8, 8, 9, 7, 11, 11, 9].map(Constraint::Length);
-    let widths = widths.into_iter().chain([Constraint::Fill(1)]);
+    // In a narrow terminal numbers give way to names.
+    let names = [
+        Constraint::Length(node_width(pictures)),
+        Constraint::Min(13),
+        Constraint::Min(8),
+        Constraint::Min(7),
+    ];
+    let numbers = [7, 8, 8, 9, 7, 11, 11, 9].map(Constraint::Max);
+    let widths = names.into_iter().chain(numbers).chain([Constraint::Max(40)]);
     let titles = [
-        "NODE", "PROCESS", "STATE", "PID", "UPTIME", "RESTARTS", "CPU", "MEMORY", "CLIENTS", "IN", "OUT",
-        "BEAT", "LAST END",
+        node_title(pictures),
+        "PROCESS",
+        "STATE",
+        "PID",
+        "UPTIME",
+        "RESTARTS",
+        "CPU",
+        "MEMORY",
+        "CLIENTS",
+        "IN",
+        "OUT",
+        "BEAT",
+        "LAST END",
     ];
     Table::new(rows, widths).header(Row::new(titles).style(bold()))
 }
@@ -155,7 +186,7 @@ fn stream_table(pictures: &[Picture], scroll: usize) -> Table<'_> {
         let viewers = stream.clients.saturating_sub(u64::from(stream.publish.active));
         let state = if stream.publish.active { "live" } else { "waiting" };
         Row::new(vec![
-            Cell::from(table::plain(&picture.node)),
+            Cell::from(node_of(pictures, picture)),
             Cell::from(table::plain(&format!("{}/{}/{}", stream.vhost, stream.app, stream.name))),
             Cell::from(state),
             Cell::from(viewers.to_string()),
@@ -167,7 +198,7 @@ fn stream_table(pictures: &[Picture], scroll: usize) -> Table<'_> {
         ])
     });
     let widths = [
-        Constraint::Length(16),
+        Constraint::Length(node_width(pictures)),
         Constraint::Min(20),
         Constraint::Length(8),
         Constraint::Length(8),
@@ -177,6 +208,6 @@ fn stream_table(pictures: &[Picture], scroll: usize) -> Table<'_> {
         Constraint::Max(32),
         Constraint::Max(24),
     ];
-    let titles = ["NODE", "STREAM", "STATE", "VIEWERS", "LIVE", "IN", "OUT", "VIDEO", "AUDIO"];
+    let titles = [node_title(pictures), "STREAM", "STATE", "VIEWERS", "LIVE", "IN", "OUT", "VIDEO", "AUDIO"];
     Table::new(rows, widths).header(Row::new(titles).style(bold()))
 }

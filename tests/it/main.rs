@@ -9,6 +9,11 @@
 )]
 
 mod adoption;
+mod api;
+mod api_hostile;
+mod api_tools;
+mod api_totals;
+mod cli;
 mod crash;
 mod crash_points;
 mod demo;

@@ -15,10 +15,13 @@
 
 pub mod capture;
 pub mod clip;
+pub mod http;
 pub mod manager;
+pub mod meter;
 pub mod pattern;
 pub mod process;
 pub mod program;
 pub mod raw;
 pub mod server;
+pub mod tools;
 pub mod wait;
