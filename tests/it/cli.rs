@@ -176,7 +176,10 @@ fn orders_reach_the_process_that_they_are_for() {
             processes.iter().filter(|it| it.name() == process).map(|it| it.state.word()).collect();
         states.len() == 2 && states.contains(&"draining") && states.contains(&"serving")
     });
-    assert_eq!(server.clients().len(), 1, "who is there stays");
+    wait_until("who is there stays, and nobody else", || {
+        let clients = server.clients();
+        clients.len() == 1 && clients[0].process == process
+    });
     for _ in 0..20 {
         drop(Raw::connected(server.address(), "live"));
     }
