@@ -72,6 +72,14 @@ pub enum StartError {
         /// The cause.
         why: String,
     },
+    /// An ingest by another program.
+    #[error("ingest {id} can't be started: {why}; correct it, or set `enabled off`")]
+    Ingest {
+        /// The ingest.
+        id: String,
+        /// The cause.
+        why: String,
+    },
     /// The configuration asks for more processes than there is room for.
     #[error("the configuration asks for {0} processes, at most {MAX_CHILDREN} are possible: lower `workers`")]
     TooMany(usize),

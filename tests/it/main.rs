@@ -12,6 +12,7 @@ mod adoption;
 mod crash;
 mod crash_points;
 mod demo;
+mod external;
 mod faults;
 mod hostile;
 mod hostile_table;

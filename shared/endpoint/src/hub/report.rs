@@ -77,6 +77,7 @@ impl Hub {
             clients: clients.collect(),
             streams: Vec::new(),
             viewers,
+            externals: Vec::new(),
             ended: self.ended.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
         }
     }
