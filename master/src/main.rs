@@ -69,6 +69,8 @@ fn main() -> ExitCode {
     if let Some(code) = external::become_another() {
         return code;
     }
+    // A limit on file sizes is then an error like any other, not the end of the process.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default());
     let arguments = Arguments::parse();
     if let Some(role) = &arguments.role {
         return run_role(role, &arguments);

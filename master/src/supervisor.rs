@@ -2,6 +2,7 @@
 
 mod adopt;
 mod children;
+mod lending;
 mod operators;
 mod preview;
 mod quit;
@@ -357,6 +358,7 @@ impl Supervisor {
                             child.name()
                         );
                     }
+                    self.lend(slot);
                 }
                 Action::Exit => self.exit = true,
             }

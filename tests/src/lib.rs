@@ -14,6 +14,7 @@
 )]
 
 pub mod capture;
+pub mod cgroup;
 pub mod clip;
 pub mod manager;
 pub mod pattern;

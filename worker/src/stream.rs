@@ -126,6 +126,10 @@ impl StreamProcess {
                         hub.adopt(self, socket, peer);
                     }
                 }
+                MasterToChild::Lend { slot, addresses } => {
+                    self.listeners.borrow(&hub.reactor, slot, &addresses, fds);
+                }
+                MasterToChild::TakeBack { slot } => self.listeners.give_back(&hub.reactor, slot),
                 MasterToChild::Drain => {
                     tracing::info!("no new clients: {} are left", hub.connection_count());
                     self.draining = true;

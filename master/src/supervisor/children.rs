@@ -129,6 +129,7 @@ impl Supervisor {
         if let Err(error) = self.try_start(slot) {
             let name = self.children.get(slot).map(Child::name).unwrap_or_default();
             tracing::error!("{name} can't be started: {error}");
+            self.lend(slot);
             self.handle(Event::NotStarted { slot });
         }
     }
@@ -164,6 +165,7 @@ impl Supervisor {
             self.tell_refused(slot);
         }
         self.give_listeners(slot)?;
+        self.take_back(slot);
         match role {
             Role::BackSource => {
                 self.give_rings(slot)?;
@@ -327,9 +329,11 @@ impl Supervisor {
             ChildToMaster::Listening { addresses } => {
                 child.listening = addresses.into_iter().zip(fds).collect()
             }
-            ChildToMaster::Hello { .. } => tracing::error!("{} introduces itself again", child.name()),
-            ChildToMaster::KeepRing { .. } | ChildToMaster::DropRing { .. } => {
-                tracing::error!("{} speaks of rings, which are not its business", child.name());
+            ChildToMaster::Hello { .. } | ChildToMaster::KeepRing { .. } | ChildToMaster::DropRing { .. } => {
+                // As with one that can't be understood: a new one takes its place.
+                tracing::error!("{} is ended: it says what is not its business", child.name());
+                child.kill();
+                child.channel = None;
             }
         }
     }
