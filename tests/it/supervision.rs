@@ -234,3 +234,37 @@ fn children_are_killed_at_random_moments_and_the_system_is_whole_again_at_once()
     wait_until("descriptors as before", || descriptors(server.pid()) <= open + 8);
     assert!(!server.log().contains("dies again and again"));
 }
+
+/// Everything that can be asked of a master, at once: what is asked for first is not lost, and the end is in order.
+#[test]
+fn a_storm_of_signals_ends_in_order() {
+    let mut server = Server::start("vhost __defaultVhost__ { }");
+    let url = server.url("live/storm");
+    let live = Live::start(&url, Duration::from_millis(10));
+    let mut watcher = Watcher::start(&url);
+    watcher.wait_seen(5);
+    let family = srs_tests::process::children(server.pid());
+    for _ in 0..200 {
+        for which in [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGCHLD] {
+            server.signal(which);
+        }
+    }
+    wait_until("a reload", || server.log().contains("generation 1: nothing has changed"));
+    live.wait_more(20);
+    watcher.wait_seen(live.sent());
+    assert!(live.is_running());
+    assert!(server.log().contains("the upgrade of a running server by SIGUSR2 is not built yet"));
+    for _ in 0..50 {
+        for which in [Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR2, Signal::SIGTERM, Signal::SIGHUP] {
+            server.signal(which);
+        }
+    }
+    assert_eq!(server.wait_end(SOON).code(), Some(0));
+    for pid in family {
+        wait_gone("a child", pid, SOON);
+    }
+    let directory = server.directory().join("run");
+    for left in ["state.json", "srs.sock", "ports.json"] {
+        assert!(!directory.join(left).exists(), "{left}");
+    }
+}
