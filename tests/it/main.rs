@@ -22,6 +22,7 @@ mod packaging;
 mod publish_play;
 mod reload;
 mod semantics;
+mod soak;
 mod startup;
 mod supervision;
 mod systemd;

@@ -22,4 +22,5 @@ pub mod process;
 pub mod program;
 pub mod raw;
 pub mod server;
+pub mod soak;
 pub mod wait;
