@@ -172,7 +172,7 @@ fn watch(notes: &Notes, url: &str) {
             let Some(number) = check(&packet) else { continue };
             match last {
                 // The next one, or the beginning of the next publish.
-                Some(last) if number == last + 1 || number == 0 && last > 0 => {
+                Some(last) if number == last + 1 || number == 0 => {
                     let gap = u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
                     if let Some(silence) = notes.silences.get(notes.cause.load(Ordering::SeqCst)) {
                         silence.fetch_max(gap, Ordering::SeqCst);
