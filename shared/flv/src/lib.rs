@@ -5,7 +5,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod aac;
+pub mod avc;
+mod bits;
 pub mod file;
+pub mod hevc;
 pub mod packet;
+pub mod unit;
 
+pub use bits::BadBits;
 pub use packet::{Codec, PacketInfo, classify};
