@@ -203,6 +203,10 @@ impl BackSource {
                     self.apply_config(hub, Arc::new(*config));
                     self.control.applied(generation);
                 }
+                (MasterToChild::Preview { id, config }, ..) => {
+                    let (touched, all) = hub.preview(&config);
+                    self.control.send(&ChildToMaster::Previewed { id, touched, all }, Vec::new());
+                }
                 (MasterToChild::ReopenLog, ..) => child::reopen_log(),
                 (MasterToChild::Stop, ..) => self.stop = true,
                 (message, ..) => tracing::debug!("a message that is not for a back-source: {message:?}"),
@@ -219,6 +223,9 @@ impl BackSource {
             let rules = self.sources.get(&id).and_then(|source| self.rules(hub, &source.key.vhost));
             if let (Some(rules), Some(source)) = (rules, self.sources.get_mut(&id)) {
                 source.set_rules(rules);
+                if source.follow_chunk_size() {
+                    self.renew(hub, id);
+                }
             }
         }
     }
@@ -251,6 +258,7 @@ impl BackSource {
     fn reader_event(&mut self, hub: &mut Hub, event: ReaderEvent) {
         match event {
             ReaderEvent::Message(_, ReaderToSource::Handoff { connection }, fds) => {
+                reactor::crash_point("handed-over");
                 if let Some(socket) = fds.into_iter().next()
                     && let Err(error) = hub.attach(self, socket, &connection)
                 {
@@ -434,7 +442,7 @@ impl BackSource {
                     }
                 }
             }
-            if source.relax(now_ms, bounds) {
+            if source.relax(now_ms, bounds) | source.follow_chunk_size() {
                 renewed.push(source.id);
             }
         }

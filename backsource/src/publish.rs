@@ -86,8 +86,12 @@ impl Host for BackSource {
         if let Some(source) = self.sources.get_mut(&stream_id) {
             source.begin(Publisher { connection, msid, cid, since_ms: hub.now_ms() }, rules);
             let stream = info(source);
+            let renewed = source.follow_chunk_size();
             tracing::info!(cid, "publish stream={key}, id={stream_id}");
             self.readers.tell_all(&SourceToReader::Stream(stream));
+            if renewed {
+                self.renew(hub, stream_id);
+            }
         }
         self.publishes.insert((connection, msid), stream_id);
         self.keep(stream_id);
@@ -107,7 +111,10 @@ impl Host for BackSource {
         let Some(stream_id) = self.publishes.get(&(connection, msid)).copied() else { return };
         let bounds = self.bounds(hub);
         let Some(source) = self.sources.get_mut(&stream_id) else { return };
-        match source.put(kind, wire_ms, &payload, bounds, &self.amf) {
+        reactor::crash_point("before-ring");
+        let put = source.put(kind, wire_ms, &payload, bounds, &self.amf);
+        reactor::crash_point("after-ring");
+        match put {
             Put::Nothing => return,
             Put::InRing => {}
             Put::InNewRing => self.renew(hub, stream_id),

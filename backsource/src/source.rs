@@ -192,6 +192,25 @@ impl Source {
         self.rules = Rules { jitter: self.rules.jitter, absolute: self.rules.absolute, ..rules };
     }
 
+    /// Packets are cut as the rules say from now on. Returns whether the ring is a new generation; it stays as it is while
+    /// packets from before the last change are in it.
+    pub(crate) fn follow_chunk_size(&mut self) -> bool {
+        if self.ring.chunk_size() == self.rules.chunk_size {
+            return false;
+        }
+        match self.ring.with_chunk_size(self.rules.chunk_size) {
+            Ok(Some(next)) => {
+                self.ring = next;
+                true
+            }
+            Ok(None) => false,
+            Err(error) => {
+                tracing::error!("the chunk size of {} stays: {error}", self.key);
+                false
+            }
+        }
+    }
+
     /// The publisher has gone: what it left is not for newcomers.
     pub(crate) fn end(&mut self) {
         self.publisher = None;
@@ -294,7 +313,9 @@ impl Source {
         };
         let delta = last.map(|last| dts_ms - last).filter(|delta| (0..MAX_DELTA).contains(delta));
         let mut flags = flags;
-        if delta.is_none() && kind != Kind::Data {
+        // Where the chunk size changes, viewers have to be told it first.
+        let changes = self.ring.head() == self.ring.chunk_seq();
+        if (delta.is_none() || changes) && kind != Kind::Data {
             flags = flags.with(Flags::ABSOLUTE);
         }
         if std::mem::take(&mut self.begins) {

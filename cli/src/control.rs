@@ -6,10 +6,13 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use api::Reload;
+use api::{Effect, Reload, Touched};
 
 /// Processes have five seconds to apply a configuration; the answer comes then at the latest.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Names in a line for people.
+const SHOWN: usize = 10;
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -45,6 +48,35 @@ fn ask(socket: &Path, request: &serde_json::Value) -> io::Result<Reload> {
     serde_json::from_str(&line).map_err(io::Error::other)
 }
 
+/// Whom a reload would touch, in a sentence.
+fn who(touched: &Touched) -> String {
+    let clients = match touched.clients {
+        1 => "1 client".to_owned(),
+        count => format!("{count} clients"),
+    };
+    let becomes = match touched.effect {
+        Effect::Changes => "would go on with it",
+        Effect::Closes => "would be closed",
+        Effect::Drains => "would stay, and nobody else would be taken there",
+    };
+    let mut text = format!("{}: {clients} {becomes}", touched.what);
+    let list = |names: Vec<String>, all: usize| {
+        let mut shown: Vec<String> = names.into_iter().take(SHOWN).collect();
+        if all > shown.len() {
+            shown.push(format!("and {} more", all - shown.len()));
+        }
+        shown.join(", ")
+    };
+    if !touched.streams.is_empty() {
+        let _ = write!(text, "; streams {}", list(touched.streams.clone(), touched.streams.len()));
+    }
+    if !touched.ids.is_empty() {
+        let ids = touched.ids.iter().map(ToString::to_string).collect();
+        let _ = write!(text, "; ids {}", list(ids, usize::try_from(touched.clients).unwrap_or(usize::MAX)));
+    }
+    text
+}
+
 /// For people.
 pub(crate) fn told(reload: &Reload, dry_run: bool) -> String {
     let mut text = String::new();
@@ -59,6 +91,9 @@ pub(crate) fn told(reload: &Reload, dry_run: bool) -> String {
     let _ = write!(text, "generation {}: {what}", reload.generation);
     for change in &reload.changes {
         let _ = write!(text, "\n  {change}");
+    }
+    for touched in &reload.touched {
+        let _ = write!(text, "\n  {}", who(touched));
     }
     for change in &reload.after_restart {
         let _ = write!(text, "\n  {change} (only after a restart of the server)");

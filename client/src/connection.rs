@@ -115,6 +115,11 @@ impl Connection {
         &mut self.session
     }
 
+    /// The server's chunk size.
+    pub(crate) fn in_chunk_size(&self) -> u32 {
+        self.session.in_chunk_size()
+    }
+
     /// The URL without its secrets.
     pub(crate) fn name(&self) -> &str {
         &self.name

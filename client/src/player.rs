@@ -75,6 +75,12 @@ impl Player {
         self.next_event_until(Instant::now())
     }
 
+    /// The chunk size that the server cuts its messages with now, in bytes (RTMP 5.4.1).
+    #[must_use]
+    pub fn chunk_size(&self) -> u32 {
+        self.connection.in_chunk_size()
+    }
+
     /// The codes of the statuses that [`Self::next`] met since the last call, such as
     /// `NetStream.Play.UnpublishNotify`.
     pub fn take_statuses(&mut self) -> Vec<String> {

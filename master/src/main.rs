@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod external;
 mod ingest;
 
 use std::path::PathBuf;
@@ -65,6 +66,9 @@ fn role_main(role: Role) -> Option<RoleMain> {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = external::become_another() {
+        return code;
+    }
     let arguments = Arguments::parse();
     if let Some(role) = &arguments.role {
         return run_role(role, &arguments);

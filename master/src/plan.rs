@@ -2,7 +2,7 @@
 //!
 //! A child that ends is started again: at once the first time, with growing pauses when deaths follow each other, and
 //! slowly (but for ever) when they exceed the restart intensity. Children that are killed from outside count only when
-//! they had hardly begun. A child that ends with [`DO_NOT_RESPAWN`] stays down.
+//! many of them had hardly begun. A child that ends with [`DO_NOT_RESPAWN`] stays down.
 
 use std::collections::VecDeque;
 
@@ -17,8 +17,10 @@ const WINDOW_MS: u64 = 10_000;
 const INTENSITY: usize = 5;
 /// Pauses before the second, third, … start within the window, ms.
 const PAUSES_MS: [u64; INTENSITY] = [0, 50, 100, 250, 500];
-/// A child that is killed sooner than this counts as one that died by itself, ms.
+/// A child that is killed sooner than this had hardly begun, ms.
 const EARLY_MS: u64 = 250;
+/// So many of them within the window are started again at once; more are treated as if they died by themselves.
+const EARLY_KILLS: usize = 20;
 /// Pause of a degraded slot, ms.
 const DEGRADED_MS: u64 = 3_000;
 /// How long children may take to end when they are asked to, ms.
@@ -54,13 +56,24 @@ pub struct Slot {
     /// It is to be there; otherwise it is not started again.
     pub wanted: bool,
     started_ms: u64,
+    /// Early deaths by somebody else's hand, when they were.
+    kills: VecDeque<u64>,
     deaths: VecDeque<u64>,
 }
 
 impl Slot {
     fn new(role: Role, number: u32) -> Self {
         let state = State::Down { again_ms: 0 };
-        Self { role, number, restarts: 0, state, wanted: true, started_ms: 0, deaths: VecDeque::new() }
+        Self {
+            role,
+            number,
+            restarts: 0,
+            state,
+            wanted: true,
+            started_ms: 0,
+            kills: VecDeque::new(),
+            deaths: VecDeque::new(),
+        }
     }
 }
 
@@ -242,10 +255,16 @@ impl Plan {
         }
         slot.deaths.retain(|at| now_ms.saturating_sub(*at) < WINDOW_MS);
         slot.restarts += 1;
-        if killed && now_ms.saturating_sub(slot.started_ms) >= EARLY_MS {
+        if killed {
             // A child that serves well between such deaths is started at once however many there are.
-            slot.state = State::Down { again_ms: now_ms };
-            return;
+            slot.kills.retain(|at| now_ms.saturating_sub(*at) < WINDOW_MS);
+            if now_ms.saturating_sub(slot.started_ms) < EARLY_MS {
+                slot.kills.push_back(now_ms);
+            }
+            if slot.kills.len() <= EARLY_KILLS {
+                slot.state = State::Down { again_ms: now_ms };
+                return;
+            }
         }
         let pause = PAUSES_MS.get(slot.deaths.len()).copied();
         slot.deaths.push_back(now_ms);
@@ -303,6 +322,10 @@ mod tests {
         let killed = Event::Ended { slot: 1, code: None, killed: true };
         for _ in 0..100 {
             now += EARLY_MS;
+            assert_eq!(plan.handle(now, killed), [Action::Start(1)]);
+        }
+        // Killed as soon as it begins: at once for a while, then slowly, never in a busy loop.
+        for _ in 0..EARLY_KILLS {
             assert_eq!(plan.handle(now, killed), [Action::Start(1)]);
         }
         let degraded = (0..=INTENSITY).any(|_| {

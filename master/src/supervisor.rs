@@ -3,6 +3,7 @@
 mod adopt;
 mod children;
 mod operators;
+mod preview;
 mod quit;
 mod reload;
 mod runtime;
@@ -30,6 +31,7 @@ use crate::systemd::{self, Watchdog};
 pub(crate) use adopt::Adopted;
 use children::Child;
 use operators::Operators;
+use preview::Previews;
 use quit::Quit;
 use reload::Reloads;
 use watch::Watch;
@@ -70,6 +72,14 @@ pub enum StartError {
         /// The cause.
         why: String,
     },
+    /// An ingest by another program.
+    #[error("ingest {id} can't be started: {why}; correct it, or set `enabled off`")]
+    Ingest {
+        /// The ingest.
+        id: String,
+        /// The cause.
+        why: String,
+    },
     /// The configuration asks for more processes than there is room for.
     #[error("the configuration asks for {0} processes, at most {MAX_CHILDREN} are possible: lower `workers`")]
     TooMany(usize),
@@ -106,6 +116,7 @@ pub struct Supervisor {
     loader: Loader,
     generation: u64,
     reloads: Reloads,
+    previews: Previews,
     operators: Operators,
     watch: Watch,
     quit: Option<Quit>,
@@ -198,6 +209,7 @@ impl Supervisor {
             asked,
             loader,
             reloads: Reloads::default(),
+            previews: Previews::default(),
             watch: Watch::default(),
             quit: None,
             operators,
@@ -242,6 +254,7 @@ impl Supervisor {
             ready.clear();
             let own = [
                 self.reloads.deadline(),
+                self.previews.deadline(),
                 self.quit.map(Quit::deadline),
                 Some(self.watch.deadline()),
                 self.watchdog.map(|watchdog| watchdog.deadline_ms()),
@@ -261,6 +274,7 @@ impl Supervisor {
             }
             self.handle(Event::Tick);
             self.check_reload();
+            self.check_previews();
             self.watch();
             self.go_on_quitting();
             if self.watchdog.as_mut().is_some_and(|watchdog| watchdog.due(reactor::now_ms())) {
@@ -366,6 +380,7 @@ impl Supervisor {
                 tracing::error!("{} (pid {}) has ended by {ending}", child.name(), child.last_pid());
             }
             self.post_mortem(slot, ending);
+            reactor::crash_point("reaped");
             self.board.release(slot);
             self.not_waited_for(slot);
             let killed = ending.signal == Some(nix::sys::signal::Signal::SIGKILL as i32);

@@ -10,7 +10,10 @@
 
 mod adoption;
 mod crash;
+mod crash_points;
 mod demo;
+mod external;
+mod faults;
 mod hostile;
 mod hostile_table;
 mod jitter;

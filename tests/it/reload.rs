@@ -269,3 +269,90 @@ fn many_reloads_under_load_change_nobodys_stream_and_keep_memory_flat() {
         assert!(live.is_running());
     }
 }
+
+#[test]
+fn another_chunk_size_holds_at_once_for_streams_that_run_and_their_viewers() {
+    let server = Server::start("vhost __defaultVhost__ { chunk_size 60000; }");
+    let url = server.url("live/chunks");
+    let live = Live::start(&url, Duration::from_millis(5));
+    let mut watchers: Vec<Watcher> = (0..6).map(|_| Watcher::start(&url)).collect();
+    for watcher in &mut watchers {
+        watcher.wait_seen(10);
+    }
+    let mut running = player(&url);
+    drop(receive_frames(&mut running, 3));
+    assert_eq!(running.chunk_size(), 60_000);
+    for size in [128, 700, 4096] {
+        let result = reloaded(&server, &format!("vhost __defaultVhost__ {{ chunk_size {size}; }}"));
+        assert!(result.changes[0].contains("chunk_size"), "{result:?}");
+        // In a second reload the packets from before the first may still be there: then it waits for them to leave.
+        wait_until("the new size at a running player", || {
+            drop(receive_frames(&mut running, 1));
+            running.chunk_size() == size
+        });
+        // A newcomer may begin among packets of the old size, and comes to the new one.
+        let mut late = player(&url);
+        let mut numbers = Vec::new();
+        wait_until("the new size at a newcomer", || {
+            numbers.extend(receive_frames(&mut late, 1).iter().filter_map(srs_tests::pattern::check));
+            late.chunk_size() == size
+        });
+        assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
+    }
+    live.wait_more(20);
+    let sent = live.sent();
+    for mut watcher in watchers {
+        watcher.wait_seen(sent);
+        let _ = watcher.stop();
+    }
+    assert!(live.is_running());
+}
+
+#[test]
+fn a_dry_run_names_whom_it_would_touch_and_touches_nobody() {
+    let both = "vhost __defaultVhost__ { }\nvhost gone.example { }\nvhost same.example { }";
+    let server = Server::start(both);
+    let mut watched = Vec::new();
+    for vhost in ["__defaultVhost__", "gone.example", "same.example"] {
+        let url = server.url(&format!("live?vhost={vhost}/dry"));
+        let live = Live::start(&url, Duration::from_millis(10));
+        let watchers: Vec<Watcher> = (0..4).map(|_| Watcher::start(&url)).collect();
+        watched.push((live, watchers));
+    }
+    server.wait_players(12);
+    rewrite(&server, "workers 1;\nvhost __defaultVhost__ { gop_cache off; }\nvhost same.example { }");
+    let ended = cli(&server, &["--dry-run"]);
+    let result: Reload = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!((result.generation, &result.error), (1, &None));
+    let clients = server.clients();
+    let ids = |keep: &dyn Fn(&api::Client) -> bool| -> Vec<u64> {
+        clients.iter().filter(|client| keep(client)).map(|client| client.id).collect()
+    };
+    let find = |what: &str| result.touched.iter().find(|touched| touched.what == what);
+    for (vhost, effect) in [("__defaultVhost__", api::Effect::Changes), ("gone.example", api::Effect::Closes)]
+    {
+        let touched = find(&format!("vhost {vhost}")).unwrap_or_else(|| panic!("{result:?}"));
+        let wanted = ids(&|client| client.vhost == vhost);
+        assert_eq!((touched.effect, touched.clients, &touched.ids), (effect, 5, &wanted), "{result:?}");
+        assert_eq!(touched.streams, ["live/dry"]);
+    }
+    assert!(find("vhost same.example").is_none(), "{result:?}");
+    let drains = find("stream#1").unwrap_or_else(|| panic!("{result:?}"));
+    assert_eq!(drains.effect, api::Effect::Drains);
+    assert_eq!(drains.ids, ids(&|client| client.process == "stream#1"));
+    // For people.
+    let socket = server.directory().join("run/srs.sock");
+    let mut command = Command::new(program::srs_cli());
+    command.args(["reload", "--dry-run", "--socket"]).arg(socket);
+    let told = run(&mut command, SOON).expect_success();
+    assert!(told.contains("vhost gone.example: 5 clients would be closed; streams live/dry; ids "), "{told}");
+    // And all go on as if nothing had been asked.
+    for (live, watchers) in watched {
+        live.wait_more(10);
+        for mut watcher in watchers {
+            watcher.wait_seen(live.sent());
+            let _ = watcher.stop();
+        }
+        let _ = live.stop();
+    }
+}

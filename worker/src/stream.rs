@@ -138,6 +138,10 @@ impl StreamProcess {
                     hub.apply_config(self, Arc::new(*config));
                     self.control.applied(generation);
                 }
+                MasterToChild::Preview { id, config } => {
+                    let (touched, all) = hub.preview(&config);
+                    self.control.send(&ChildToMaster::Previewed { id, touched, all }, Vec::new());
+                }
                 MasterToChild::Refuse { ip, for_ms } => hub.refuse(ip, for_ms),
                 MasterToChild::ReopenLog => child::reopen_log(),
                 MasterToChild::Stop => self.stop = true,

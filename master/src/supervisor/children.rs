@@ -26,6 +26,9 @@ pub(super) struct Child {
     pub(super) draining: bool,
     /// It need not have shown that it lives before this time, ms.
     pub(super) watched_from_ms: u64,
+    /// When it last said something, and when it was last asked whether it is there, ms.
+    pub(super) heard_ms: u64,
+    pub(super) pinged_ms: u64,
     /// It was told to end because it showed no sign of life.
     pub(super) aborted: bool,
     /// When the process began, as the kernel counts.
@@ -47,6 +50,8 @@ impl Child {
             ingest,
             draining: false,
             watched_from_ms: 0,
+            heard_ms: 0,
+            pinged_ms: 0,
             aborted: false,
             began: 0,
             listening: Vec::new(),
@@ -134,6 +139,7 @@ impl Supervisor {
         let Some(child) = self.children.get_mut(slot) else { return Ok(()) };
         let (role, number) = (child.role, child.number);
         let running = self.spawner.spawn(role, number, theirs)?;
+        reactor::crash_point("spawned");
         child.pid = running.pid();
         child.began = adopt::began(child.pid).unwrap_or(0);
         child.running = Some(running);
@@ -299,6 +305,7 @@ impl Supervisor {
 
     fn child_says(&mut self, slot: usize, message: ChildToMaster, fds: Vec<OwnedFd>) {
         let Some(child) = self.children.get_mut(slot) else { return };
+        child.heard_ms = reactor::now_ms();
         match message {
             ChildToMaster::Ready { private_api_port } => {
                 child.ready = true;
@@ -315,6 +322,8 @@ impl Supervisor {
                 self.rings.remove(&stream_id);
             }
             ChildToMaster::Applied { generation } => self.applied(slot, generation),
+            ChildToMaster::Previewed { id, touched, all } => self.previewed(slot, id, touched, all),
+            ChildToMaster::Pong => {}
             ChildToMaster::Listening { addresses } => {
                 child.listening = addresses.into_iter().zip(fds).collect()
             }

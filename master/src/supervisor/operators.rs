@@ -147,16 +147,7 @@ impl Supervisor {
         }
         match serde_json::from_str(request) {
             Ok(Request::Reload { dry_run: false }) => self.ask_reload(Some(operator)),
-            Ok(Request::Reload { dry_run: true }) => {
-                let mut result = api::Reload { generation: self.generation, ..api::Reload::default() };
-                match self.draft() {
-                    Ok(draft) => {
-                        (result.changes, result.after_restart) = (draft.changes, draft.after_restart)
-                    }
-                    Err(error) => result.error = Some(error),
-                }
-                self.operators.answer(operator, &result);
-            }
+            Ok(Request::Reload { dry_run: true }) => self.preview(operator),
             Err(error) => {
                 let result =
                     api::Reload { error: Some(format!("not a request: {error}")), ..api::Reload::default() };

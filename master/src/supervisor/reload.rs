@@ -52,7 +52,7 @@ impl Reloads {
 #[derive(Debug)]
 pub(super) struct Draft {
     /// As it is written, with the old values where only a restart changes them.
-    config: Config,
+    pub(super) config: Config,
     pub(super) changes: Vec<String>,
     pub(super) after_restart: Vec<String>,
     pub(super) warnings: Vec<String>,

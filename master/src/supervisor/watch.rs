@@ -55,7 +55,13 @@ impl Supervisor {
             if gap > OWN_GAP_MS {
                 child.watched_from_ms = now_ms;
             }
-            let silent = now_ms.saturating_sub(self.board.last_beat(slot).max(child.watched_from_ms));
+            // What another process could have written is not enough to end this one: it is asked, too.
+            let beat = self.board.last_beat(slot).min(now_ms);
+            let silent = now_ms.saturating_sub(beat.max(child.watched_from_ms).max(child.heard_ms));
+            if silent > limit / 2 && now_ms.saturating_sub(child.pinged_ms) > limit / 4 {
+                child.pinged_ms = now_ms;
+                child.tell(&MasterToChild::Ping, Vec::new());
+            }
             if silent > limit + KILL_AFTER_MS {
                 child.kill();
             } else if silent > limit && !child.aborted {

@@ -25,6 +25,55 @@ pub struct Reload {
     pub processes: u32,
     /// When, in seconds since 1970.
     pub at: u64,
+    /// Who would be touched; only in a dry run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub touched: Vec<Touched>,
+}
+
+/// Whom a reload would touch: the clients of a vhost, or of a process that is to go.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Touched {
+    /// Such as `vhost live.example.com` or `stream#3`.
+    pub what: String,
+    /// What becomes of them.
+    pub effect: Effect,
+    /// `app/stream` of those that are published or watched, at most [`Self::MOST`].
+    pub streams: Vec<String>,
+    /// How many connections.
+    pub clients: u64,
+    /// Their ids, at most [`Self::MOST`].
+    pub ids: Vec<u64>,
+}
+
+/// What a reload means for clients.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// They stay, and other rules hold for them.
+    #[default]
+    Changes,
+    /// They are closed.
+    Closes,
+    /// They stay where they are, and their process takes nobody else.
+    Drains,
+}
+
+impl Touched {
+    /// Streams and ids that are named.
+    pub const MOST: usize = 100;
+
+    /// Adds what another process says of the same.
+    pub fn merge(&mut self, other: Self) {
+        self.clients += other.clients;
+        for stream in other.streams {
+            if self.streams.len() < Self::MOST && !self.streams.contains(&stream) {
+                self.streams.push(stream);
+            }
+        }
+        self.ids.extend(other.ids.into_iter().take(Self::MOST.saturating_sub(self.ids.len())));
+        self.streams.sort();
+        self.ids.sort_unstable();
+    }
 }
 
 /// A client connection.
@@ -138,6 +187,28 @@ pub struct Report {
     pub viewers: Vec<Viewers>,
     /// Connections that ended, by reason.
     pub ended: Vec<(String, u64)>,
+    /// Programs of others that it runs.
+    #[serde(default)]
+    pub externals: Vec<External>,
+}
+
+/// A program of somebody else, such as ffmpeg, that a process runs.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct External {
+    /// What it is for, such as `ingest camera`.
+    pub name: String,
+    /// The program.
+    pub program: String,
+    /// Process id; 0 while it does not run.
+    pub pid: u32,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// How it ended last; empty when it never did.
+    pub ended: String,
+    /// Its log; empty when there is none.
+    pub log: String,
+    /// How long it has run, or waits to be started, ms.
+    pub for_ms: u64,
 }
 
 /// A process as the master lists it.

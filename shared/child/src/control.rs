@@ -88,6 +88,15 @@ impl Control {
     /// When the channel fails. That the master has gone is no error: the process goes on serving, and
     /// [`Self::look_for_master`] finds the next one.
     pub fn receive(&mut self) -> Result<Option<(MasterToChild, Vec<OwnedFd>)>, ControlError> {
+        loop {
+            match self.receive_any()? {
+                Some((MasterToChild::Ping, _)) => self.send(&ChildToMaster::Pong, Vec::new()),
+                other => return Ok(other),
+            }
+        }
+    }
+
+    fn receive_any(&mut self) -> Result<Option<(MasterToChild, Vec<OwnedFd>)>, ControlError> {
         let Some(channel) = &mut self.channel else { return Ok(None) };
         match channel.flush().and_then(|_| channel.receive()) {
             Err(ChannelError::Closed) if self.start.config.process_mode == ProcessMode::Multi => {

@@ -583,7 +583,7 @@ pub static DIRECTIVES: &[Directive] = &[
     // Streams made by the server.
     D::new(VHOST, "ingest", TEXT, "", "A source that the server reads and publishes to itself; its argument is its name.").body(Body::Block("vhost/ingest")).args(0, 1).repeat(Repeat::ByName),
     D::new(INGEST, "enabled", FLAG, "off", ENABLED),
-    D::new(INGEST, "ffmpeg", PATH, "builtin", "Program that does the work. builtin, or nothing, is the server itself, which reads .flv files."),
+    D::new(INGEST, "ffmpeg", PATH, "builtin", "Program that does the work, one for each engine. builtin, or nothing, is the server itself, which reads .flv files."),
     D::block(INGEST, "input", "vhost/ingest/input", "What is read."),
     D::new(INPUT, "type", Kind::Choice(&["file", "stream"]), "file", "file is read at its own pace and started again at its end; stream as fast as it comes."),
     D::new(INPUT, "url", TEXT, "", "Path of the file, or URL."),

@@ -27,8 +27,6 @@ pub enum Feature {
     Exec,
     /// Metrics for Prometheus.
     Exporter,
-    /// Ingest by ffmpeg.
-    FfmpegIngest,
     /// Push to other servers.
     Forward,
     /// Adobe HDS.
@@ -88,7 +86,6 @@ impl Feature {
             Self::Edge => "edge (mode remote)",
             Self::Exec => "exec",
             Self::Exporter => "exporter",
-            Self::FfmpegIngest => "ingest by ffmpeg",
             Self::Forward => "forward",
             Self::Hds => "hds",
             Self::Heartbeat => "heartbeat",

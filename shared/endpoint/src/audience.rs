@@ -230,7 +230,9 @@ impl Audience {
         }
         let end = self.run_end(viewer.position);
         let (socket, position) = (viewer.socket, viewer.position);
+        reactor::crash_point("before-send");
         let sent = ring.send(socket, &[], position, end).map_err(End::Socket)?;
+        reactor::crash_point("after-send");
         let head = self.head_position;
         let Some(viewer) = self.viewers.get_mut(key) else { return Ok(true) };
         Self::account(viewer, sent, end, now_ms)?;
@@ -242,6 +244,7 @@ impl Audience {
             Sent::Lapped => Err(End::Lapped),
             Sent::WouldBlock => {
                 viewer.set(BLOCKED, true);
+                reactor::crash_point("blocked");
                 Ok(())
             }
             Sent::Bytes(count) => {
@@ -249,6 +252,9 @@ impl Audience {
                 viewer.sent += count as u64;
                 viewer.progress_ms = now_ms;
                 viewer.set(PARTIAL | BLOCKED, viewer.position < end);
+                if viewer.has(PARTIAL) {
+                    reactor::crash_point("blocked");
+                }
                 Ok(())
             }
         }
@@ -425,14 +431,23 @@ impl Audience {
         if is_frame && viewer.until_ms.is_some_and(|until| record.dts_ms >= until) {
             return Served::Finished;
         }
+        let chunk_size = ring.chunk_size_at(record.seq);
         let mut payload = Vec::new();
         let mut bytes = Vec::new();
         if ring.copy(record.position, record.wire_len, &mut bytes).is_err()
-            || !wire::unpack(&bytes, record.payload_len as usize, ring.chunk_size(), &mut payload)
+            || !wire::unpack(&bytes, record.payload_len as usize, chunk_size, &mut payload)
         {
             // Lapped between finding and copying.
             self.jump(ring, viewer);
             return Served::Done;
+        }
+        if !viewer.has(PRIVATE)
+            && connection.playing.len() == 1
+            && connection.session.out_chunk_size() != chunk_size
+        {
+            // What follows goes as it lies in the ring, cut like this packet.
+            connection.announce_chunk_size(chunk_size);
+            viewer.set(QUEUED, true);
         }
         self.add_headers(ring, record, viewer, connection);
         let absolute = ring.note(NOTE_ABSOLUTE_TIME) != 0;
@@ -443,7 +458,7 @@ impl Audience {
             viewer.set(GATED, false);
         }
         viewer.position = record.end();
-        let shared = !viewer.has(PRIVATE) && connection.session.out_chunk_size() == ring.chunk_size();
+        let shared = !viewer.has(PRIVATE) && connection.session.out_chunk_size() == chunk_size;
         if !shared {
             viewer.set(PRIVATE, true);
         }

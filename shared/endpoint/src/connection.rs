@@ -144,6 +144,18 @@ impl Connection {
         let _ = socket2::SockRef::from(&self.socket).set_tcp_quickack(true);
     }
 
+    /// The message that what follows is cut in other chunks goes behind what waits already; events of the session wait for
+    /// the pump.
+    pub(crate) fn announce_chunk_size(&mut self, size: u32) {
+        self.session.set_out_chunk_size(size);
+        while let Some(output) = self.session.poll_output() {
+            match output {
+                Output::Transmit(bytes) => self.outbox.tail().extend_from_slice(&bytes),
+                other => self.deferred.push_back(other),
+            }
+        }
+    }
+
     /// Gives back memory that a viewer does not need while it watches.
     pub(crate) fn compact(&mut self, pool: &mut Pool) {
         self.session.compact(pool);

@@ -4,6 +4,7 @@ mod ask;
 mod handover;
 mod lifetime;
 mod play;
+mod preview;
 mod report;
 mod tick;
 mod transfer;

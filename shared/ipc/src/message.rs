@@ -135,6 +135,15 @@ pub enum MasterToChild {
     },
     /// What the last reload did, for the API.
     Reloaded(api::Reload),
+    /// Whom would this configuration touch? Answered with [`ChildToMaster::Previewed`].
+    Preview {
+        /// Number of the question.
+        id: u64,
+        /// The configuration.
+        config: Box<conf::Config>,
+    },
+    /// Are you there? Answered with [`ChildToMaster::Pong`].
+    Ping,
 }
 
 /// From any child to the master.
@@ -171,6 +180,17 @@ pub enum ChildToMaster {
         /// Which.
         generation: u64,
     },
+    /// Whom a configuration would touch.
+    Previewed {
+        /// Number of the question.
+        id: u64,
+        /// By vhost.
+        touched: Vec<api::Touched>,
+        /// All clients of this process.
+        all: api::Touched,
+    },
+    /// The loop of this process turns.
+    Pong,
 }
 
 /// A stream as its back-source describes it.

@@ -29,6 +29,9 @@ pub(crate) const W_RECORDS: usize = 2;
 pub(crate) const W_DATA_BYTES: usize = 3;
 pub(crate) const W_CHUNK_SIZE: usize = 4;
 pub(crate) const W_STREAM_ID: usize = 5;
+/// The packets before this one were cut with another chunk size, and with which.
+pub(crate) const W_CHUNK_SEQ: usize = 6;
+pub(crate) const W_CHUNK_BEFORE: usize = 7;
 /// Published by the writer after each record (a cache line of its own).
 pub(crate) const W_HEAD: usize = 8;
 pub(crate) const W_KEY: usize = 9;

@@ -6,8 +6,9 @@ use std::sync::atomic::{Ordering, fence};
 
 use crate::RingError;
 use crate::layout::{
-    HeaderKind, MAGIC, NOTES, Record, STATE_CLOSED, STATE_SUPERSEDED, Shape, W_CHUNK_SIZE, W_DATA_BYTES,
-    W_GENERATION, W_HEAD, W_KEY, W_MAGIC, W_NOTES, W_RECORDS, W_STATE, W_TAIL, W_TAIL_POS,
+    HeaderKind, MAGIC, NOTES, Record, STATE_CLOSED, STATE_SUPERSEDED, Shape, W_CHUNK_BEFORE, W_CHUNK_SEQ,
+    W_CHUNK_SIZE, W_DATA_BYTES, W_GENERATION, W_HEAD, W_KEY, W_MAGIC, W_NOTES, W_RECORDS, W_STATE, W_TAIL,
+    W_TAIL_POS,
 };
 use crate::map::Map;
 
@@ -121,10 +122,18 @@ impl RingReader {
         u32::try_from(self.map.load(W_GENERATION, Ordering::Relaxed)).unwrap_or(0)
     }
 
-    /// Chunk size that the wire bytes were cut with.
+    /// Chunk size that the wire bytes of new packets are cut with.
     #[must_use]
     pub fn chunk_size(&self) -> u32 {
         u32::try_from(self.map.load(W_CHUNK_SIZE, Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    /// Chunk size that the wire bytes of the packet `seq` were cut with.
+    #[must_use]
+    pub fn chunk_size_at(&self, seq: u64) -> u32 {
+        let word =
+            if seq < self.map.load(W_CHUNK_SEQ, Ordering::Relaxed) { W_CHUNK_BEFORE } else { W_CHUNK_SIZE };
+        u32::try_from(self.map.load(word, Ordering::Relaxed)).unwrap_or(0)
     }
 
     /// A word that the writer's owner keeps, `n` below 16.

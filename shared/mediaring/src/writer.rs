@@ -8,8 +8,8 @@ use media::Kind;
 use crate::RingError;
 use crate::layout::{
     Flags, HeaderKind, MAGIC, MAX_PAYLOAD, NOTES, Record, STATE_CLOSED, STATE_SUPERSEDED, Shape,
-    W_CHUNK_SIZE, W_DATA_BYTES, W_GENERATION, W_HEAD, W_KEY, W_MAGIC, W_NOTES, W_RECORDS, W_STATE,
-    W_STREAM_ID, W_TAIL, W_TAIL_POS,
+    W_CHUNK_BEFORE, W_CHUNK_SEQ, W_CHUNK_SIZE, W_DATA_BYTES, W_GENERATION, W_HEAD, W_KEY, W_MAGIC, W_NOTES,
+    W_RECORDS, W_STATE, W_STREAM_ID, W_TAIL, W_TAIL_POS,
 };
 use crate::map::Map;
 use crate::reader;
@@ -126,6 +126,12 @@ impl RingWriter {
     #[must_use]
     pub fn chunk_size(&self) -> u32 {
         u32::try_from(self.map.load(W_CHUNK_SIZE, Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    /// Sequence number of the first packet that is cut with [`Self::chunk_size`]; those before it are cut otherwise.
+    #[must_use]
+    pub fn chunk_seq(&self) -> u64 {
+        self.map.load(W_CHUNK_SEQ, Ordering::Relaxed)
     }
 
     /// Sequence number of the next packet.
@@ -309,8 +315,33 @@ impl RingWriter {
     /// # Errors
     /// [`RingError`] when the shape is out of range or the kernel has no memory; this ring goes on unchanged.
     pub fn next_generation(&mut self, shape: Shape) -> Result<Self, RingError> {
+        let before = u32::try_from(self.map.load(W_CHUNK_BEFORE, Ordering::Relaxed)).unwrap_or(0);
+        self.generation_with(shape, self.chunk_size(), before, self.chunk_seq())
+    }
+
+    /// The next generation of this ring for packets that are cut with another chunk size from now on. Those that are there
+    /// stay as they are; while some of them are older than the change before, there is no other (`None`).
+    ///
+    /// # Errors
+    /// As [`Self::next_generation`].
+    pub fn with_chunk_size(&mut self, chunk_size: u32) -> Result<Option<Self>, RingError> {
+        if self.chunk_seq() > self.tail {
+            return Ok(None);
+        }
+        self.generation_with(self.shape, chunk_size, self.chunk_size(), self.head).map(Some)
+    }
+
+    fn generation_with(
+        &mut self,
+        shape: Shape,
+        chunk_size: u32,
+        chunk_before: u32,
+        chunk_seq: u64,
+    ) -> Result<Self, RingError> {
         let stream_id = u32::try_from(self.map.load(W_STREAM_ID, Ordering::Relaxed)).unwrap_or(0);
-        let mut next = Self::create(shape, stream_id, self.generation().wrapping_add(1), self.chunk_size())?;
+        let mut next = Self::create(shape, stream_id, self.generation().wrapping_add(1), chunk_size)?;
+        next.map.store(W_CHUNK_BEFORE, u64::from(chunk_before), Ordering::Relaxed);
+        next.map.store(W_CHUNK_SEQ, chunk_seq, Ordering::Relaxed);
         // What fits: whole packets, newest first.
         let mut first = self.head;
         while first > self.tail && self.head - first < next.shape.records - 1 {

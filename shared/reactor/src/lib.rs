@@ -7,6 +7,7 @@
 
 mod busy;
 mod clock;
+mod crash;
 mod deadlines;
 
 use std::io;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 pub use busy::Busy;
 pub use clock::{now_ms, now_ns};
+pub use crash::crash_point;
 pub use deadlines::Deadlines;
 pub use mio::{Interest, Token, event::Event};
 

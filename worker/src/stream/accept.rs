@@ -124,6 +124,7 @@ impl Listeners {
             while listener.ready && left > 0 {
                 match listener.socket.accept() {
                     Ok((socket, peer)) => {
+                        reactor::crash_point("accepted");
                         accepted.push((socket, peer));
                         left -= 1;
                     }

@@ -31,6 +31,7 @@ impl StreamProcess {
             return;
         }
         let Some((socket, snapshot)) = hub.detach(self, connection) else { return };
+        reactor::crash_point("detached");
         let cid = snapshot.id;
         if self.links.hand_over(&key, socket, snapshot.to_bytes()) {
             tracing::debug!(

@@ -154,21 +154,10 @@ impl Hub {
 
     /// Reads from a ring from now on, for the viewers of a stream.
     pub fn set_ring<H: Host>(&mut self, host: &mut H, id: AudienceId, ring: RingReader) {
-        let chunk_size = ring.chunk_size();
         let Some(audience) = self.audiences.get_mut(id.0) else { return };
         audience.set_ring(ring);
         audience.flushed = audience.head_position;
         audience.pace_ms = None;
-        let viewers: Vec<usize> = audience.viewers.iter().map(|(_, viewer)| viewer.connection).collect();
-        for key in viewers {
-            if let Some(connection) = self.connections.get_mut(key)
-                && connection.playing.len() == 1
-                && connection.session.out_chunk_size() != chunk_size
-            {
-                connection.session.set_out_chunk_size(chunk_size);
-                self.pump(host, key);
-            }
-        }
         self.adapt_pace(host, id);
         self.fan_out(host, id);
     }

@@ -1,8 +1,19 @@
 //! What a hub tells operators.
 
 use super::Hub;
+use crate::connection::Connection;
 
 impl Hub {
+    /// `app/stream` of all that a connection plays, then of what it publishes.
+    pub(super) fn streams_of(&self, connection: &Connection) -> Vec<String> {
+        let audiences = connection.playing.iter().filter_map(|play| self.audiences.get(play.audience.0));
+        let mut streams: Vec<String> =
+            audiences.map(|audience| format!("{}/{}", audience.key.app, audience.key.stream)).collect();
+        let app = connection.session.connect_request().map_or("", |request| &request.target.app);
+        streams.extend(connection.session.publishing().iter().map(|(_, name)| format!("{app}/{name}")));
+        streams
+    }
+
     /// Clients, viewers by stream and ends by reason; streams are the host's to add.
     #[must_use]
     pub fn report(&self, process: &str) -> api::Report {
@@ -16,13 +27,7 @@ impl Hub {
                 let audience = self.audiences.get(play.audience.0)?;
                 Some((audience, audience.viewers.get(play.viewer)?))
             });
-            let publishing = connection.session.publishing().first().map(|(_, name)| (*name).to_owned());
-            let app = request.map_or("", |request| &request.target.app);
-            let stream = match (play, publishing) {
-                (Some((audience, _)), _) => format!("{}/{}", audience.key.app, audience.key.stream),
-                (None, Some(name)) => format!("{app}/{name}"),
-                (None, None) => String::new(),
-            };
+            let stream = self.streams_of(connection).into_iter().next().unwrap_or_default();
             let alive = now_ms.saturating_sub(connection.accepted_ms);
             api::Client {
                 id: connection.id,
@@ -72,6 +77,7 @@ impl Hub {
             clients: clients.collect(),
             streams: Vec::new(),
             viewers,
+            externals: Vec::new(),
             ended: self.ended.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
         }
     }

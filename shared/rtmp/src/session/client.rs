@@ -159,6 +159,12 @@ impl ClientSession {
         self.wire.chunk_size
     }
 
+    /// Chunk size in force in the other direction.
+    #[must_use]
+    pub fn in_chunk_size(&self) -> u32 {
+        self.wire.reader.chunk_size()
+    }
+
     /// Counts media bytes that the owner wrote itself.
     pub fn note_sent(&mut self, bytes: u64) {
         self.wire.sent += bytes;

@@ -1,0 +1,193 @@
+//! Processes that die at an exact place: between a read and a send, in the middle of a hand-over, between two steps of the
+//! master. Each point is armed by a file, which the process that dies there takes away.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use client::{Options, Packet, Player, Publisher};
+use srs_tests::capture::{assert_continuous, player, publisher, receive_frames};
+use srs_tests::pattern::{self, Live, Watcher};
+use srs_tests::process::is_alive;
+use srs_tests::raw::Raw;
+use srs_tests::server::{Server, configuration};
+use srs_tests::wait::{SOON, wait_for, wait_until};
+use tempfile::TempDir;
+
+/// A server whose processes die at a point, once it is armed.
+struct Doomed {
+    server: Server,
+    trigger: PathBuf,
+}
+
+impl Doomed {
+    fn start(point: &str, own: &str) -> Self {
+        let directory = TempDir::new().unwrap();
+        let text = configuration(directory.path(), own);
+        let trigger = directory.path().join("armed");
+        let wanted = format!("{point}:{}", trigger.display());
+        let server = Server::start_with(directory, &text, &[("SRS_TEST_CRASH_AT", &wanted)]);
+        Self { server, trigger }
+    }
+
+    fn arm(&self) {
+        fs::write(&self.trigger, "").unwrap();
+    }
+
+    fn wait_death(&self, point: &str) {
+        wait_until(&format!("a death at {point}"), || !self.trigger.exists());
+    }
+}
+
+/// A new stream is published and played.
+fn serves(server: &Server, name: &str) {
+    let url = server.url(&format!("live/{name}"));
+    let mut publisher = wait_for("a publish", SOON, || Publisher::connect(&url, Options::default()).ok());
+    let mut player = wait_for("a play", SOON, || {
+        Player::connect(&url, Options { read_timeout: SOON, ..Options::default() }).ok()
+    });
+    pattern::send_headers(&mut publisher);
+    pattern::send_frames(&mut publisher, 0..30);
+    assert_eq!(receive_frames(&mut player, 30).iter().filter_map(pattern::check).count(), 30);
+}
+
+#[test]
+fn a_stream_process_that_dies_in_the_middle_of_its_work_costs_its_own_clients_only() {
+    for point in ["before-send", "after-send", "blocked", "accepted", "detached"] {
+        // Small buffers, so that a player that does not read is blocked soon.
+        let doomed = Doomed::start(point, "vhost __defaultVhost__ { send_buffer 8192; queue_length 5; }");
+        let server = &doomed.server;
+        let url = server.url("live/point");
+        let live = Live::start(&url, Duration::from_millis(5));
+        let mut watchers: Vec<Watcher> = (0..16).map(|_| Watcher::start(&url)).collect();
+        server.wait_players(16);
+        for watcher in &mut watchers {
+            watcher.wait_seen(1);
+        }
+        let before = server.pids("stream");
+        doomed.arm();
+        let mut idle = Vec::new();
+        wait_until(&format!("a death at {point}"), || {
+            match point {
+                "blocked" if idle.len() < 4 => {
+                    idle.push(Raw::playing(server.address(), "live", "point"));
+                }
+                "accepted" => drop(std::net::TcpStream::connect(server.address())),
+                // It may get no answer: that is the point.
+                "detached" => {
+                    let other = server.url("live/other");
+                    let options = Options { read_timeout: Duration::from_millis(500), ..Options::default() };
+                    drop(Publisher::connect(&other, options));
+                }
+                _ => {}
+            }
+            !doomed.trigger.exists()
+        });
+        wait_until("a successor", || {
+            let now = server.pids("stream");
+            now.len() == 2 && now != before && now.iter().all(|pid| is_alive(*pid))
+        });
+        live.wait_more(30);
+        let sent = live.sent();
+        let mut survivors = 0;
+        for mut watcher in watchers {
+            let lives = wait_for("a viewer's fate", SOON, || {
+                (watcher.is_over() || watcher.seen() >= sent).then(|| !watcher.is_over())
+            });
+            if lives {
+                watcher.wait_seen(sent);
+                let _every_number = watcher.stop();
+                survivors += 1;
+            }
+        }
+        assert!((1..16).contains(&survivors), "{point}: {survivors} of 16");
+        assert!(live.is_running(), "{point}");
+        let _undisturbed = live.stop();
+        serves(server, point);
+    }
+}
+
+#[test]
+fn a_back_source_that_dies_in_the_middle_of_a_packet_loses_no_viewer() {
+    for point in ["before-ring", "after-ring", "handed-over"] {
+        let doomed = Doomed::start(point, "vhost __defaultVhost__ { }");
+        let server = &doomed.server;
+        let url = server.url("live/point");
+        let mut players: Vec<Player> = (0..8).map(|_| player(&url)).collect();
+        let mut first = publisher(&url);
+        pattern::send_headers(&mut first);
+        pattern::send_frames(&mut first, 0..100);
+        let mut packets: Vec<Vec<Packet>> =
+            players.iter_mut().map(|player| receive_frames(player, 100)).collect();
+        doomed.arm();
+        if point == "handed-over" {
+            let options = Options { read_timeout: Duration::from_millis(500), ..Options::default() };
+            drop(Publisher::connect(&server.url("live/other"), options));
+        } else {
+            // Its connection may be gone before it is sent whole.
+            let tag = pattern::frame(100);
+            let _ = first.send(tag.kind, tag.timestamp_ms, &tag.body);
+        }
+        doomed.wait_death(point);
+        let mut second =
+            wait_for("a new publish", SOON, || Publisher::connect(&url, Options::default()).ok());
+        pattern::send_headers(&mut second);
+        pattern::send_frames(&mut second, 0..100);
+        for (player, packets) in players.iter_mut().zip(&mut packets) {
+            let ends = |packets: &[Packet]| {
+                packets.iter().filter_map(pattern::check).filter(|number| *number == 99).count()
+            };
+            // What was whole in the ring may still come, before the new publish.
+            while ends(packets) < 2 {
+                packets.extend(receive_frames(player, 1));
+            }
+            let numbers: Vec<u64> = packets.iter().filter_map(pattern::check).collect();
+            let without: Vec<u64> = (0..100).chain(0..100).collect();
+            let with: Vec<u64> = (0..=100).chain(0..100).collect();
+            assert!(numbers == without || (point == "after-ring" && numbers == with), "{point}: {numbers:?}");
+            assert_continuous(packets);
+        }
+        serves(server, point);
+    }
+}
+
+#[test]
+fn a_master_that_dies_between_two_steps_leaves_nothing_undone() {
+    for point in ["spawned", "reaped"] {
+        let mut doomed = Doomed::start(point, "vhost __defaultVhost__ { }");
+        let url = doomed.server.url("live/point");
+        let live = Live::start(&url, Duration::from_millis(10));
+        let mut watchers: Vec<Watcher> = (0..8).map(|_| Watcher::start(&url)).collect();
+        doomed.server.wait_players(8);
+        for watcher in &mut watchers {
+            watcher.wait_seen(1);
+        }
+        let victim = doomed.server.pids("stream")[1];
+        doomed.arm();
+        srs_tests::process::signal(victim, nix::sys::signal::Signal::SIGKILL);
+        doomed.wait_death(point);
+        doomed.server.kill_master();
+        doomed.server.start_master();
+        let server = &doomed.server;
+        wait_until("both stream processes", || {
+            let now = server.pids("stream");
+            now.len() == 2 && !now.contains(&victim) && now.iter().all(|pid| is_alive(*pid))
+        });
+        live.wait_more(20);
+        let sent = live.sent();
+        let mut survivors = 0;
+        for mut watcher in watchers {
+            let lives = wait_for("a viewer's fate", SOON, || {
+                (watcher.is_over() || watcher.seen() >= sent).then(|| !watcher.is_over())
+            });
+            if lives {
+                watcher.wait_seen(sent);
+                let _every_number = watcher.stop();
+                survivors += 1;
+            }
+        }
+        assert!((1..8).contains(&survivors), "{point}: {survivors} of 8");
+        let _undisturbed = live.stop();
+        serves(server, point);
+    }
+}
