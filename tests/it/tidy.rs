@@ -45,7 +45,22 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     (
         "worker",
-        &["media", "amf0", "flv", "rtmp", "conf", "api", "ipc", "mediaring", "reactor", "endpoint", "child"],
+        &[
+            "media",
+            "amf0",
+            "flv",
+            "hls",
+            "http1",
+            "remux",
+            "rtmp",
+            "conf",
+            "api",
+            "ipc",
+            "mediaring",
+            "reactor",
+            "endpoint",
+            "child",
+        ],
     ),
     (
         "srs",

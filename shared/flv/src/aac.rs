@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::avc::ConfigError;
-use crate::bits::Bits;
+use crate::bitwise::Bits;
 
 /// Sample rates by index.
 const SAMPLE_RATES: [u32; 13] =

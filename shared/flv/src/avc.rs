@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use media::cursor::{Cursor, Short};
 
-use crate::bits::{BadBits, Bits, unescape};
+use crate::bitwise::{BadBits, Bits, unescape};
 
 /// Most bytes of all parameter sets of one configuration: several times what real encoders send.
 pub const MAX_PARAMETER_BYTES: usize = 16 << 10;

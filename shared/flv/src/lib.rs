@@ -7,11 +7,11 @@
 
 pub mod aac;
 pub mod avc;
-mod bits;
+mod bitwise;
 pub mod file;
-pub mod hevc;
+pub mod hvcc;
 pub mod packet;
 pub mod unit;
 
-pub use bits::BadBits;
+pub use bitwise::BadBits;
 pub use packet::{Codec, PacketInfo, classify};

@@ -144,6 +144,13 @@ pub enum MasterToChild {
     },
     /// Are you there? Answered with [`ChildToMaster::Pong`].
     Ping,
+    /// Serve files and streams over HTTP on this. Descriptor: the listening socket.
+    ListenHttp {
+        /// Where it is bound.
+        address: SocketAddr,
+        /// Over TLS.
+        tls: bool,
+    },
 }
 
 /// From any child to the master.

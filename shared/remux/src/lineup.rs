@@ -4,7 +4,7 @@ use bytes::Bytes;
 use flv::Codec;
 use flv::aac::AacConfig;
 use flv::avc::{AvcConfig, ConfigError};
-use flv::hevc::HevcConfig;
+use flv::hvcc::HevcConfig;
 use flv::unit::{self, Body, take_apart};
 use media::Kind;
 use mp4::{Entry, TrackInfo};

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use media::cursor::Cursor;
 
 use crate::avc::{ConfigError, MAX_PARAMETER_BYTES, parameter_sets};
-use crate::bits::{BadBits, Bits, unescape};
+use crate::bitwise::{BadBits, Bits, unescape};
 
 /// What an HEVC sequence header says.
 #[derive(Debug, Clone, PartialEq, Eq)]
