@@ -9,6 +9,7 @@ mod quit;
 mod reload;
 mod runtime;
 mod watch;
+mod web;
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -94,6 +95,12 @@ pub struct Serving {
     /// Management API.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http_api: Option<SocketAddr>,
+    /// Web server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_server: Option<SocketAddr>,
+    /// Web server over TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub https_server: Option<SocketAddr>,
     /// The master's pid.
     pub pid: u32,
 }
@@ -130,6 +137,7 @@ pub struct Supervisor {
     /// Listening sockets: per RTMP address one for each stream process.
     rtmp: Vec<(SocketAddr, Vec<OwnedFd>)>,
     api: Option<(SocketAddr, OwnedFd)>,
+    web: Vec<web::Web>,
     /// Rings kept for successors, by stream id.
     rings: HashMap<u32, (StreamInfo, OwnedFd)>,
     spawned: u64,
@@ -170,6 +178,8 @@ impl Supervisor {
         } else {
             None
         };
+        let web = web::bind(&config.http_server, &[])?;
+        web::note(&mut config, &web);
         let ingests = runtime::ingests(&config)?;
         let mut table: Vec<(Role, u32)> =
             (0..config.backsources).map(|number| (Role::BackSource, number)).collect();
@@ -191,6 +201,7 @@ impl Supervisor {
         let board = Scoreboard::create()?;
         let mut supervisor = Self::with(asked, config, spawner, loader, Plan::new(table), board)?;
         (supervisor.rtmp, supervisor.api, supervisor.children) = (rtmp, api, children);
+        supervisor.web = web;
         Ok(supervisor)
     }
 
@@ -224,6 +235,7 @@ impl Supervisor {
             spawner,
             rtmp: Vec::new(),
             api: None,
+            web: Vec::new(),
             rings: HashMap::new(),
             spawned: 0,
             watchdog: Watchdog::from_environment(),
@@ -239,6 +251,8 @@ impl Supervisor {
         Serving {
             rtmp: self.rtmp.iter().map(|(address, _)| *address).collect(),
             http_api: self.api.as_ref().map(|(address, _)| *address),
+            http_server: self.web_address(false),
+            https_server: self.web_address(true),
             pid: std::process::id(),
         }
     }
@@ -299,7 +313,8 @@ impl Supervisor {
     fn keep_sockets(&mut self) {
         let rtmp = self.rtmp.iter().map(|(address, sockets)| (*address, sockets.as_slice()));
         let api = self.api.iter().map(|(address, socket)| (*address, std::slice::from_ref(socket)));
-        self.kept.update(rtmp.chain(api));
+        let web = self.web.iter().map(|web| (web.address, std::slice::from_ref(&web.socket)));
+        self.kept.update(rtmp.chain(api).chain(web));
     }
 
     fn take_event(&mut self, event: &Ready, reap: &mut bool, stop: &mut bool) {

@@ -16,6 +16,8 @@ mod external;
 mod faults;
 mod hostile;
 mod hostile_table;
+mod http_files;
+mod http_live;
 mod jitter;
 mod limits;
 mod packaging;

@@ -1,8 +1,19 @@
-//! The http process. In this version it answers the management API: it asks every process for what it knows and merges
-//! the answers. A process that does not answer within a second is left out and shown as such.
+//! The http process: a web server for files and live streams, which it reads from the rings like any viewer. In this version
+//! it also answers the management API: it asks every process for what it knows and merges the answers. A process that does
+//! not answer within a second is left out and shown as such.
 
+mod answers;
+mod backlog;
+mod connection;
+mod feed;
+mod files;
+mod formats;
 mod gather;
+mod live;
+mod mount;
+mod outbox;
 mod server;
+mod web;
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -12,6 +23,7 @@ use api::Reload;
 use child::{API_TOKEN, CONTROL_TOKEN, Control, PrivateApi};
 use ipc::{ChildToMaster, MasterToChild, ProcessInfo};
 use reactor::Reactor;
+use web::Web;
 
 /// What the API's threads need to know; the loop keeps it true.
 #[derive(Debug, Default)]
@@ -52,23 +64,34 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     let known = Arc::new(Known::default());
     let mut ready = Vec::new();
     let mut servers: Vec<Served> = Vec::new();
+    let start = &control.start;
+    let config = Arc::new((*start.config).clone());
+    let mut web = Web::new(config, Arc::clone(&control.board), start.board_slot, start.first_connection_id);
     loop {
         if control.look_for_master(&reactor)? {
-            let (addresses, sockets) = servers
-                .iter()
-                .filter_map(|served| Some((served.address, served.socket.try_clone().ok()?)))
-                .unzip();
+            let own =
+                servers.iter().filter_map(|served| Some((served.address, served.socket.try_clone().ok()?)));
+            let (of_web, sockets) = web.listeners.duplicates();
+            let (addresses, sockets) = own.chain(of_web.into_iter().zip(sockets)).unzip();
             control.send(&ChildToMaster::Listening { addresses }, sockets);
             control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
         }
-        while let Some((message, fds)) = control.receive()? {
+        while let Some((message, mut fds)) = control.receive()? {
             match message {
+                MasterToChild::ListenHttp { address, tls } => web.listen(&reactor, address, tls, fds),
+                MasterToChild::Source { shard } => {
+                    if let (Some(wake), Some(channel)) = (fds.pop(), fds.pop()) {
+                        web.connect(&reactor, shard, channel, wake);
+                    }
+                }
                 MasterToChild::Listen { addresses } => servers.extend(serve(&addresses, fds, &known)),
                 MasterToChild::StopListening { addresses } => {
                     servers.retain(|served| !addresses.contains(&served.address));
+                    web.stop_listening(&reactor, &addresses);
                 }
                 MasterToChild::Configure { generation, config } => {
                     child::configure_log(&config.log);
+                    web.configure(Arc::new(*config));
                     control.applied(generation);
                 }
                 MasterToChild::ReopenLog => child::reopen_log(),
@@ -82,18 +105,26 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
                         *place = processes;
                     }
                 }
-                MasterToChild::Stop => return Ok(()),
+                MasterToChild::Stop => {
+                    web.end_all();
+                    return Ok(());
+                }
                 message => tracing::debug!("a message that is not for http: {message:?}"),
             }
         }
         ready.clear();
-        reactor.wait(Some(control.beat()), &mut ready)?;
+        reactor.wait(Some(control.beat().min(web.deadline())), &mut ready)?;
+        for event in &ready {
+            if !matches!(event.token, CONTROL_TOKEN | API_TOKEN) {
+                web.ready(*event);
+            }
+        }
+        web.work(&reactor);
         while let Some(query) = api.next() {
-            query.answer(api::Report {
-                process: control.name(),
-                pid: std::process::id(),
-                ..api::Report::default()
-            });
+            let mut report =
+                api::Report { process: control.name(), pid: std::process::id(), ..api::Report::default() };
+            web.report(&control.name(), &mut report);
+            query.answer(report);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A stream process: it accepts RTMP connections, serves the viewers among them from the rings, and hands publishers to
 //! the back-source that owns their stream.
 
-mod accept;
+pub(crate) mod accept;
 mod handoff;
 
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -161,6 +161,7 @@ impl StreamProcess {
                 LinkEvent::Ring(audience, ring) => hub.set_ring(self, audience, ring),
                 LinkEvent::Advanced(audience) => hub.advanced(self, audience),
                 LinkEvent::Rest(audience) => hub.rest(self, audience),
+                LinkEvent::Stream(..) => {}
                 LinkEvent::Gone(key) => hub.forget_stream(&key),
                 LinkEvent::Up(_) => self.retry_waiting(hub),
                 LinkEvent::Down(shard) => tracing::info!("back-source {shard} has gone"),

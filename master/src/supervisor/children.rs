@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use reactor::Token;
 
 use super::adopt::{self, Adopted};
-use super::{FIRST_CHILD, Supervisor, duplicate};
+use super::{FIRST_CHILD, Supervisor, duplicate, web};
 use crate::plan::Event;
 use crate::spawn::{Ending, Running};
 
@@ -101,6 +101,12 @@ impl Child {
         self.watched_from_ms = reactor::now_ms();
     }
 
+    /// Takes a listening socket that it brought with it.
+    pub(super) fn take_listening(&mut self, address: SocketAddr) -> Option<OwnedFd> {
+        let at = self.listening.iter().position(|(known, _)| *known == address)?;
+        Some(self.listening.swap_remove(at).1)
+    }
+
     /// The place is free again.
     pub(super) fn clear(&mut self) {
         self.running = None;
@@ -176,13 +182,15 @@ impl Supervisor {
                     }
                 }
             }
-            Role::Stream => {
+            Role::Stream | Role::Http => {
                 for other in 0..self.children.len() {
                     self.connect(slot, other)?;
                 }
             }
-            Role::Http => self.tell_last_reload(slot),
             _ => {}
+        }
+        if role == Role::Http {
+            self.tell_last_reload(slot);
         }
         self.tell_processes();
         self.save();
@@ -203,6 +211,7 @@ impl Supervisor {
                 }
             }
             Role::Http => {
+                web::give(child, &self.web)?;
                 if let Some((address, socket)) = &self.api {
                     addresses.push(*address);
                     sockets.push(duplicate(socket)?);
@@ -234,7 +243,7 @@ impl Supervisor {
             self.children.get(slot).is_some_and(|child| child.is_up() && roles.contains(&child.role))
         };
         if reader == source
-            || !is(reader, &[Role::Stream, Role::BackSource])
+            || !is(reader, &[Role::Stream, Role::BackSource, Role::Http])
             || !is(source, &[Role::BackSource])
         {
             return Ok(());

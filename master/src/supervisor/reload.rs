@@ -13,7 +13,7 @@ use ipc::{MasterToChild, Role};
 
 use super::children::Child;
 use super::operators::OperatorId;
-use super::{MAX_CHILDREN, StartError, Supervisor, duplicate, runtime};
+use super::{MAX_CHILDREN, StartError, Supervisor, duplicate, runtime, web};
 use crate::listen;
 use crate::plan::State;
 use crate::systemd;
@@ -63,6 +63,7 @@ pub(super) struct Draft {
 struct Bound {
     rtmp: Vec<(SocketAddr, Vec<OwnedFd>)>,
     api: Option<(SocketAddr, OwnedFd)>,
+    web: Vec<web::Web>,
     ingests: Vec<(String, String)>,
 }
 
@@ -199,7 +200,8 @@ impl Supervisor {
                 sockets.into_iter().next().map(|socket| (address, socket))
             }
         };
-        Ok(Bound { rtmp, api, ingests })
+        let web = web::bind(&new.http_server, &self.web)?;
+        Ok(Bound { rtmp, api, web, ingests })
     }
 
     /// Nothing fails any more. Returns the slots that will say that they have applied it.
@@ -208,6 +210,7 @@ impl Supervisor {
         self.asked = new;
         crate::logging::configure(&self.config.log);
         runtime::raise_descriptor_limit(self.config.max_connections);
+        self.serve_web_on(bound.web);
         self.listen_on(bound.rtmp, bound.api);
         self.change_ingests(&old, bound.ingests);
         let mut waiting = BTreeSet::new();

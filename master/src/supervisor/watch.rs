@@ -84,7 +84,7 @@ impl Supervisor {
             let serves = self
                 .children
                 .get(slot)
-                .is_some_and(|child| child.is_up() && matches!(child.role, Role::BackSource | Role::Stream));
+                .is_some_and(|child| child.is_up() && matches!(child.role, Role::BackSource | Role::Stream | Role::Http));
             if !serves {
                 self.board.set(slot, Counter::Connections, 0);
             }

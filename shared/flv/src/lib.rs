@@ -5,7 +5,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod aac;
+pub mod avc;
+mod bitwise;
 pub mod file;
+pub mod hvcc;
 pub mod packet;
+pub mod unit;
 
+pub use bitwise::BadBits;
 pub use packet::{Codec, PacketInfo, classify};

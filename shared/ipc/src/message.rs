@@ -156,6 +156,13 @@ pub enum MasterToChild {
         /// Its number.
         slot: u32,
     },
+    /// Serve files and streams over HTTP on this. Descriptor: the listening socket.
+    ListenHttp {
+        /// Where it is bound.
+        address: SocketAddr,
+        /// Over TLS.
+        tls: bool,
+    },
 }
 
 /// From any child to the master.

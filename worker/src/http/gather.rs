@@ -15,7 +15,7 @@ pub(crate) fn gather(processes: Vec<ProcessInfo>) -> (Vec<api::Report>, Vec<api:
         .into_iter()
         .map(|process| {
             let port = process.private_api_port;
-            let thread = (port != 0 && matches!(process.role, Role::BackSource | Role::Stream))
+            let thread = (port != 0 && matches!(process.role, Role::BackSource | Role::Stream | Role::Http))
                 .then(|| thread::Builder::new().stack_size(256 << 10).spawn(move || ask(port)).ok())
                 .flatten();
             (process, thread)

@@ -149,6 +149,11 @@ impl Listeners {
 
     /// Accepts what waits, up to the turn's bound.
     pub(crate) fn accept(&mut self) -> Vec<(TcpStream, SocketAddr)> {
+        self.accept_at().into_iter().map(|(_, socket, peer)| (socket, peer)).collect()
+    }
+
+    /// The same, with where each was accepted.
+    pub(crate) fn accept_at(&mut self) -> Vec<(SocketAddr, TcpStream, SocketAddr)> {
         let mut accepted = Vec::new();
         let now_ms = reactor::now_ms();
         if now_ms < self.rest_until_ms {
@@ -160,7 +165,7 @@ impl Listeners {
                 match listener.socket.accept() {
                     Ok((socket, peer)) => {
                         reactor::crash_point("accepted");
-                        accepted.push((socket, peer));
+                        accepted.push((listener.address, socket, peer));
                         left -= 1;
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => listener.ready = false,
