@@ -358,7 +358,7 @@ impl BackSource {
                 LinkEvent::Advanced(audience) => hub.advanced(self, audience),
                 LinkEvent::Rest(audience) => hub.rest(self, audience),
                 LinkEvent::Gone(key) => hub.forget_stream(&key),
-                LinkEvent::Up(_) | LinkEvent::Down(_) => {}
+                LinkEvent::Stream(..) | LinkEvent::Up(_) | LinkEvent::Down(_) => {}
             }
         }
     }

@@ -21,8 +21,12 @@ mod conf_target;
 mod flv_target;
 #[path = "../../fuzz/targets/handshake.rs"]
 mod handshake_target;
+#[path = "../../fuzz/targets/http1.rs"]
+mod http1_target;
 #[path = "../../fuzz/targets/ipc.rs"]
 mod ipc_target;
+#[path = "../../fuzz/targets/remux.rs"]
+mod remux_target;
 #[path = "../../fuzz/targets/session.rs"]
 mod session_target;
 #[path = "../../fuzz/targets/snapshot.rs"]
@@ -107,8 +111,18 @@ fn handshake() {
 }
 
 #[test]
+fn http1() {
+    smoke("http1", http1_target::run);
+}
+
+#[test]
 fn ipc() {
     smoke("ipc", ipc_target::run);
+}
+
+#[test]
+fn remux() {
+    smoke("remux", remux_target::run);
 }
 
 #[test]

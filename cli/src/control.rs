@@ -19,8 +19,8 @@ const RELOAD_PATIENCE: Duration = Duration::from_secs(10);
 /// Longest answers.
 const MOST_BYTES: u64 = 4 << 20;
 const MOST_REPORT_BYTES: u64 = 256 << 20;
-/// Roles that know of clients and streams.
-const ASKED: [&str; 3] = ["backsource", "stream", "http"];
+/// Roles that know of clients, of streams, or of programs that they run.
+const ASKED: [&str; 4] = ["backsource", "stream", "http", "ingest"];
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -79,6 +79,7 @@ pub(crate) fn look(socket: &Path, want: Want) -> Result<Picture, ControlError> {
         generation: census.generation,
         totals: census.totals,
         ended: api::merge_ended(&reports),
+        externals: reports.iter().flat_map(|report| report.externals.clone()).collect(),
         processes: census.processes,
         ..Picture::default()
     };

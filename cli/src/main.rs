@@ -154,6 +154,7 @@ fn processes(picture: &Picture) -> Value {
     if let Value::Object(fields) = &mut value {
         fields.insert("totals".to_owned(), json!(picture.totals));
         fields.insert("ended".to_owned(), json!(picture.ended));
+        fields.insert("externals".to_owned(), json!(picture.externals));
     }
     value
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use api::{Client, Merged, Process, State, Stream, Totals, Vhost};
+use api::{Client, External, Merged, Process, State, Stream, Totals, Vhost};
 use serde::Serialize;
 
 /// How much is wanted.
@@ -27,6 +27,7 @@ pub(crate) struct Picture {
     pub(crate) processes: Vec<Process>,
     pub(crate) totals: Totals,
     pub(crate) ended: BTreeMap<String, u64>,
+    pub(crate) externals: Vec<External>,
     pub(crate) streams: Vec<Stream>,
     pub(crate) clients: Vec<Client>,
     pub(crate) vhosts: Vec<Vhost>,

@@ -100,6 +100,7 @@ impl Api {
             generation: master.map_or(0, |master| master.generation),
             totals: answer.data.totals,
             ended: answer.data.ended,
+            externals: answer.data.externals,
             processes: answer.data.processes,
             streams: joined(streams)?.data.streams,
             ..Picture::default()

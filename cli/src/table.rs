@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use api::{Audio, Client, Process, State, Stream, Totals, Vhost, Video};
+use api::{Audio, Client, External, Process, State, Stream, Totals, Vhost, Video};
 use comfy_table::presets::NOTHING;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table};
 
@@ -119,6 +119,9 @@ pub(crate) fn status(pictures: &[Picture], colours: bool) -> String {
         }
     }
     let _ = writeln!(text, "\n{}\n", processes(pictures, colours));
+    for external in pictures.iter().flat_map(|picture| &picture.externals) {
+        let _ = writeln!(text, "{}", program(external));
+    }
     for picture in pictures {
         if pictures.len() > 1 {
             let _ = write!(text, "{}: ", picture.node);
@@ -126,6 +129,20 @@ pub(crate) fn status(pictures: &[Picture], colours: bool) -> String {
         let _ = writeln!(text, "{}", totals(&picture.totals, picture.streams.len()));
     }
     text.trim_end().to_owned()
+}
+
+/// A program of somebody else in one line.
+fn program(external: &External) -> String {
+    let since = quantity::duration(external.for_ms);
+    let state = match external.pid {
+        0 => format!("waits {since} to be started"),
+        pid => format!("pid {pid} for {since}"),
+    };
+    let ended =
+        if external.ended.is_empty() { String::new() } else { format!(", last ended by {}", external.ended) };
+    let text =
+        format!("{}: {} {state}, {} restarts{ended}", external.name, external.program, external.restarts);
+    plain(&text)
 }
 
 /// Sums in one line.

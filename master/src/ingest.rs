@@ -1,15 +1,21 @@
-//! The role of the file ingester: it plays a clip into the server as any encoder would, over loopback.
+//! The role of the ingester: a clip that it plays into the server as any encoder would, over loopback, or programs of others
+//! that do so.
 
 use std::fmt;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use child::{API_TOKEN, PrivateApi, Query};
 use child::{CONTROL_TOKEN, Control};
 use client::ingest::{IngestEvent, IngestOptions};
-use conf::vhost::IngestSource;
+use conf::Config;
+use conf::vhost::{Ingest, IngestSource};
 use ipc::{ChildToMaster, MasterToChild};
 use reactor::Reactor;
+
+use crate::external::External;
 
 /// The clip can't be used: starting again would not help.
 #[derive(Debug)]
@@ -35,6 +41,9 @@ pub(crate) fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Se
         .find(|vhost| vhost.name == vhost_name)
         .and_then(|vhost| vhost.ingests.iter().find(|ingest| ingest.id == id))
         .ok_or_else(|| CannotIngest(format!("there is no ingest {id} in vhost {vhost_name}")))?;
+    if ingest.ffmpeg.is_some() {
+        return run_programs(control, &config, &vhost_name, ingest);
+    }
     let IngestSource::File(path) = ingest.source.clone() else {
         return Err(CannotIngest(format!("ingest {id} is not a file")).into());
     };
@@ -56,6 +65,79 @@ pub(crate) fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Se
     }
 }
 
+/// Runs the ingest's programs until the master ends it.
+fn run_programs(
+    mut control: Control,
+    config: &Config,
+    vhost: &str,
+    ingest: &Ingest,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let commands = ingest.commands(vhost, config.first_port(), &config.ff_log_level).map_err(CannotIngest)?;
+    let program = ingest.ffmpeg.clone().unwrap_or_default();
+    let mut externals: Vec<External> = commands
+        .into_iter()
+        .map(|command| {
+            let log = log_of(&config.ff_log_dir, vhost, &command.output);
+            let name = format!("ingest {} {}", ingest.id, command.engine).trim_end().to_owned();
+            External::new(name, program.clone(), command.arguments, log)
+        })
+        .collect();
+    let mut reactor = Reactor::new()?;
+    reactor.register(control.as_raw_fd(), CONTROL_TOKEN)?;
+    let api = PrivateApi::start(
+        control.private_api_port(),
+        control.start.token.clone(),
+        reactor.waker(API_TOKEN)?,
+    )?;
+    control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
+    let mut ready = Vec::new();
+    loop {
+        if control.look_for_master(&reactor)? {
+            control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
+        }
+        while let Some((message, _)) = control.receive()? {
+            match message {
+                MasterToChild::Stop => return Ok(()),
+                MasterToChild::ReopenLog => child::reopen_log(),
+                _ => {}
+            }
+        }
+        let now_ms = reactor::now_ms();
+        for external in &mut externals {
+            external.tick(now_ms);
+        }
+        while let Some(query) = api.next() {
+            match query {
+                Query::Report { reply, .. } => reply.answer(api::Report {
+                    process: control.name(),
+                    pid: std::process::id(),
+                    externals: externals.iter().map(External::state).collect(),
+                    ..api::Report::default()
+                }),
+                Query::Kick { reply, .. } => reply.answer(false),
+            }
+        }
+        ready.clear();
+        reactor.wait(Some(control.beat()), &mut ready)?;
+    }
+}
+
+/// Where the output of a program goes that publishes to `url`; nowhere when the directory is /dev/null.
+fn log_of(directory: &Path, vhost: &str, url: &str) -> Option<PathBuf> {
+    if directory == Path::new("/dev/null") {
+        return None;
+    }
+    let path = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let path = path.split('?').next().unwrap_or("");
+    let words: Vec<&str> = path.split('/').skip(1).filter(|word| !word.is_empty()).collect();
+    let (app, stream) = (words.first().unwrap_or(&"app"), words.last().unwrap_or(&"stream"));
+    let plain = |text: &str| -> String {
+        let allowed = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
+        text.chars().map(|letter| if allowed(letter) { letter } else { '_' }).collect()
+    };
+    Some(directory.join(format!("ffmpeg-ingest-{}-{}-{}.log", plain(vhost), plain(app), plain(stream))))
+}
+
 fn wait_for_stop(control: &mut Control) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut reactor = Reactor::new()?;
     reactor.register(control.as_raw_fd(), CONTROL_TOKEN)?;
@@ -65,8 +147,10 @@ fn wait_for_stop(control: &mut Control) -> Result<(), Box<dyn std::error::Error 
             control.send(&ChildToMaster::Ready { private_api_port: 0 }, Vec::new());
         }
         while let Some((message, _)) = control.receive()? {
-            if matches!(message, MasterToChild::Stop) {
-                return Ok(());
+            match message {
+                MasterToChild::Stop => return Ok(()),
+                MasterToChild::ReopenLog => child::reopen_log(),
+                _ => {}
             }
         }
         ready.clear();

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod external;
 mod ingest;
 
 use std::path::PathBuf;
@@ -66,6 +67,11 @@ fn role_main(role: Role) -> Option<RoleMain> {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = external::become_another() {
+        return code;
+    }
+    // A limit on file sizes is then an error like any other, not the end of the process.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default());
     let arguments = Arguments::parse();
     if let Some(role) = &arguments.role {
         return run_role(role, &arguments);

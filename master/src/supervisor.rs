@@ -3,6 +3,7 @@
 mod adopt;
 mod census;
 mod children;
+mod lending;
 mod operators;
 mod preview;
 mod quit;
@@ -10,6 +11,7 @@ mod reload;
 mod runtime;
 mod token;
 mod watch;
+mod web;
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -74,6 +76,14 @@ pub enum StartError {
         /// The cause.
         why: String,
     },
+    /// An ingest by another program.
+    #[error("ingest {id} can't be started: {why}; correct it, or set `enabled off`")]
+    Ingest {
+        /// The ingest.
+        id: String,
+        /// The cause.
+        why: String,
+    },
     /// The configuration asks for more processes than there is room for.
     #[error("the configuration asks for {0} processes, at most {MAX_CHILDREN} are possible: lower `workers`")]
     TooMany(usize),
@@ -90,6 +100,12 @@ pub struct Serving {
     /// Metrics.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exporter: Option<SocketAddr>,
+    /// Web server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_server: Option<SocketAddr>,
+    /// Web server over TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub https_server: Option<SocketAddr>,
     /// The master's pid.
     pub pid: u32,
 }
@@ -131,6 +147,7 @@ pub struct Supervisor {
     token: api::Token,
     observer: child::Observer,
     began_ms: u64,
+    web: Vec<web::Web>,
     /// Rings kept for successors, by stream id.
     rings: HashMap<u32, (StreamInfo, OwnedFd)>,
     spawned: u64,
@@ -178,6 +195,8 @@ impl Supervisor {
         } else {
             None
         };
+        let web = web::bind(&config.http_server, &[])?;
+        web::note(&mut config, &web);
         let ingests = runtime::ingests(&config)?;
         let mut table: Vec<(Role, u32)> =
             (0..config.backsources).map(|number| (Role::BackSource, number)).collect();
@@ -201,6 +220,7 @@ impl Supervisor {
         let mut supervisor = Self::with(asked, config, spawner, loader, Plan::new(table), board)?;
         (supervisor.rtmp, supervisor.api, supervisor.children) = (rtmp, api, children);
         supervisor.metrics = metrics;
+        supervisor.web = web;
         Ok(supervisor)
     }
 
@@ -239,6 +259,7 @@ impl Supervisor {
             token,
             observer: child::Observer::default(),
             began_ms: reactor::now_ms(),
+            web: Vec::new(),
             rings: HashMap::new(),
             spawned: 0,
             watchdog: Watchdog::from_environment(),
@@ -255,6 +276,8 @@ impl Supervisor {
             rtmp: self.rtmp.iter().map(|(address, _)| *address).collect(),
             http_api: self.api.as_ref().map(|(address, _)| *address),
             exporter: self.metrics.as_ref().map(|(address, _)| *address),
+            http_server: self.web_address(false),
+            https_server: self.web_address(true),
             pid: std::process::id(),
         }
     }
@@ -320,7 +343,8 @@ impl Supervisor {
         let rtmp = self.rtmp.iter().map(|(address, sockets)| (*address, sockets.as_slice()));
         let api = self.api.iter().chain(&self.metrics);
         let api = api.map(|(address, socket)| (*address, std::slice::from_ref(socket)));
-        self.kept.update(rtmp.chain(api));
+        let web = self.web.iter().map(|web| (web.address, std::slice::from_ref(&web.socket)));
+        self.kept.update(rtmp.chain(api).chain(web));
     }
 
     fn take_event(&mut self, event: &Ready, reap: &mut bool, stop: &mut bool) {
@@ -379,6 +403,7 @@ impl Supervisor {
                             child.name()
                         );
                     }
+                    self.lend(slot);
                 }
                 Action::Exit => self.exit = true,
             }

@@ -354,7 +354,9 @@ fn man_pages_and_completions_stand_where_they_are_looked_for() {
     assert!(installed.read("/usr/share/zsh/vendor-completions/_srs-cli").starts_with("#compdef srs-cli"));
     assert!([bash, fish].iter().all(|text| text.contains("doctor")));
     let manifest = fs::read_to_string(source_tree().join("master/Cargo.toml")).unwrap();
-    for place in ["man/man1", "bash-completion/completions", "zsh/vendor-completions", "fish/vendor_completions.d"] {
+    for place in
+        ["man/man1", "bash-completion/completions", "zsh/vendor-completions", "fish/vendor_completions.d"]
+    {
         assert!(manifest.contains(&format!("usr/share/{place}/*")), "the Debian package has {place}");
     }
 }

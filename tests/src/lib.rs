@@ -14,6 +14,7 @@
 )]
 
 pub mod capture;
+pub mod cgroup;
 pub mod clip;
 pub mod http;
 pub mod manager;
@@ -23,5 +24,6 @@ pub mod process;
 pub mod program;
 pub mod raw;
 pub mod server;
+pub mod soak;
 pub mod tools;
 pub mod wait;

@@ -43,6 +43,8 @@ pub struct Server {
 struct Ports {
     rtmp: Vec<SocketAddr>,
     http_api: Option<SocketAddr>,
+    http_server: Option<SocketAddr>,
+    https_server: Option<SocketAddr>,
     #[serde(default)]
     exporter: Option<SocketAddr>,
     pid: u32,
@@ -178,6 +180,24 @@ impl Server {
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.directory().join("run/srs.sock")
+    }
+
+    /// Where its web server listens.
+    #[must_use]
+    pub fn web_address(&self) -> SocketAddr {
+        self.ports.http_server.expect("the web server is on")
+    }
+
+    /// The base URL of its web server.
+    #[must_use]
+    pub fn web(&self) -> String {
+        format!("http://{}", self.web_address())
+    }
+
+    /// Where its web server listens for TLS.
+    #[must_use]
+    pub fn web_tls_address(&self) -> SocketAddr {
+        self.ports.https_server.expect("HTTPS is on")
     }
 
     /// Its directory.

@@ -1,10 +1,23 @@
-//! The http process. In this version it has no work of its own yet: it has a private API and a loop, like every process.
+//! The http process: a web server for files and live streams, which it reads from the rings like any viewer.
+
+mod answers;
+mod backlog;
+mod connection;
+mod feed;
+mod files;
+mod formats;
+mod live;
+mod mount;
+mod outbox;
+mod web;
 
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
 
 use child::{API_TOKEN, CONTROL_TOKEN, Control, PrivateApi, Query};
 use ipc::{ChildToMaster, MasterToChild};
 use reactor::Reactor;
+use web::Web;
 
 /// Runs the http process until the master ends it. `control` is the channel to the master.
 ///
@@ -18,31 +31,61 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     let api = PrivateApi::start(control.private_api_port(), control.start.token.clone(), waker)?;
     control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
     let mut ready = Vec::new();
+    let start = &control.start;
+    let config = Arc::new((*start.config).clone());
+    let mut web = Web::new(config, Arc::clone(&control.board), start.board_slot, start.first_connection_id);
     loop {
         if control.look_for_master(&reactor)? {
+            let (addresses, sockets) = web.listeners.duplicates();
+            control.send(&ChildToMaster::Listening { addresses }, sockets);
             control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
         }
-        while let Some((message, _)) = control.receive()? {
+        while let Some((message, mut fds)) = control.receive()? {
             match message {
+                MasterToChild::ListenHttp { address, tls } => web.listen(&reactor, address, tls, fds),
+                MasterToChild::Source { shard } => {
+                    if let (Some(wake), Some(channel)) = (fds.pop(), fds.pop()) {
+                        web.connect(&reactor, shard, channel, wake);
+                    }
+                }
+                MasterToChild::StopListening { addresses } => web.stop_listening(&reactor, &addresses),
                 MasterToChild::Configure { generation, config } => {
                     child::configure_log(&config.log);
+                    web.configure(Arc::new(*config));
                     control.applied(generation);
                 }
                 MasterToChild::ReopenLog => child::reopen_log(),
-                MasterToChild::Stop => return Ok(()),
+                MasterToChild::Stop => {
+                    web.end_all();
+                    return Ok(());
+                }
                 message => tracing::debug!("a message that is not for http: {message:?}"),
             }
         }
         ready.clear();
-        reactor.wait(Some(control.beat()), &mut ready)?;
+        reactor.wait(Some(control.beat().min(web.deadline())), &mut ready)?;
+        for event in &ready {
+            if !matches!(event.token, CONTROL_TOKEN | API_TOKEN) {
+                web.ready(*event);
+            }
+        }
+        web.work(&reactor);
         while let Some(query) = api.next() {
             match query {
-                Query::Report { reply, .. } => reply.answer(api::Report {
-                    process: control.name(),
-                    pid: std::process::id(),
-                    ..api::Report::default()
-                }),
-                Query::Kick { reply, .. } => reply.answer(false),
+                Query::Report { with_clients, reply } => {
+                    let process = control.name();
+                    let mut report = api::Report {
+                        process: process.clone(),
+                        pid: std::process::id(),
+                        ..api::Report::default()
+                    };
+                    web.report(&process, &mut report);
+                    if !with_clients {
+                        report.clients.clear();
+                    }
+                    reply.answer(report);
+                }
+                Query::Kick { id, reply } => reply.answer(web.kick(id)),
             }
         }
     }

@@ -1,7 +1,7 @@
 //! A stream process: it accepts RTMP connections, serves the viewers among them from the rings, and hands publishers to
 //! the back-source that owns their stream.
 
-mod accept;
+pub(crate) mod accept;
 mod handoff;
 
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -135,6 +135,10 @@ impl StreamProcess {
                         hub.adopt(self, socket, peer);
                     }
                 }
+                MasterToChild::Lend { slot, addresses } => {
+                    self.listeners.borrow(&hub.reactor, slot, &addresses, fds);
+                }
+                MasterToChild::TakeBack { slot } => self.listeners.give_back(&hub.reactor, slot),
                 MasterToChild::Drain => {
                     tracing::info!("no new clients: {} are left", hub.connection_count());
                     self.draining = true;
@@ -166,6 +170,7 @@ impl StreamProcess {
                 LinkEvent::Ring(audience, ring) => hub.set_ring(self, audience, ring),
                 LinkEvent::Advanced(audience) => hub.advanced(self, audience),
                 LinkEvent::Rest(audience) => hub.rest(self, audience),
+                LinkEvent::Stream(..) => {}
                 LinkEvent::Gone(key) => hub.forget_stream(&key),
                 LinkEvent::Up(_) => self.retry_waiting(hub),
                 LinkEvent::Down(shard) => tracing::info!("back-source {shard} has gone"),

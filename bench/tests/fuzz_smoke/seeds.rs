@@ -36,6 +36,8 @@ pub(crate) fn all() -> Vec<Seed> {
     seeds.extend(values());
     seeds.extend(chunks());
     seeds.extend(files());
+    seeds.extend(packets());
+    seeds.extend(heads());
     seeds.extend(handshakes());
     seeds.extend(datagrams());
     let (publish, play, session) = dialogues();
@@ -107,6 +109,35 @@ fn files() -> Vec<Seed> {
     vec![("flv", "tags.flv", cut(file))]
 }
 
+/// As the target of the packagers reads them.
+fn packets() -> Vec<Seed> {
+    let packets: [(u8, &[u8]); 7] = [
+        (0, VIDEO_HEADER),
+        (1, AUDIO_HEADER),
+        (0, KEY_FRAME),
+        (1, b"\xaf\x01\x21\x10"),
+        (0, b"\x27\x01\0\0\x28\0\0\0\x02\x41\x9a\0\0\0\x02\x06\x05"),
+        (0, ENHANCED_KEY),
+        (1, b"\x2f\xff\xfb\x90\x00"),
+    ];
+    let mut bytes = Vec::new();
+    for (kind, payload) in packets {
+        bytes.extend([kind, 40]);
+        bytes.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());
+        bytes.extend_from_slice(payload);
+    }
+    vec![("remux", "packets", bytes)]
+}
+
+fn heads() -> Vec<Seed> {
+    let plain: &[u8] =
+        b"GET /live/a%20b.flv?vhost=v&start=7 HTTP/1.1\r\nHost: a.example:8080\r\nRange: bytes=5-99\r\n\
+        Accept-Encoding: gzip\r\nIf-None-Match: \"1\"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let ping = [0x89, 0x82, 1, 2, 3, 4, 105, 107];
+    vec![("http1", "get", plain.to_vec()), ("http1", "ping", ping.to_vec())]
+}
+
 fn handshakes() -> Vec<Seed> {
     use rtmp::handshake::{Form, Handshake};
     [("simple", Form::Simple), ("complex", Form::Complex)]
@@ -146,8 +177,21 @@ fn datagrams() -> Vec<Seed> {
         generation: 1,
         config: Box::new(config),
         ingest: None,
+        token: api::Token::from_random(&[7; 32]),
+        version: "1.2.3".to_owned(),
     };
-    let process = ProcessInfo { role: Role::Http, slot: 0, pid: 7, restarts: 0, private_api_port: 1 };
+    let process = ProcessInfo {
+        role: Role::Http,
+        slot: 0,
+        pid: 7,
+        restarts: 0,
+        private_api_port: 1,
+        board_slot: Some(3),
+        generation: 1,
+        state: api::State::Serving,
+        started_ms: 5,
+        last_end: Some(("SIGKILL".to_owned(), 6, 4)),
+    };
     let addresses = vec!["127.0.0.1:1935".parse().unwrap(), "[::1]:1935".parse().unwrap()];
     vec![
         ("ipc", "start", datagram(&MasterToChild::Start(start))),

@@ -268,6 +268,7 @@ impl Supervisor {
                 None => listen::shared(address, 1)?.1.pop().map(|socket| (address, socket)),
             };
         }
+        self.take_web_back()?;
         for child in &mut self.children {
             child.listening.clear();
         }

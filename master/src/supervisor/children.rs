@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use reactor::Token;
 
 use super::adopt::{self, Adopted};
-use super::{FIRST_CHILD, Supervisor, duplicate};
+use super::{FIRST_CHILD, Supervisor, duplicate, web};
 use crate::plan::Event;
 use crate::spawn::{Ending, Running};
 
@@ -115,6 +115,12 @@ impl Child {
         self.watched_from_ms = reactor::now_ms();
     }
 
+    /// Takes a listening socket that it brought with it.
+    pub(super) fn take_listening(&mut self, address: SocketAddr) -> Option<OwnedFd> {
+        let at = self.listening.iter().position(|(known, _)| *known == address)?;
+        Some(self.listening.swap_remove(at).1)
+    }
+
     /// The place is free again.
     pub(super) fn clear(&mut self) {
         self.running = None;
@@ -144,6 +150,7 @@ impl Supervisor {
         if let Err(error) = self.try_start(slot) {
             let name = self.children.get(slot).map(Child::name).unwrap_or_default();
             tracing::error!("{name} can't be started: {error}");
+            self.lend(slot);
             self.handle(Event::NotStarted { slot });
         }
     }
@@ -182,6 +189,7 @@ impl Supervisor {
             self.tell_refused(slot);
         }
         self.give_listeners(slot)?;
+        self.take_back(slot);
         match role {
             Role::BackSource => {
                 self.give_rings(slot)?;
@@ -192,13 +200,16 @@ impl Supervisor {
                     }
                 }
             }
-            Role::Stream => {
+            Role::Stream | Role::Http => {
                 for other in 0..self.children.len() {
                     self.connect(slot, other)?;
                 }
             }
             Role::Api => self.tell_last_reload(slot),
             _ => {}
+        }
+        if role == Role::Http {
+            self.tell_last_reload(slot);
         }
         self.tell_processes();
         self.save();
@@ -218,6 +229,7 @@ impl Supervisor {
                     }
                 }
             }
+            Role::Http => web::give(child, &self.web)?,
             Role::Api => {
                 for (address, socket) in self.api.iter().chain(&self.metrics) {
                     addresses.push(*address);
@@ -250,7 +262,7 @@ impl Supervisor {
             self.children.get(slot).is_some_and(|child| child.is_up() && roles.contains(&child.role))
         };
         if reader == source
-            || !is(reader, &[Role::Stream, Role::BackSource])
+            || !is(reader, &[Role::Stream, Role::BackSource, Role::Http])
             || !is(source, &[Role::BackSource])
         {
             return Ok(());
@@ -321,9 +333,11 @@ impl Supervisor {
             ChildToMaster::Listening { addresses } => {
                 child.listening = addresses.into_iter().zip(fds).collect()
             }
-            ChildToMaster::Hello { .. } => tracing::error!("{} introduces itself again", child.name()),
-            ChildToMaster::KeepRing { .. } | ChildToMaster::DropRing { .. } => {
-                tracing::error!("{} speaks of rings, which are not its business", child.name());
+            ChildToMaster::Hello { .. } | ChildToMaster::KeepRing { .. } | ChildToMaster::DropRing { .. } => {
+                // As with one that can't be understood: a new one takes its place.
+                tracing::error!("{} is ended: it says what is not its business", child.name());
+                child.kill();
+                child.channel = None;
             }
         }
     }

@@ -13,7 +13,7 @@ use ipc::{MasterToChild, Role};
 
 use super::children::Child;
 use super::operators::OperatorId;
-use super::{MAX_CHILDREN, StartError, Supervisor, duplicate, runtime};
+use super::{MAX_CHILDREN, StartError, Supervisor, duplicate, runtime, web};
 use crate::listen;
 use crate::plan::State;
 use crate::systemd;
@@ -64,6 +64,7 @@ struct Bound {
     rtmp: Vec<(SocketAddr, Vec<OwnedFd>)>,
     api: Option<(SocketAddr, OwnedFd)>,
     metrics: Option<(SocketAddr, OwnedFd)>,
+    web: Vec<web::Web>,
     ingests: Vec<(String, String)>,
 }
 
@@ -210,7 +211,8 @@ impl Supervisor {
                 sockets.into_iter().next().map(|socket| (address, socket))
             }
         };
-        Ok(Bound { rtmp, api, metrics, ingests })
+        let web = web::bind(&new.http_server, &self.web)?;
+        Ok(Bound { rtmp, api, metrics, web, ingests })
     }
 
     /// Nothing fails any more. Returns the slots that will say that they have applied it.
@@ -219,6 +221,7 @@ impl Supervisor {
         self.asked = new;
         crate::logging::configure(&self.config.log);
         runtime::raise_descriptor_limit(self.config.max_connections);
+        self.serve_web_on(bound.web);
         self.listen_on(bound.rtmp, bound.api, bound.metrics);
         self.change_ingests(&old, bound.ingests);
         let mut waiting = BTreeSet::new();

@@ -38,12 +38,20 @@ pub(super) fn workers(config: &Config) -> u32 {
     }
 }
 
-/// The file ingests that are to run: vhost and id of each. All clips are checked.
+/// The ingests that are to run: vhost and id of each. The clips of the server's own ingester are checked.
 pub(super) fn ingests(config: &Config) -> Result<Vec<(String, String)>, StartError> {
     let mut found = Vec::new();
     for vhost in config.vhosts.iter().filter(|vhost| vhost.enabled) {
-        for ingest in vhost.ingests.iter().filter(|ingest| ingest.enabled && ingest.ffmpeg.is_none()) {
-            check_clip(&ingest.id, &ingest.source)?;
+        for ingest in vhost.ingests.iter().filter(|ingest| ingest.enabled) {
+            match &ingest.ffmpeg {
+                None => check_clip(&ingest.id, &ingest.source)?,
+                Some(_) => {
+                    let log_level = &config.ff_log_level;
+                    ingest
+                        .commands(&vhost.name, config.first_port(), log_level)
+                        .map_err(|why| StartError::Ingest { id: ingest.id.clone(), why })?;
+                }
+            }
             found.push((vhost.name.clone(), ingest.id.clone()));
         }
     }

@@ -120,6 +120,25 @@ pub struct Done {
     pub error: Option<String>,
 }
 
+/// A program of somebody else, such as ffmpeg, that a process runs.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct External {
+    /// What it is for, such as `ingest camera`.
+    pub name: String,
+    /// The program.
+    pub program: String,
+    /// Process id; 0 while it does not run.
+    pub pid: u32,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// How it ended last; empty when it never did.
+    pub ended: String,
+    /// Its log; empty when there is none.
+    pub log: String,
+    /// How long it has run, or waits to be started, ms.
+    pub for_ms: u64,
+}
+
 /// The envelope of all answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answer<T> {

@@ -171,4 +171,7 @@ pub struct Processes {
     /// Connections that ended since the processes that run now began, by reason.
     #[serde(default)]
     pub ended: std::collections::BTreeMap<String, u64>,
+    /// Programs of others that processes run.
+    #[serde(default)]
+    pub externals: Vec<crate::External>,
 }

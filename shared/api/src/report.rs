@@ -25,6 +25,9 @@ pub struct Report {
     /// Connections that ended, by reason.
     #[serde(default)]
     pub ended: Vec<(String, u64)>,
+    /// Programs of others that it runs.
+    #[serde(default)]
+    pub externals: Vec<crate::External>,
 }
 
 /// The whole server, merged from the reports of its processes.

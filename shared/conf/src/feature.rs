@@ -19,8 +19,6 @@ pub enum Feature {
     Edge,
     /// Commands for publishers.
     Exec,
-    /// Ingest by ffmpeg.
-    FfmpegIngest,
     /// Push to other servers.
     Forward,
     /// Adobe HDS.
@@ -31,12 +29,8 @@ pub enum Feature {
     Hls,
     /// Calls to a web server.
     HttpHooks,
-    /// Live streams over HTTP.
+    /// What a live stream over HTTP announces, other than what it has.
     HttpRemux,
-    /// Files and streams over HTTP.
-    HttpServer,
-    /// Files over HTTP.
-    HttpStatic,
     /// Reload when the file changes.
     InotifyReload,
     /// Reordering of audio and video.
@@ -76,15 +70,12 @@ impl Feature {
             Self::Dvr => "dvr",
             Self::Edge => "edge (mode remote)",
             Self::Exec => "exec",
-            Self::FfmpegIngest => "ingest by ffmpeg",
             Self::Forward => "forward",
             Self::Hds => "hds",
             Self::Heartbeat => "heartbeat",
             Self::Hls => "hls",
             Self::HttpHooks => "http_hooks",
-            Self::HttpRemux => "http_remux",
-            Self::HttpServer => "http_server",
-            Self::HttpStatic => "http_static",
+            Self::HttpRemux => "http_remux without guess_has_av, or with fast_cache",
             Self::InotifyReload => "inotify_auto_reload",
             Self::MixCorrect => "mix_correct",
             Self::PithyPrint => "pithy_print",

@@ -25,6 +25,7 @@ pub mod docs;
 mod encode;
 pub mod env;
 pub mod feature;
+pub mod ffmpeg;
 pub mod include;
 mod lexer;
 mod limits;

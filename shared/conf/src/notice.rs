@@ -30,7 +30,6 @@ impl Notices<'_> {
                     self.tell(entry, feature, "is not planned")
                 }
                 Status::Works if is_on(entry) => {
-                    self.ingest(entry);
                     self.walk(entry.block.as_deref().unwrap_or_default());
                 }
                 _ => {}
@@ -43,15 +42,6 @@ impl Notices<'_> {
             let noun = if entry.row.body == Body::Simple { "directive" } else { "block" };
             let message = format!("{} {state}: this {noun} has no effect in this version", feature.name());
             self.report.warn(&entry.place, message);
-        }
-    }
-
-    /// The server itself reads files; everything else that an ingest may want needs ffmpeg.
-    fn ingest(&mut self, entry: &Entry) {
-        let inner = entry.block.as_deref().unwrap_or_default();
-        let program = inner.iter().find(|e| e.row.name == "ffmpeg").map_or("", Entry::first_text);
-        if entry.row.name == "ingest" && !matches!(program, "" | "builtin") {
-            self.tell(entry, Feature::FfmpegIngest, "is not built yet");
         }
     }
 }

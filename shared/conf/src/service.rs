@@ -87,6 +87,8 @@ pub struct HttpServer {
     pub dir: PathBuf,
     /// Let pages of other origins read the answers.
     pub crossdomain: bool,
+    /// How long a request for a stream that nobody publishes yet is kept waiting, milliseconds.
+    pub stream_wait_ms: u64,
     /// The same server over TLS.
     pub https: Https,
 }
@@ -200,6 +202,7 @@ impl Default for HttpServer {
             listen: any_address(8080),
             dir: PathBuf::from("./objs/nginx/html"),
             crossdomain: true,
+            stream_wait_ms: 5_000,
             https: Https::on_port(8088),
         }
     }

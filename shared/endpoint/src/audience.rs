@@ -19,6 +19,20 @@ use crate::{NOTE_ABSOLUTE_TIME, NOTE_BEGAN_NS, NOTE_BORN_NS, NOTE_FIRST_SEQ, wir
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AudienceId(pub(crate) usize);
 
+impl AudienceId {
+    /// For processes that keep their viewers otherwise than a hub.
+    #[must_use]
+    pub fn new(key: usize) -> Self {
+        Self(key)
+    }
+
+    /// The reverse.
+    #[must_use]
+    pub fn key(self) -> usize {
+        self.0
+    }
+}
+
 /// How far apart audio and video may lie when a viewer's base is chosen, in packets looked at.
 const BASE_SEARCH: u64 = 128;
 /// How much of a new publish may pass until its other track shows itself, ms.

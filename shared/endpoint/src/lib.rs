@@ -26,6 +26,7 @@ pub use connection::Connection;
 pub use end::End;
 pub use hub::{ConnectionId, FIRST_TOKEN, Host, Hub};
 pub use links::{LinkEvent, Links};
+pub use refer::allowed as is_page_allowed;
 pub use snapshot::ConnectionSnapshot;
 pub use wire::unpack;
 

@@ -27,6 +27,8 @@ pub enum LinkEvent {
     Advanced(AudienceId),
     /// Its publisher has gone: send what was gathered.
     Rest(AudienceId),
+    /// A stream begins, goes on with another publisher, or (`false`) rests, whether it is watched here or not.
+    Stream(StreamKey, bool),
     /// The stream is gone.
     Gone(StreamKey),
     /// A back-source is there and has told all its streams.
@@ -164,6 +166,7 @@ impl Links {
                 let place = (shard, stream.stream_id);
                 let is_new = self.streams.insert(place, stream.key.clone()).is_none();
                 self.by_key.insert(stream.key.clone(), place);
+                events.push(LinkEvent::Stream(stream.key.clone(), stream.live));
                 if let Some(audience) = self.watched.get(&stream.key).copied() {
                     self.woken.insert(place, audience);
                     if is_new {

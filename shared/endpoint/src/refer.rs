@@ -2,7 +2,7 @@
 
 /// Whether a page is allowed. No list allows all; with a list, a client without a page is refused. A domain allows itself
 /// and its subdomains, nothing else.
-pub(crate) fn allowed(domains: &[String], page_url: Option<&str>) -> bool {
+pub fn allowed(domains: &[String], page_url: Option<&str>) -> bool {
     if domains.is_empty() {
         return true;
     }

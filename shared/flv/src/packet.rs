@@ -183,7 +183,7 @@ fn enhanced(packet_type: u8, rest: &[u8], kind: ExKind) -> PacketInfo {
 }
 
 /// Skips one ModEx layer: its size (one byte, or three where that is 255), data, then the next packet type.
-fn modex(cursor: &mut Cursor<'_>) -> Option<u8> {
+pub(crate) fn modex(cursor: &mut Cursor<'_>) -> Option<u8> {
     let mut size = usize::from(cursor.u8().ok()?) + 1;
     if size == 256 {
         size = usize::from(cursor.u16().ok()?) + 1;

@@ -168,6 +168,25 @@ pub enum MasterToChild {
     },
     /// Are you there? Answered with [`ChildToMaster::Pong`].
     Ping,
+    /// Accept on these too, which belong to another process that can't be started. Descriptors as for [`Self::Listen`].
+    Lend {
+        /// The number of that process.
+        slot: u32,
+        /// Where they are bound.
+        addresses: Vec<SocketAddr>,
+    },
+    /// That process is there again: accept no more on what was lent of it.
+    TakeBack {
+        /// Its number.
+        slot: u32,
+    },
+    /// Serve files and streams over HTTP on this. Descriptor: the listening socket.
+    ListenHttp {
+        /// Where it is bound.
+        address: SocketAddr,
+        /// Over TLS.
+        tls: bool,
+    },
 }
 
 /// From any child to the master.

@@ -66,6 +66,18 @@ impl Map {
         }
     }
 
+    /// Gets the memory of `len` bytes from byte offset `at` on now. Where there is none, this fails; a store into memory
+    /// that was not got could end the process when there is none left.
+    pub(crate) fn reserve(&self, at: u64, len: u64) -> Result<(), RingError> {
+        let at = libc::off_t::try_from(at).unwrap_or(libc::off_t::MAX);
+        let len = libc::off_t::try_from(len).unwrap_or(libc::off_t::MAX);
+        if len == 0 {
+            return Ok(());
+        }
+        nix::fcntl::fallocate(&self.fd, nix::fcntl::FallocateFlags::empty(), at, len)
+            .map_err(|error| RingError::os("fallocate", error))
+    }
+
     /// Size in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.words as u64 * WORD

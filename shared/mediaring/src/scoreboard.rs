@@ -69,7 +69,9 @@ impl Scoreboard {
     /// # Errors
     /// [`RingError`] when the kernel has no memory.
     pub fn create() -> Result<Self, RingError> {
-        Ok(Self { map: Map::create("srs-scoreboard", BYTES)? })
+        let map = Map::create("srs-scoreboard", BYTES)?;
+        map.reserve(0, map.bytes())?;
+        Ok(Self { map })
     }
 
     /// Opens the one that another process made.
@@ -97,6 +99,11 @@ impl Scoreboard {
     /// Adds to a counter of `slot` (negative to take away).
     pub fn add(&self, slot: usize, counter: Counter, value: i64) {
         self.map.add(Self::word(slot, counter), value.cast_unsigned());
+    }
+
+    /// Sets a counter of `slot` to what its process knows.
+    pub fn set(&self, slot: usize, counter: Counter, value: u64) {
+        self.map.store(Self::word(slot, counter), value, Ordering::Relaxed);
     }
 
     /// One slot's counter.

@@ -9,8 +9,8 @@ use api::{Kicked, Process, Report, State, Token};
 const PATIENCE: Duration = Duration::from_millis(800);
 /// Longest report.
 const MOST_BYTES: u64 = 256 << 20;
-/// Roles that know of clients and streams.
-const ASKED: [&str; 3] = ["backsource", "stream", "http"];
+/// Roles that know of clients, of streams, or of programs that they run.
+const ASKED: [&str; 4] = ["backsource", "stream", "http", "ingest"];
 
 /// The reports of all processes that answer. Asked side by side, so the whole takes no longer than the slowest. Those that
 /// do not answer are marked so.

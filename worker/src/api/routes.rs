@@ -173,7 +173,8 @@ impl Asked<'_> {
                 let (mut processes, totals) = known.census();
                 let reports = gather::gather(&mut processes, &known.token, false);
                 let ended = api::merge_ended(&reports);
-                self.respond(Processes { processes, totals, ended })
+                let externals = reports.into_iter().flat_map(|report| report.externals).collect();
+                self.respond(Processes { processes, totals, ended, externals })
             }
             ["api", "v1", "reload"] => self.respond(json!({"reload": known.reload()})),
             ["stat"] if self.config.http_api.nginx_rtmp => {

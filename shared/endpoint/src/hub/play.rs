@@ -38,6 +38,7 @@ impl Hub {
                 return;
             }
         };
+        self.enter(key, &name.vhost);
         self.establish(key);
         let now_ms = self.now_ms();
         let Some(connection) = self.connections.get_mut(key) else { return };

@@ -32,6 +32,7 @@ impl Hub {
             clients: clients.map(|(_, connection)| self.client(connection, process)).collect(),
             streams: Vec::new(),
             viewers: viewers.collect(),
+            externals: Vec::new(),
             ended: self.ended.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
         }
     }

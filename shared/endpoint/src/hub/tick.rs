@@ -1,6 +1,7 @@
 //! What is looked at now and then: slow viewers, silent publishers, the load.
 
 use media::StreamKey;
+use mediaring::Counter;
 
 use super::{Host, Hub, LINES_PER_TICK, MAX_GATHER_MS};
 use crate::audience::AudienceId;
@@ -16,6 +17,8 @@ const COMPLAIN_MS: u64 = 5_000;
 impl Hub {
     pub(super) fn tick<H: Host>(&mut self, host: &mut H) {
         self.adapt_gathering();
+        // Whatever others may have written there.
+        self.board.set(self.board_slot, Counter::Connections, self.connections.len() as u64);
         self.lines_left = LINES_PER_TICK;
         if self.lines_dropped > 0 && self.now_ms >= self.next_lines_ms {
             self.next_lines_ms = self.now_ms + COMPLAIN_MS;

@@ -1,0 +1,213 @@
+//! What stands in a packet behind its FLV header: a decoder's configuration, or the coded bytes of one picture or sound.
+//!
+//! Sources: FLV 10.1 (E.4.2, E.4.3); Enhanced RTMP v2 for FourCC headers, ModEx and signed composition times.
+
+use bytes::Bytes;
+use media::{Kind, cursor::Cursor};
+
+use crate::Codec;
+use crate::packet::modex;
+
+/// How many ModEx layers are looked through.
+const MAX_MODEX_LAYERS: usize = 8;
+
+/// A packet taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    /// The codec; enhanced codes of codecs that have a classic number, too, appear as that number.
+    pub codec: Codec,
+    /// A video packet that a decoder can begin with.
+    pub key_frame: bool,
+    /// What it carries.
+    pub body: Body,
+}
+
+/// What a packet carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// Decoder configuration.
+    Config(Bytes),
+    /// Coded bytes.
+    Coded {
+        /// How much later than its DTS it is shown, ms (24 bits, signed).
+        composition_ms: i32,
+        /// The bytes: NAL units with their lengths, a raw AAC frame, an MP3 frame …
+        data: Bytes,
+    },
+    /// Nothing that a muxer needs: end of sequence, metadata, commands.
+    Nothing,
+}
+
+/// Codec numbers of the classic header.
+pub const H264: Codec = Codec::Video(7);
+/// HEVC in the extension of the classic header.
+pub const HEVC: Codec = Codec::Video(12);
+/// AV1 in the extension of the classic header.
+pub const AV1: Codec = Codec::Video(13);
+/// AAC.
+pub const AAC: Codec = Codec::Audio(10);
+/// MP3.
+pub const MP3: Codec = Codec::Audio(2);
+/// Opus exists only with a FourCC.
+pub const OPUS: Codec = Codec::FourCc(*b"Opus");
+
+fn classic(codec: Codec) -> Codec {
+    match codec {
+        Codec::FourCc(code) => match &code {
+            b"avc1" => H264,
+            b"hvc1" => HEVC,
+            b"av01" => AV1,
+            b"mp4a" => AAC,
+            b".mp3" => MP3,
+            _ => codec,
+        },
+        Codec::Audio(14) => MP3,
+        _ => codec,
+    }
+}
+
+/// Takes a packet apart. `None` when it is too short for its header, of no known layout, or carries several tracks.
+///
+/// ```
+/// # use bytes::Bytes;
+/// # use flv::unit::{Body, take_apart};
+/// let unit = take_apart(media::Kind::Video, &Bytes::from_static(b"\x17\x01\xff\xff\xd8frame")).unwrap();
+/// assert!(unit.key_frame);
+/// assert_eq!(unit.body, Body::Coded { composition_ms: -40, data: Bytes::from_static(b"frame") });
+/// ```
+#[must_use]
+pub fn take_apart(kind: Kind, payload: &Bytes) -> Option<Unit> {
+    let mut cursor = Cursor::new(payload);
+    let first = cursor.u8().ok()?;
+    match kind {
+        Kind::Video if first & 0x80 != 0 => enhanced(first & 0x0f, (first >> 4) & 7, cursor, payload, true),
+        Kind::Video => video(first, cursor, payload),
+        Kind::Audio if first >> 4 == 9 => enhanced(first & 0x0f, 0, cursor, payload, false),
+        Kind::Audio => audio(first, cursor, payload),
+        Kind::Data => None,
+    }
+}
+
+fn signed(value: u32) -> i32 {
+    // 24 bits: the sign stands in bit 23.
+    (value << 8).cast_signed() >> 8
+}
+
+fn video(first: u8, mut cursor: Cursor<'_>, payload: &Bytes) -> Option<Unit> {
+    let (frame_type, codec) = (first >> 4, classic(Codec::Video(first & 0x0f)));
+    let key_frame = frame_type == 1;
+    if frame_type == 5 {
+        return Some(Unit { codec, key_frame: false, body: Body::Nothing });
+    }
+    if !matches!(codec, H264 | HEVC | AV1) {
+        let data = payload.slice_ref(cursor.take_rest());
+        return Some(Unit { codec, key_frame, body: Body::Coded { composition_ms: 0, data } });
+    }
+    let packet_type = cursor.u8().ok()?;
+    let composition_ms = signed(cursor.u24().ok()?);
+    let rest = payload.slice_ref(cursor.take_rest());
+    let body = match packet_type {
+        0 => Body::Config(rest),
+        1 => Body::Coded { composition_ms, data: rest },
+        2 => Body::Nothing,
+        _ => return None,
+    };
+    Some(Unit { codec, key_frame: key_frame && packet_type == 1, body })
+}
+
+fn audio(first: u8, mut cursor: Cursor<'_>, payload: &Bytes) -> Option<Unit> {
+    let codec = classic(Codec::Audio(first >> 4));
+    let packet_type = if codec == AAC { cursor.u8().ok()? } else { 1 };
+    let data = payload.slice_ref(cursor.take_rest());
+    let body = match packet_type {
+        0 => Body::Config(data),
+        1 => Body::Coded { composition_ms: 0, data },
+        _ => return None,
+    };
+    Some(Unit { codec, key_frame: false, body })
+}
+
+fn enhanced(
+    mut packet_type: u8,
+    frame_type: u8,
+    mut cursor: Cursor<'_>,
+    payload: &Bytes,
+    is_video: bool,
+) -> Option<Unit> {
+    for _ in 0..MAX_MODEX_LAYERS {
+        if packet_type != 7 {
+            break;
+        }
+        packet_type = modex(&mut cursor)?;
+    }
+    let codec = classic(Codec::FourCc(cursor.take_array().ok()?));
+    let is_nothing = is_video && frame_type == 5;
+    let (body, coded) = match (packet_type, is_video) {
+        _ if is_nothing => (Body::Nothing, false),
+        (0, _) => (Body::Config(payload.slice_ref(cursor.take_rest())), false),
+        (1, true) => {
+            // Only codecs that reorder pictures have a composition time here.
+            let reorders = matches!(codec, H264 | HEVC | Codec::FourCc([b'v', b'v', b'c', b'1']));
+            let composition_ms = if reorders { signed(cursor.u24().ok()?) } else { 0 };
+            (Body::Coded { composition_ms, data: payload.slice_ref(cursor.take_rest()) }, true)
+        }
+        (1, false) | (3, true) => {
+            (Body::Coded { composition_ms: 0, data: payload.slice_ref(cursor.take_rest()) }, true)
+        }
+        (2 | 4, _) => (Body::Nothing, false),
+        _ => return None,
+    };
+    Some(Unit { codec, key_frame: coded && is_video && frame_type == 1, body })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn coded(composition_ms: i32, data: &'static [u8]) -> Body {
+        Body::Coded { composition_ms, data: Bytes::from_static(data) }
+    }
+
+    #[test]
+    fn classic_and_enhanced_packets_are_taken_apart() {
+        let config = |data: &'static [u8]| Body::Config(Bytes::from_static(data));
+        let cases: [(Kind, &'static [u8], Codec, bool, Body); 13] = [
+            (Kind::Video, b"\x17\x00\x00\x00\x00conf", H264, false, config(b"conf")),
+            (Kind::Video, b"\x27\x01\x00\x00\x50x", H264, false, coded(80, b"x")),
+            (Kind::Video, b"\x17\x02\x00\x00\x00", H264, false, Body::Nothing),
+            (Kind::Video, b"\x57\x00", H264, false, Body::Nothing),
+            (Kind::Video, b"\x1c\x01\x00\x00\x00x", HEVC, true, coded(0, b"x")),
+            (Kind::Video, b"\x91hvc1\x00\x00\x28x", HEVC, true, coded(40, b"x")),
+            (Kind::Video, b"\xa3hvc1x", HEVC, false, coded(0, b"x")),
+            (Kind::Video, b"\x91av01x", AV1, true, coded(0, b"x")),
+            (Kind::Video, b"\x97\x02abc\x01avc1\x00\x00\x00x", H264, true, coded(0, b"x")),
+            (Kind::Audio, b"\xaf\x00\x12\x10", AAC, false, config(b"\x12\x10")),
+            (Kind::Audio, b"\xaf\x01x", AAC, false, coded(0, b"x")),
+            (Kind::Audio, b"\x2fx", MP3, false, coded(0, b"x")),
+            (Kind::Audio, b"\x91Opusx", OPUS, false, coded(0, b"x")),
+        ];
+        for (kind, bytes, codec, key_frame, body) in cases {
+            let unit = take_apart(kind, &Bytes::from_static(bytes));
+            assert_eq!(unit, Some(Unit { codec, key_frame, body }), "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_short_or_unknown_is_nothing() {
+        for bytes in
+            [&b""[..], b"\x17", b"\x17\x01\x00\x00", b"\x17\xff\x00\x00\x00", b"\x91hv", b"\x96\x01hvc1"]
+        {
+            assert_eq!(take_apart(Kind::Video, &Bytes::copy_from_slice(bytes)), None, "{bytes:x?}");
+        }
+        assert_eq!(take_apart(Kind::Audio, &Bytes::from_static(b"\xaf")), None);
+        assert_eq!(take_apart(Kind::Data, &Bytes::from_static(b"\x02")), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_taken_without_harm(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..64)) {
+            let bytes = Bytes::from(bytes);
+            let _ = (take_apart(Kind::Video, &bytes), take_apart(Kind::Audio, &bytes));
+        }
+    }
+}

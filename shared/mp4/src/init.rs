@@ -1,0 +1,108 @@
+//! The initialisation segment.
+
+use crate::Entry;
+use crate::boxes::{boxed, full, u16, u32, zeros};
+
+/// Units of all times in a second.
+pub const TIMESCALE: u32 = 1000;
+
+const IDENTITY: [u32; 9] = [0x1_0000, 0, 0, 0, 0x1_0000, 0, 0, 0, 0x4000_0000];
+
+/// A track.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrackInfo {
+    /// Its number, from 1.
+    pub id: u32,
+    /// What it is coded with.
+    pub entry: Entry,
+}
+
+/// The bytes in front of all fragments.
+#[must_use]
+pub fn init(tracks: &[TrackInfo]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1024);
+    boxed(&mut out, *b"ftyp", |out| {
+        out.extend_from_slice(b"iso5\0\0\x02\0iso5iso6mp41");
+    });
+    boxed(&mut out, *b"moov", |out| {
+        full(out, *b"mvhd", 0, 0, |out| {
+            zeros(out, 8);
+            u32(out, TIMESCALE);
+            u32(out, 0);
+            u32(out, 0x1_0000);
+            u16(out, 0x100);
+            zeros(out, 10);
+            IDENTITY.iter().for_each(|value| u32(out, *value));
+            zeros(out, 24);
+            u32(out, u32::MAX);
+        });
+        for track in tracks {
+            boxed(out, *b"trak", |out| trak(out, track));
+        }
+        boxed(out, *b"mvex", |out| {
+            for track in tracks {
+                full(out, *b"trex", 0, 0, |out| {
+                    for value in [track.id, 1, 0, 0, 0] {
+                        u32(out, value);
+                    }
+                });
+            }
+        });
+    });
+    out
+}
+
+fn trak(out: &mut Vec<u8>, track: &TrackInfo) {
+    let is_video = track.entry.is_video();
+    let (width, height) = track.entry.size();
+    full(out, *b"tkhd", 0, 3, |out| {
+        zeros(out, 8);
+        u32(out, track.id);
+        zeros(out, 16);
+        u16(out, 0);
+        u16(out, 0);
+        u16(out, if is_video { 0 } else { 0x100 });
+        u16(out, 0);
+        IDENTITY.iter().for_each(|value| u32(out, *value));
+        u32(out, width << 16);
+        u32(out, height << 16);
+    });
+    boxed(out, *b"mdia", |out| {
+        full(out, *b"mdhd", 0, 0, |out| {
+            zeros(out, 8);
+            u32(out, TIMESCALE);
+            u32(out, 0);
+            // Language: und.
+            u16(out, 0x55c4);
+            u16(out, 0);
+        });
+        full(out, *b"hdlr", 0, 0, |out| {
+            u32(out, 0);
+            out.extend_from_slice(if is_video { b"vide" } else { b"soun" });
+            zeros(out, 12);
+            out.extend_from_slice(if is_video { b"Video\0" } else { b"Audio\0" });
+        });
+        boxed(out, *b"minf", |out| {
+            if is_video {
+                full(out, *b"vmhd", 0, 1, |out| zeros(out, 8));
+            } else {
+                full(out, *b"smhd", 0, 0, |out| zeros(out, 4));
+            }
+            boxed(out, *b"dinf", |out| {
+                full(out, *b"dref", 0, 0, |out| {
+                    u32(out, 1);
+                    full(out, *b"url ", 0, 1, |_| {});
+                });
+            });
+            boxed(out, *b"stbl", |out| {
+                full(out, *b"stsd", 0, 0, |out| {
+                    u32(out, 1);
+                    track.entry.write(out);
+                });
+                for (name, empty) in [(*b"stts", 4), (*b"stsc", 4), (*b"stsz", 8), (*b"stco", 4)] {
+                    full(out, name, 0, 0, |out| zeros(out, empty));
+                }
+            });
+        });
+    });
+}

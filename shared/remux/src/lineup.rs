@@ -1,0 +1,232 @@
+//! Which tracks a stream has and what they are coded with, as its packets tell it.
+
+use bytes::Bytes;
+use flv::Codec;
+use flv::aac::AacConfig;
+use flv::avc::{AvcConfig, ConfigError};
+use flv::hvcc::HevcConfig;
+use flv::unit::{self, Body, take_apart};
+use media::Kind;
+use mp4::{Entry, TrackInfo};
+use ts::annexb::NalError;
+use ts::{AudioType, Tracks, VideoType};
+
+use crate::mpeg_audio;
+
+/// Why a packet can't be packed. It is the packet that is left out, never the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// A decoder configuration that can't be one.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The container has no place for the codec.
+    #[error("{0} can't be packed in this container")]
+    Codec(Codec),
+    /// Coded bytes came before any usable configuration.
+    #[error("there is no decoder configuration yet")]
+    NoConfig,
+    /// A picture whose NAL units make no sense.
+    #[error(transparent)]
+    Nal(#[from] NalError),
+    /// A frame that is empty or too long for its container.
+    #[error("a frame of {0} bytes")]
+    Frame(usize),
+    /// Too short for its own header, or of a layout that nobody knows.
+    #[error("a packet of unknown layout")]
+    Layout,
+}
+
+/// Pictures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VideoTrack {
+    /// H.264.
+    Avc(AvcConfig),
+    /// HEVC.
+    Hevc(HevcConfig),
+}
+
+/// Sounds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AudioTrack {
+    /// AAC.
+    Aac(AacConfig),
+    /// MP3.
+    Mp3 {
+        /// Hz.
+        sample_rate: u32,
+        /// How many.
+        channels: u16,
+    },
+    /// Opus, with the identification header behind its magic.
+    Opus(Bytes),
+}
+
+/// Coded bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coded {
+    /// Picture or sound.
+    pub kind: Kind,
+    /// A picture that a decoder can begin with.
+    pub is_key: bool,
+    /// How much later than its DTS it is shown, ms.
+    pub composition_ms: i32,
+    /// The bytes as FLV has them.
+    pub data: Bytes,
+}
+
+/// What a packet was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// A configuration; whether it is another than before (the first is, too).
+    Config {
+        /// It differs from what held so far.
+        changed: bool,
+    },
+    /// Something to pack.
+    Coded(Coded),
+    /// Nothing to pack.
+    Nothing,
+}
+
+/// The tracks of a stream.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lineup {
+    /// Pictures, once their configuration is known.
+    pub video: Option<VideoTrack>,
+    /// Sounds, once their configuration is known.
+    pub audio: Option<AudioTrack>,
+}
+
+fn set<T: PartialEq>(place: &mut Option<T>, track: T) -> Seen {
+    let changed = place.as_ref() != Some(&track);
+    *place = Some(track);
+    Seen::Config { changed }
+}
+
+impl Lineup {
+    /// Looks at the next packet.
+    ///
+    /// # Errors
+    /// [`Refused`]: leave it out.
+    pub fn see(&mut self, kind: Kind, payload: &Bytes) -> Result<Seen, Refused> {
+        if kind == Kind::Data {
+            return Ok(Seen::Nothing);
+        }
+        let unit = take_apart(kind, payload).ok_or(Refused::Layout)?;
+        match unit.body {
+            Body::Nothing => Ok(Seen::Nothing),
+            Body::Config(record) => self.configure(unit.codec, record),
+            Body::Coded { composition_ms, data } => {
+                if data.is_empty() {
+                    return Err(Refused::Frame(0));
+                }
+                self.accept(unit.codec, &data)?;
+                Ok(Seen::Coded(Coded { kind, is_key: unit.key_frame, composition_ms, data }))
+            }
+        }
+    }
+
+    fn configure(&mut self, codec: Codec, record: Bytes) -> Result<Seen, Refused> {
+        match codec {
+            unit::H264 => Ok(set(&mut self.video, VideoTrack::Avc(AvcConfig::parse(&record)?))),
+            unit::HEVC => Ok(set(&mut self.video, VideoTrack::Hevc(HevcConfig::parse(&record)?))),
+            unit::AAC => Ok(set(&mut self.audio, AudioTrack::Aac(AacConfig::parse(&record)?))),
+            unit::OPUS => match record.strip_prefix(b"OpusHead") {
+                Some(head) if head.len() >= 11 => {
+                    Ok(set(&mut self.audio, AudioTrack::Opus(record.slice_ref(head))))
+                }
+                _ => Err(Refused::Layout),
+            },
+            codec => Err(Refused::Codec(codec)),
+        }
+    }
+
+    /// Whether coded bytes of this codec can be made sense of.
+    fn accept(&mut self, codec: Codec, data: &[u8]) -> Result<(), Refused> {
+        let known = match codec {
+            unit::H264 => matches!(self.video, Some(VideoTrack::Avc(_))),
+            unit::HEVC => matches!(self.video, Some(VideoTrack::Hevc(_))),
+            unit::AAC => matches!(self.audio, Some(AudioTrack::Aac(_))),
+            unit::OPUS => matches!(self.audio, Some(AudioTrack::Opus(_))),
+            // MP3 has no configuration of its own: each frame says what it is.
+            unit::MP3 => {
+                let (sample_rate, channels) = mpeg_audio::describe(data).ok_or(Refused::Layout)?;
+                self.audio = Some(AudioTrack::Mp3 { sample_rate, channels });
+                true
+            }
+            codec => return Err(Refused::Codec(codec)),
+        };
+        if known { Ok(()) } else { Err(Refused::NoConfig) }
+    }
+
+    /// The tracks as a transport stream can carry them.
+    #[must_use]
+    pub fn ts_tracks(&self) -> Tracks {
+        Tracks {
+            video: self.video.as_ref().map(|video| match video {
+                VideoTrack::Avc(_) => VideoType::H264,
+                VideoTrack::Hevc(_) => VideoType::Hevc,
+            }),
+            audio: self.audio.as_ref().and_then(|audio| match audio {
+                AudioTrack::Aac(_) => Some(AudioType::Aac),
+                AudioTrack::Mp3 { .. } => Some(AudioType::Mp3),
+                AudioTrack::Opus(_) => None,
+            }),
+        }
+    }
+
+    /// The tracks as an MP4 file can carry them: pictures are number 1, sounds number 2.
+    #[must_use]
+    pub fn mp4_tracks(&self) -> Vec<TrackInfo> {
+        let video = self.video.as_ref().map(|video| match video {
+            VideoTrack::Avc(config) => {
+                Entry::Avc { record: config.record.clone(), size: config.size.unwrap_or_default() }
+            }
+            VideoTrack::Hevc(config) => {
+                Entry::Hevc { record: config.record.clone(), size: config.size.unwrap_or_default() }
+            }
+        });
+        let audio = self.audio.as_ref().map(|audio| match audio {
+            AudioTrack::Aac(config) => Entry::Aac {
+                record: config.record.clone(),
+                channels: config.channels(),
+                sample_rate: config.sample_rate,
+            },
+            AudioTrack::Mp3 { sample_rate, channels } => {
+                Entry::Mp3 { channels: *channels, sample_rate: *sample_rate }
+            }
+            AudioTrack::Opus(head) => {
+                Entry::Opus { head: head.clone(), channels: head.get(1).copied().map_or(2, u16::from) }
+            }
+        });
+        [(1, video), (2, audio)]
+            .into_iter()
+            .filter_map(|(id, entry)| entry.map(|entry| TrackInfo { id, entry }))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn configurations_are_followed_and_repeats_are_none() {
+        let mut lineup = Lineup::default();
+        let header = Bytes::from_static(b"\xaf\x00\x12\x10");
+        let frame = Bytes::from_static(b"\xaf\x01abc");
+        assert_eq!(lineup.see(Kind::Audio, &frame), Err(Refused::NoConfig));
+        assert_eq!(lineup.see(Kind::Audio, &header), Ok(Seen::Config { changed: true }));
+        assert_eq!(lineup.see(Kind::Audio, &header), Ok(Seen::Config { changed: false }));
+        assert!(matches!(lineup.see(Kind::Audio, &frame), Ok(Seen::Coded(_))));
+        // An impossible configuration leaves the old one in place.
+        assert!(lineup.see(Kind::Audio, &Bytes::from_static(b"\xaf\x00\x12")).is_err());
+        assert!(lineup.audio.is_some());
+        let speex = Bytes::from_static(b"\xb6abc");
+        assert_eq!(lineup.see(Kind::Audio, &speex), Err(Refused::Codec(Codec::Audio(11))));
+        let mp3 = Bytes::from_static(b"\x2f\xff\xfb\x90\x00");
+        assert!(matches!(lineup.see(Kind::Audio, &mp3), Ok(Seen::Coded(_))));
+        assert_eq!(lineup.audio, Some(AudioTrack::Mp3 { sample_rate: 44_100, channels: 2 }));
+        assert_eq!(lineup.see(Kind::Video, &Bytes::from_static(b"\x17\x02\0\0\0")), Ok(Seen::Nothing));
+    }
+}

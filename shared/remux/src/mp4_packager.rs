@@ -1,0 +1,164 @@
+//! Fragmented MP4 of a stream's packets.
+
+use media::Kind;
+use mp4::{Run, Sample, fragment, init};
+
+use crate::lineup::{Coded, Lineup};
+
+/// A sample is never said to last longer, ms: what follows tells its own time.
+const LONGEST_SAMPLE_MS: i64 = 10_000;
+/// What is said of the last sample of all, of which nobody knows.
+const USUAL_SAMPLE_MS: i64 = 40;
+/// Most samples of a fragment.
+const MAX_SAMPLES: usize = 512;
+/// A fragment is written when it has so many bytes, whatever the time.
+const MAX_FRAGMENT_BYTES: usize = 8 << 20;
+
+/// A fragment, whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fragment {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Playing can begin with it.
+    pub is_key: bool,
+    /// DTS of its first sample, ms.
+    pub dts_ms: i64,
+}
+
+#[derive(Debug, Clone)]
+struct Held {
+    dts_ms: i64,
+    coded: Coded,
+}
+
+/// Makes fragments of a given length.
+#[derive(Debug, Clone)]
+pub struct Mp4Packager {
+    gather_ms: i64,
+    sequence: u32,
+    /// What is time 0 in the file.
+    base_ms: Option<i64>,
+    video: Vec<Held>,
+    audio: Vec<Held>,
+    bytes: usize,
+}
+
+impl Mp4Packager {
+    /// A packager whose fragments last about `gather_ms`, and begin with a key frame where there is one.
+    #[must_use]
+    pub fn new(gather_ms: i64) -> Self {
+        Self { gather_ms, sequence: 0, base_ms: None, video: Vec::new(), audio: Vec::new(), bytes: 0 }
+    }
+
+    /// The bytes in front of all fragments; `None` when no track can be packed.
+    #[must_use]
+    pub fn init(lineup: &Lineup) -> Option<Vec<u8>> {
+        let tracks = lineup.mp4_tracks();
+        (!tracks.is_empty()).then(|| init(&tracks))
+    }
+
+    /// What was time 0, once there was something.
+    #[must_use]
+    pub fn base_ms(&self) -> Option<i64> {
+        self.base_ms
+    }
+
+    /// Takes one packet; returns the fragment that is complete with it.
+    pub fn push(&mut self, dts_ms: i64, coded: Coded) -> Option<Fragment> {
+        let base = *self.base_ms.get_or_insert(dts_ms);
+        if dts_ms < base || coded.kind == Kind::Data {
+            return None;
+        }
+        let is_key = coded.is_key;
+        self.bytes += coded.data.len();
+        let track = if coded.kind == Kind::Video { &mut self.video } else { &mut self.audio };
+        track.push(Held { dts_ms, coded });
+        let apart = track.first().map_or(0, |first| dts_ms - first.dts_ms);
+        let count = track.len();
+        let is_due = apart >= self.gather_ms || count > MAX_SAMPLES || self.bytes > MAX_FRAGMENT_BYTES;
+        if count > 1 && (is_due || is_key) { self.write(false) } else { None }
+    }
+
+    /// The rest: nothing follows.
+    pub fn flush(&mut self) -> Option<Fragment> {
+        self.write(true)
+    }
+
+    /// All samples whose length is known (or all) as a fragment.
+    fn write(&mut self, all: bool) -> Option<Fragment> {
+        let base = self.base_ms?;
+        let is_key = self.video.first().map_or(self.audio.len() > 1, |first| first.coded.is_key);
+        let tracks = [(1, &mut self.video), (2, &mut self.audio)];
+        let mut dts_ms = None;
+        let mut runs = Vec::new();
+        for (number, held) in tracks {
+            let count = if all { held.len() } else { held.len().saturating_sub(1) };
+            let mut times: Vec<i64> = held.iter().map(|held| held.dts_ms).collect();
+            if let Some(last) = times.last().copied() {
+                times.push(last + USUAL_SAMPLE_MS);
+            }
+            let Some(first) = times.first().copied().filter(|_| count > 0) else { continue };
+            let samples = held.drain(..count).zip(times.windows(2)).map(|(held, times)| {
+                let duration = match times {
+                    [now, next] => (next - now).clamp(0, LONGEST_SAMPLE_MS),
+                    _ => USUAL_SAMPLE_MS,
+                };
+                Sample {
+                    duration_ms: u32::try_from(duration).unwrap_or(0),
+                    composition_ms: held.coded.composition_ms,
+                    is_sync: held.coded.is_key || held.coded.kind == Kind::Audio,
+                    data: held.coded.data,
+                }
+            });
+            let run = Run {
+                track: number,
+                dts_ms: u64::try_from(first - base).unwrap_or(0),
+                samples: samples.collect(),
+            };
+            dts_ms = Some(dts_ms.map_or(first, |known: i64| known.min(first)));
+            runs.push(run);
+        }
+        self.bytes = self.video.iter().chain(&self.audio).map(|held| held.coded.data.len()).sum();
+        let dts_ms = dts_ms?;
+        self.sequence = self.sequence.wrapping_add(1);
+        Some(Fragment { bytes: fragment(self.sequence, &runs), is_key, dts_ms })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn sample(kind: Kind, is_key: bool) -> Coded {
+        Coded { kind, is_key, composition_ms: 0, data: Bytes::from_static(b"0123456789") }
+    }
+
+    #[test]
+    fn fragments_begin_with_key_frames_and_lose_nothing() {
+        let mut packager = Mp4Packager::new(100);
+        let mut fragments = Vec::new();
+        for n in 0..50_i64 {
+            fragments.extend(packager.push(1000 + n * 40, sample(Kind::Video, n % 10 == 0)));
+            fragments.extend(packager.push(1003 + n * 40, sample(Kind::Audio, false)));
+        }
+        fragments.extend(packager.flush());
+        assert_eq!(packager.flush(), None);
+        let keys: Vec<i64> = fragments.iter().filter(|fragment| fragment.is_key).map(|f| f.dts_ms).collect();
+        assert_eq!(keys.len(), 5);
+        assert!(keys.iter().zip(0..).all(|(dts, n)| (1000 + n * 400 - dts).abs() <= 40), "{keys:?}");
+        let data: usize =
+            fragments.iter().map(|f| f.bytes.windows(10).filter(|w| *w == b"0123456789").count()).sum();
+        assert_eq!(data, 100);
+        assert_eq!(packager.base_ms(), Some(1000));
+    }
+
+    #[test]
+    fn sounds_alone_can_be_begun_anywhere() {
+        let mut packager = Mp4Packager::new(100);
+        let fragments: Vec<Fragment> =
+            (0..20).filter_map(|n| packager.push(n * 23, sample(Kind::Audio, false))).collect();
+        assert!(fragments.len() >= 3 && fragments.iter().all(|fragment| fragment.is_key));
+    }
+}

@@ -1,0 +1,247 @@
+//! MPEG-TS of a stream's packets.
+
+use flv::aac::AacConfig;
+use media::Kind;
+use ts::adts::Adts;
+use ts::annexb::{self, Format};
+use ts::{Access, Muxer, Track, VideoType};
+
+use crate::lineup::{AudioTrack, Coded, Lineup, Refused, VideoTrack};
+
+/// Furthest that a picture may be shown behind its DTS, ms.
+const MAX_COMPOSITION_MS: i64 = 10_000;
+/// Gathered sounds are written when there are so many, whatever the time.
+const MAX_GATHERED_BYTES: usize = 32 << 10;
+
+/// Makes a transport stream, or one segment after the other of one.
+#[derive(Debug, Clone)]
+pub struct TsPackager {
+    muxer: Muxer,
+    gather_ms: i64,
+    sounds: Vec<u8>,
+    sounds_ms: i64,
+    picture: Vec<u8>,
+}
+
+impl TsPackager {
+    /// A packager that writes sounds together that are not further apart than `gather_ms` (0: each for itself).
+    #[must_use]
+    pub fn new(gather_ms: i64) -> Self {
+        Self { muxer: Muxer::default(), gather_ms, sounds: Vec::new(), sounds_ms: 0, picture: Vec::new() }
+    }
+
+    /// Begins a segment, or a live stream, or repeats in it what it consists of.
+    pub fn begin(&mut self, lineup: &Lineup, out: &mut Vec<u8>) {
+        self.flush(out);
+        self.muxer.set_tracks(lineup.ts_tracks());
+        self.muxer.write_tables(out);
+    }
+
+    /// What follows is to depend on nothing before: another server may write the same bytes.
+    pub fn restart(&mut self) {
+        self.sounds.clear();
+        self.muxer.restart();
+    }
+
+    /// Packs one packet.
+    ///
+    /// # Errors
+    /// [`Refused`] when it can't be; nothing was written then.
+    pub fn push(
+        &mut self,
+        lineup: &Lineup,
+        dts_ms: i64,
+        coded: &Coded,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Refused> {
+        match coded.kind {
+            Kind::Video => self.picture(lineup, dts_ms, coded, out),
+            Kind::Audio => self.sound(lineup, dts_ms, coded, out),
+            Kind::Data => Ok(()),
+        }
+    }
+
+    fn picture(
+        &mut self,
+        lineup: &Lineup,
+        dts_ms: i64,
+        coded: &Coded,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Refused> {
+        self.picture.clear();
+        match &lineup.video {
+            Some(VideoTrack::Avc(config)) => {
+                let sets: Vec<_> = config.sps.iter().chain(&config.pps).collect();
+                let format = Format {
+                    video: VideoType::H264,
+                    nal_length_bytes: config.nal_length_bytes,
+                    parameter_sets: &sets,
+                };
+                annexb::write(&mut self.picture, &format, coded.is_key, &coded.data)?;
+            }
+            Some(VideoTrack::Hevc(config)) => {
+                let format = Format {
+                    video: VideoType::Hevc,
+                    nal_length_bytes: config.nal_length_bytes,
+                    parameter_sets: &config.parameter_sets,
+                };
+                annexb::write(&mut self.picture, &format, coded.is_key, &coded.data)?;
+            }
+            None => return Err(Refused::NoConfig),
+        }
+        let composition_ms = i64::from(coded.composition_ms).clamp(0, MAX_COMPOSITION_MS);
+        let access = Access {
+            track: Track::Video,
+            dts_90k: dts_ms.saturating_mul(90),
+            pts_90k: dts_ms.saturating_add(composition_ms).saturating_mul(90),
+            random_access: coded.is_key,
+            data: &self.picture,
+        };
+        self.muxer.write(out, &access);
+        Ok(())
+    }
+
+    fn sound(
+        &mut self,
+        lineup: &Lineup,
+        dts_ms: i64,
+        coded: &Coded,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Refused> {
+        if self.muxer.tracks().audio.is_none() {
+            return Err(Refused::NoConfig);
+        }
+        let apart = dts_ms.saturating_sub(self.sounds_ms);
+        if !self.sounds.is_empty()
+            && (!(0..self.gather_ms).contains(&apart) || self.sounds.len() > MAX_GATHERED_BYTES)
+        {
+            self.flush(out);
+        }
+        if self.sounds.is_empty() {
+            self.sounds_ms = dts_ms;
+        }
+        match &lineup.audio {
+            Some(AudioTrack::Aac(config)) => {
+                if !adts(config).write(&mut self.sounds, &coded.data) {
+                    return Err(Refused::Frame(coded.data.len()));
+                }
+            }
+            Some(AudioTrack::Mp3 { .. }) => self.sounds.extend_from_slice(&coded.data),
+            Some(AudioTrack::Opus(_)) => return Err(Refused::Codec(flv::unit::OPUS)),
+            None => return Err(Refused::NoConfig),
+        }
+        if self.gather_ms == 0 {
+            self.flush(out);
+        }
+        Ok(())
+    }
+
+    /// Writes the sounds that were gathered.
+    pub fn flush(&mut self, out: &mut Vec<u8>) {
+        if self.sounds.is_empty() {
+            return;
+        }
+        let time_90k = self.sounds_ms.saturating_mul(90);
+        let access = Access {
+            track: Track::Audio,
+            dts_90k: time_90k,
+            pts_90k: time_90k,
+            random_access: self.muxer.tracks().video.is_none(),
+            data: &self.sounds,
+        };
+        self.muxer.write(out, &access);
+        self.sounds.clear();
+    }
+}
+
+pub(crate) fn adts(config: &AacConfig) -> Adts {
+    Adts {
+        object_type: config.object_type,
+        rate_index: config.rate_index,
+        channel_config: config.channel_config,
+    }
+}
+
+/// Sounds outside of a container: AAC frames with their headers, MP3 frames as they are.
+impl Lineup {
+    /// Appends one sound.
+    ///
+    /// # Errors
+    /// [`Refused`] when it can't stand alone; nothing was written then.
+    pub fn write_bare(&self, coded: &Coded, out: &mut Vec<u8>) -> Result<(), Refused> {
+        match &self.audio {
+            Some(AudioTrack::Aac(config)) if adts(config).write(out, &coded.data) => Ok(()),
+            Some(AudioTrack::Aac(_)) => Err(Refused::Frame(coded.data.len())),
+            Some(AudioTrack::Mp3 { .. }) => {
+                out.extend_from_slice(&coded.data);
+                Ok(())
+            }
+            Some(AudioTrack::Opus(_)) => Err(Refused::Codec(flv::unit::OPUS)),
+            None => Err(Refused::NoConfig),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::Seen;
+
+    const AVC: &[u8] = b"\x17\0\0\0\0\x01\x64\0\x1f\xff\xe1\0\x04\x67\x64\0\x1f\x01\0\x02\x68\xee";
+
+    fn coded(lineup: &mut Lineup, kind: Kind, payload: &'static [u8]) -> Coded {
+        match lineup.see(kind, &Bytes::from_static(payload)) {
+            Ok(Seen::Coded(coded)) => coded,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn segments_that_begin_anew_have_the_same_bytes_wherever_they_are_made() {
+        let segment = |before: usize| {
+            let mut lineup = Lineup::default();
+            lineup.see(Kind::Video, &Bytes::from_static(AVC)).unwrap();
+            lineup.see(Kind::Audio, &Bytes::from_static(b"\xaf\x00\x12\x10")).unwrap();
+            let picture = coded(&mut lineup, Kind::Video, b"\x17\x01\0\0\0\0\0\0\x01\x65");
+            let sound = coded(&mut lineup, Kind::Audio, b"\xaf\x01abc");
+            let mut packager = TsPackager::new(70);
+            let mut out = Vec::new();
+            packager.begin(&lineup, &mut out);
+            for n in 0..before {
+                let dts_ms = i64::try_from(n).unwrap() * 23;
+                packager.push(&lineup, dts_ms, &sound, &mut out).unwrap();
+            }
+            packager.flush(&mut out);
+            out.clear();
+            packager.restart();
+            packager.begin(&lineup, &mut out);
+            for n in 0..20 {
+                packager.push(&lineup, 10_000 + n * 40, &picture, &mut out).unwrap();
+                packager.push(&lineup, 10_003 + n * 40, &sound, &mut out).unwrap();
+            }
+            packager.flush(&mut out);
+            out
+        };
+        assert_eq!(segment(0), segment(117));
+        assert!(segment(0).len().is_multiple_of(ts::PACKET_BYTES));
+    }
+
+    #[test]
+    fn what_can_not_be_packed_is_left_out() {
+        let mut lineup = Lineup::default();
+        let mut packager = TsPackager::new(0);
+        let mut out = Vec::new();
+        lineup.see(Kind::Video, &Bytes::from_static(AVC)).unwrap();
+        packager.begin(&lineup, &mut out);
+        let before = out.len();
+        let broken = coded(&mut lineup, Kind::Video, b"\x17\x01\x80\0\0\xff\xff\xff\xff\x65");
+        assert!(matches!(packager.push(&lineup, 0, &broken, &mut out), Err(Refused::Nal(_))));
+        // A sound of a track that was not announced.
+        lineup.see(Kind::Audio, &Bytes::from_static(b"\xaf\x00\x12\x10")).unwrap();
+        let sound = coded(&mut lineup, Kind::Audio, b"\xaf\x01abc");
+        assert_eq!(packager.push(&lineup, 0, &sound, &mut out), Err(Refused::NoConfig));
+        assert_eq!(out.len(), before);
+    }
+}

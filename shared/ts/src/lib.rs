@@ -1,0 +1,16 @@
+//! MPEG-TS (ISO/IEC 13818-1): coded pictures and sounds to 188-byte packets.
+//!
+//! Pure layout of bytes: what goes in is one access unit with its times, what comes out are whole packets. Which packets
+//! belong together (a segment, a live stream) is somebody else's business.
+
+#![forbid(unsafe_code)]
+
+pub mod adts;
+pub mod annexb;
+mod muxer;
+mod packet;
+mod tables;
+
+pub use muxer::{Access, DELAY_90K, Muxer, PCR_INTERVAL_90K};
+pub use packet::PACKET_BYTES;
+pub use tables::{AudioType, Track, Tracks, VideoType};

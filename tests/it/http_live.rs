@@ -1,0 +1,217 @@
+//! Live streams over HTTP: what ffmpeg gets as FLV, MPEG-TS, MP4 and bare audio is what was published.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use srs_tests::capture::{Frames, Recorder, ffmpeg_publish, publisher};
+use srs_tests::clip::{Clip, QUIET};
+use srs_tests::pattern;
+use srs_tests::process::{Running, run, signal};
+use srs_tests::program::have;
+use srs_tests::server::Server;
+use srs_tests::wait::{SOON, wait_for, wait_until};
+
+const WEB: &str = "http_server { enabled on; listen 127.0.0.1:0; dir ./conf; stream_wait 20; }
+vhost __defaultVhost__ { http_remux { enabled on; } }";
+
+/// How many packets ffmpeg may hold back until its own end.
+const HELD_BACK: usize = 12;
+
+/// The pictures and sounds of something that ffmpeg can read, decoded: what is the same in every container.
+fn decoded(input: &str, options: &[&str], kind: &str) -> Vec<String> {
+    let mut command = Command::new("ffmpeg");
+    command.args(QUIET).args(options).args(["-i", input, "-map", &format!("0:{kind}")]);
+    command.args(["-f", "framemd5", "-"]);
+    let text = run(&mut command, Duration::from_secs(60)).expect_success();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.rsplit(',').next().map(|hash| hash.trim().to_owned())).collect()
+}
+
+#[test]
+fn every_packet_is_the_same_over_http_flv() {
+    if !have(&["ffmpeg"]) {
+        return;
+    }
+    let server = Server::start(WEB);
+    for (at, clip) in [Clip::H264Aac, Clip::BFrames, Clip::H264Mp3, Clip::AudioOnly, Clip::VideoOnly]
+        .into_iter()
+        .enumerate()
+    {
+        let source = Frames::of_file(&clip.path());
+        let recorder = Recorder::start(&format!("{}/live/{at}.flv", server.web()));
+        wait_waiting(&server, 1);
+        let encoder = ffmpeg_publish(&clip.path(), &server.url(&format!("live/{at}")), false);
+        let played = recorder.finish(source.len() - HELD_BACK);
+        drop(encoder.finish(SOON).expect_success());
+        played.assert_part_of(&source, false);
+        assert_eq!(
+            played.video.first().map(|frame| &frame.hash),
+            source.video.first().map(|frame| &frame.hash)
+        );
+        assert_eq!(
+            played.audio.first().map(|frame| &frame.hash),
+            source.audio.first().map(|frame| &frame.hash)
+        );
+        wait_waiting(&server, 0);
+    }
+}
+
+/// Waits until so many clients are connected over HTTP.
+fn wait_waiting(server: &Server, count: usize) {
+    wait_until(&format!("{count} clients over HTTP"), || {
+        server.clients().iter().filter(|client| client.process.starts_with("http")).count() == count
+    });
+}
+
+/// What a client gets of a live stream from its first byte until the stream has ended for good.
+fn fetch_whole(server: &Server, clip: Clip, name: &str, ending: &str) -> (tempfile::TempDir, String) {
+    let directory = tempfile::TempDir::new().unwrap();
+    let file = directory.path().join(format!("out.{ending}"));
+    let url = format!("{}/live/{name}.{ending}", server.web());
+    let curl = Running::start(Command::new("curl").args(["-sS", "--fail", "-o"]).arg(&file).arg(&url));
+    wait_waiting(server, 1);
+    let encoder = ffmpeg_publish(&clip.path(), &server.url(&format!("live/{name}")), false);
+    drop(encoder.finish(Duration::from_secs(60)).expect_success());
+    // The answer ends when nobody has published for a while.
+    drop(curl.finish(Duration::from_secs(60)).expect_success());
+    (directory, file.to_string_lossy().into_owned())
+}
+
+const SHORT_GRACE: &str = "http_server { enabled on; listen 127.0.0.1:0; stream_wait 5; }
+vhost __defaultVhost__ { http_remux { enabled on; } }";
+
+#[test]
+fn pictures_and_sounds_are_the_same_in_every_container() {
+    if !have(&["ffmpeg", "curl"]) {
+        return;
+    }
+    let threads: Vec<_> = [
+        (Clip::H264Aac, "ts"),
+        (Clip::BFrames, "ts"),
+        (Clip::H264Mp3, "ts"),
+        (Clip::AudioOnly, "ts"),
+        (Clip::VideoOnly, "ts"),
+        (Clip::H264Aac, "mp4"),
+        (Clip::BFrames, "mp4"),
+        (Clip::H264Mp3, "mp4"),
+        (Clip::AudioOnly, "mp4"),
+        (Clip::AudioOnly, "aac"),
+        (Clip::H264Mp3, "mp3"),
+    ]
+    .into_iter()
+    .map(|(clip, ending)| {
+        std::thread::spawn(move || {
+            let server = Server::start(SHORT_GRACE);
+            let source = clip.path();
+            let source = source.to_string_lossy();
+            let (_directory, file) = fetch_whole(&server, clip, "a", ending);
+            let kinds: &[&str] = match (clip, ending) {
+                (_, "aac" | "mp3") | (Clip::AudioOnly, _) => &["a"],
+                (Clip::VideoOnly, _) => &["v"],
+                _ => &["v", "a"],
+            };
+            for kind in kinds {
+                let (got, wanted) = (decoded(&file, &[], kind), decoded(&source, &[], kind));
+                // ffmpeg does not always give out the very last sound of a container.
+                let missing = wanted.len() - got.len().min(wanted.len());
+                assert!(
+                    missing <= usize::from(*kind == "a"),
+                    "{clip:?}.{ending}:{kind}: {} of {}",
+                    got.len(),
+                    wanted.len()
+                );
+                assert_eq!(got[..], wanted[..wanted.len() - missing], "{clip:?}.{ending}:{kind}");
+            }
+        })
+    })
+    .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
+/// Sends a request and reads what comes until `enough`, at most a few seconds.
+fn ask(server: &Server, head: &str, enough: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+    let mut socket = TcpStream::connect(server.web_address()).unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    socket.write_all(head.as_bytes()).unwrap();
+    let (mut got, mut buffer) = (Vec::new(), [0; 4096]);
+    while !enough(&got) {
+        match socket.read(&mut buffer) {
+            Ok(0) | Err(_) => break,
+            Ok(count) => got.extend_from_slice(&buffer[..count]),
+        }
+    }
+    got
+}
+
+#[test]
+fn a_stream_that_nobody_publishes_is_waited_for_and_then_not_found() {
+    let server = Server::start(
+        "http_server { enabled on; listen 127.0.0.1:0; stream_wait 1; }\nvhost __defaultVhost__ { http_remux { enabled on; } }",
+    );
+    let began = std::time::Instant::now();
+    let answer =
+        ask(&server, "GET /live/nobody.flv HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", |_| false);
+    assert!(answer.starts_with(b"HTTP/1.1 404"), "{}", String::from_utf8_lossy(&answer));
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    // Of a stream that has no sound there is none.
+    let mut publisher = publisher(&server.url("live/mute"));
+    publisher.send(media::Kind::Video, 0, pattern::VIDEO_CONFIGURATION).unwrap();
+    server.wait_published("live/mute");
+    let answer =
+        ask(&server, "HEAD /live/mute.flv HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", |_| false);
+    assert!(answer.starts_with(b"HTTP/1.1 200"));
+    assert!(answer.ends_with(b"\r\n\r\n"));
+}
+
+#[test]
+fn a_websocket_carries_the_same_flv() {
+    let server = Server::start(WEB);
+    let mut publisher = publisher(&server.url("live/ws"));
+    pattern::send_headers(&mut publisher);
+    pattern::send_frames(&mut publisher, 0..100);
+    server.wait_published("live/ws");
+    let greeting = "GET /live/ws.flv HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let answer = ask(&server, greeting, |got| got.len() > 2000);
+    let text = String::from_utf8_lossy(&answer);
+    assert!(text.starts_with("HTTP/1.1 101") && text.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{text}");
+    let at = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+    let frame = &answer[at..];
+    assert_eq!(frame[0], 0x82);
+    let skip = match frame[1] {
+        126 => 4,
+        127 => 10,
+        _ => 2,
+    };
+    assert!(frame[skip..].starts_with(b"FLV\x01\x05"), "{:x?}", &frame[..20]);
+}
+
+#[test]
+fn the_death_of_the_http_process_disturbs_nobody_else() {
+    if !have(&["ffmpeg"]) {
+        return;
+    }
+    let server = Server::start(WEB);
+    let source = Frames::of_file(&Clip::H264Aac.path());
+    let rtmp = Recorder::start(&server.url("live/a"));
+    server.wait_players(1);
+    let encoder = ffmpeg_publish(&Clip::H264Aac.path(), &server.url("live/a"), true);
+    let http = Recorder::start(&format!("{}/live/a.flv", server.web()));
+    wait_for("a second of the stream over HTTP", SOON, || (http.frames().len() > 40).then_some(()));
+    let pid = server.pids("http")[0];
+    signal(pid, Signal::SIGKILL);
+    wait_until("another http process", || server.pids("http").first().is_some_and(|now| *now != pid));
+    // It serves as its predecessor did, from the same socket.
+    let again = Recorder::start(&format!("{}/live/a.flv", server.web()));
+    wait_for("the stream from another process", SOON, || (again.frames().len() > 20).then_some(()));
+    again.frames().assert_part_of(&source, false);
+    let played = rtmp.finish(source.len() - 10);
+    drop(encoder.finish(SOON).expect_success());
+    played.assert_part_of(&source, false);
+    assert!(played.len() + 10 >= source.len());
+}

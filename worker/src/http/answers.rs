@@ -1,0 +1,308 @@
+//! What is asked, and what is answered.
+
+use bytes::Bytes;
+use conf::Lookup;
+use conf::vhost::Vhost;
+use http1::{Method, Request, Response};
+use media::StreamKey;
+
+use super::backlog::Format;
+use super::connection::{Body, Connection, FileBody, State, Wait};
+use super::files::{Found, Missing};
+use super::live::{Framing, Viewer};
+use super::mount;
+use super::web::Web;
+
+/// Longest target that is shown of a client.
+const SHOWN_BYTES: usize = 128;
+
+/// What may be answered otherwise a little later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found404 {
+    /// It may come.
+    Perhaps,
+    /// It will not.
+    Never,
+}
+
+impl Web {
+    /// A request: answered, or looked at again for a while; `waited` says since when (ns) and until when (ms).
+    pub(crate) fn request(&mut self, key: usize, request: Request, waited: Option<(u64, u64)>) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.state = State::Answer(Body::Rest);
+        connection.page_url.clone_from(&request.referer);
+        connection.target = shown(&request);
+        if request.method == Method::Options {
+            let response = self.head(200).field("Allow", "GET, HEAD, OPTIONS");
+            let response = response
+                .field("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
+                .field("Access-Control-Allow-Headers", "*")
+                .field("Access-Control-Max-Age", 86_400);
+            self.reply(key, Method::Get, response, Bytes::new());
+            return;
+        }
+        let config = std::sync::Arc::clone(&self.config);
+        let name = request.parameter("vhost").unwrap_or_else(|| request.host.clone());
+        let vhost = match config.vhost(&name) {
+            Lookup::Found(vhost) => Some(vhost),
+            Lookup::Disabled(_) | Lookup::NotFound => None,
+        };
+        let live = vhost.and_then(|vhost| Some((vhost, live_target(vhost, &request, &config)?)));
+        if let Some((vhost, (stream, format))) = &live
+            && self.streams.get(stream).copied().unwrap_or(false)
+        {
+            let since_ns = waited.map_or_else(reactor::now_ns, |(since_ns, _)| since_ns);
+            self.watch(key, vhost, &request, (stream, *format), since_ns);
+            return;
+        }
+        let missing = match self.mounts.open(vhost.map(|vhost| vhost.name.as_str()), &request.path) {
+            Ok(found) => return self.send_file(key, &request, found),
+            Err(Missing::Directory) => {
+                let to = format!("{}/", encoded(&request));
+                let response = self.head(301).field("Location", to);
+                return self.reply(key, request.method, response, Bytes::new());
+            }
+            Err(Missing::NotFound) if live.is_some() => Found404::Perhaps,
+            Err(Missing::NotFound) => Found404::Never,
+            Err(Missing::Failed) => return self.refuse(key, 503),
+        };
+        let (since_ns, until_ms) = waited
+            .unwrap_or_else(|| (reactor::now_ns(), self.now_ms + self.config.http_server.stream_wait_ms));
+        if missing == Found404::Perhaps && self.now_ms < until_ms {
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.state = State::Answer(Body::Wait(Box::new(Wait { request, since_ns, until_ms })));
+            }
+            return;
+        }
+        self.not_found(key, request.method);
+    }
+
+    /// A head with what all have.
+    pub(crate) fn head(&self, status: u16) -> Response {
+        let response = Response::new(status).field("Server", concat!("SRS/", env!("CARGO_PKG_VERSION")));
+        if self.config.http_server.crossdomain {
+            response
+                .field("Access-Control-Allow-Origin", "*")
+                .field("Access-Control-Expose-Headers", "Content-Length, Content-Range, Date")
+        } else {
+            response
+        }
+    }
+
+    /// Answers with a body that is at hand.
+    pub(crate) fn reply(&mut self, key: usize, method: Method, response: Response, body: Bytes) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let response = response.field("Content-Length", body.len());
+        connection.outbox.push(finish(response, connection.keep_alive).into_bytes());
+        if method != Method::Head {
+            connection.outbox.push(body);
+        }
+        connection.state = State::Answer(Body::Rest);
+    }
+
+    pub(crate) fn refuse(&mut self, key: usize, status: u16) {
+        let text = format!("{status}\n");
+        let response = self.head(status).field("Content-Type", "text/plain;charset=utf-8");
+        self.reply(key, Method::Get, response, text.into());
+    }
+
+    pub(crate) fn not_found(&mut self, key: usize, method: Method) {
+        let response = self.head(404).field("Content-Type", "text/plain;charset=utf-8");
+        let response = response.field("Cache-Control", "no-cache");
+        self.reply(key, method, response, Bytes::from_static(b"404\n"));
+    }
+
+    fn send_file(&mut self, key: usize, request: &Request, found: Found) {
+        let response = |web: &Self, status| {
+            let response = web.head(status).field("ETag", &found.tag);
+            response.date("Last-Modified", found.modified_s).field("X-Content-Type-Options", "nosniff")
+        };
+        if http1::is_unchanged(request, &found.tag, found.modified_s) {
+            let Some(connection) = self.connections.get(key) else { return };
+            let head = finish(response(self, 304), connection.keep_alive);
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.outbox.push(head.into_bytes());
+            }
+            return;
+        }
+        let is_text = http1::mime::is_text(found.mime);
+        if request.accepts_gzip
+            && request.range.is_none()
+            && let Some(body) = found.compressed()
+        {
+            let response = response(self, 200).field("Content-Type", found.mime);
+            let response = response.field("Content-Encoding", "gzip").field("Vary", "Accept-Encoding");
+            return self.reply(key, request.method, response, body.into());
+        }
+        let same = request.if_range.as_ref().is_none_or(|tag| *tag == found.tag);
+        let range = request.range.filter(|_| same && request.method == Method::Get);
+        let (status, first, end) = match range.map(|range| range.of(found.len)) {
+            None => (200, 0, found.len),
+            Some(Some((first, end))) => (206, first, end),
+            Some(None) => {
+                let response = self.head(416).field("Content-Range", format!("bytes */{}", found.len));
+                return self.reply(key, request.method, response, Bytes::new());
+            }
+        };
+        let mut response = response(self, status).field("Content-Type", found.mime);
+        response = response.field("Accept-Ranges", "bytes").field("Content-Length", end - first);
+        if is_text {
+            response = response.field("Vary", "Accept-Encoding");
+        }
+        if status == 206 {
+            response = response.field("Content-Range", format!("bytes {first}-{}/{}", end - 1, found.len));
+        }
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.outbox.push(finish(response, connection.keep_alive).into_bytes());
+        if request.method != Method::Head {
+            let body = FileBody { file: found.file, at: first, end };
+            connection.state = State::Answer(Body::File(body));
+        }
+    }
+
+    fn watch(
+        &mut self,
+        key: usize,
+        vhost: &Vhost,
+        request: &Request,
+        (stream, format): (&StreamKey, Format),
+        since_ns: u64,
+    ) {
+        let page = request.referer.as_deref();
+        let refer = &vhost.refer;
+        if !endpoint::is_page_allowed(&refer.all, page) || !endpoint::is_page_allowed(&refer.play, page) {
+            return self.refuse(key, 403);
+        }
+        let websocket = request.websocket_key.as_ref().filter(|_| format == Format::Flv);
+        let name = request.path.components().last().map_or("", String::as_str);
+        let response = match websocket {
+            Some(greeting) => self
+                .head(101)
+                .field("Upgrade", "websocket")
+                .field("Connection", "Upgrade")
+                .field("Sec-WebSocket-Accept", http1::websocket::accept(greeting)),
+            None => {
+                let response = self.head(200).field("Content-Type", http1::mime::of(name));
+                response.field("Cache-Control", "no-cache, no-store")
+            }
+        };
+        let framing = match (websocket, request.minor) {
+            (Some(_), _) => Framing::WebSocket,
+            (None, 1) => Framing::Chunked,
+            (None, _) => Framing::Plain,
+        };
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.keep_alive &= framing == Framing::Chunked;
+        let head = match framing {
+            Framing::WebSocket => response.finish(),
+            Framing::Chunked => finish(response.field("Transfer-Encoding", "chunked"), connection.keep_alive),
+            Framing::Plain => finish(response, false),
+        };
+        if request.method == Method::Head {
+            connection.outbox.push(head.into_bytes());
+            return;
+        }
+        let feed = self.feed(stream, since_ns);
+        let live = self.streams.get(stream).copied().unwrap_or(false);
+        // It is there; only that it has something to begin with is waited for.
+        let until_ms = self.now_ms + self.config.http_server.stream_wait_ms.max(10_000);
+        let mut viewer = Viewer::new(feed, format, framing, head, until_ms);
+        if let Some(known) = self.feeds.get_mut(feed) {
+            known.set_live(live, self.now_ms);
+            if !known.is_settled() {
+                viewer.waits_for_all();
+            }
+        }
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.state = State::Answer(Body::Live(viewer));
+        }
+        self.join(key, feed, format);
+    }
+}
+
+impl Connection {
+    /// What the client of a WebSocket says meanwhile.
+    pub(crate) fn hear_websocket(&mut self) -> Result<(), super::connection::Gone> {
+        use http1::websocket::{Said, read};
+        let is_websocket = self.viewer().is_some_and(|viewer| viewer.framing == Framing::WebSocket);
+        if !is_websocket {
+            return Ok(());
+        }
+        loop {
+            match read(&self.input) {
+                Said::Partial => break,
+                Said::Close => return Err(super::connection::Gone::Left),
+                Said::Ping(pong, taken) => {
+                    self.outbox.push(pong);
+                    self.input.drain(..taken);
+                }
+                Said::Other(taken) => drop(self.input.drain(..taken)),
+            }
+        }
+        self.read()
+    }
+
+    /// Ends the body of a live stream. Returns whether it had begun.
+    pub(crate) fn finish_live(&mut self) -> bool {
+        let Some(viewer) = self.viewer() else { return true };
+        let (began, framing) = (viewer.has_begun(), viewer.framing);
+        self.state = State::Answer(Body::Rest);
+        if began {
+            match framing {
+                Framing::Chunked => self.outbox.push(Bytes::from_static(http1::chunked::LAST)),
+                Framing::WebSocket => self.outbox.push(Bytes::from_static(&[0x88, 0x00])),
+                Framing::Plain => {}
+            }
+        }
+        began
+    }
+}
+
+fn finish(response: Response, keep_alive: bool) -> String {
+    response.field("Connection", if keep_alive { "keep-alive" } else { "close" }).finish()
+}
+
+/// The stream and format that a path means, if the vhost shows streams over HTTP.
+fn live_target(vhost: &Vhost, request: &Request, config: &conf::Config) -> Option<(StreamKey, Format)> {
+    if !vhost.http_remux.enabled {
+        return None;
+    }
+    let (app, stream, ending) = mount::stream_of(&vhost.http_remux.mount, request.path.components())?;
+    let format = match ending.as_str() {
+        "flv" => Format::Flv,
+        "ts" => Format::Ts,
+        "mp4" => Format::Mp4,
+        "aac" | "mp3" => Format::Bare,
+        _ => return None,
+    };
+    let most = config.limits.name_bytes as usize;
+    (app.len() <= most && stream.len() <= most)
+        .then(|| (StreamKey { vhost: vhost.name.clone(), app, stream }, format))
+}
+
+/// What is shown of a request: its path, without what may be a secret.
+fn shown(request: &Request) -> String {
+    let mut text = request.path.text();
+    let mut end = SHOWN_BYTES.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
+}
+
+/// A path as a URL has it.
+fn encoded(request: &Request) -> String {
+    let mut out = String::new();
+    for component in request.path.components() {
+        out.push('/');
+        for byte in component.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                out.push(char::from(byte));
+            } else {
+                out.push_str(&format!("%{byte:02X}"));
+            }
+        }
+    }
+    out
+}

@@ -1,0 +1,181 @@
+//! What a stream looks like in one format: packed once, for all who watch it that way. A viewer is a number in it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use media::Kind;
+
+/// Most bytes that are kept for viewers who lag.
+const MAX_BYTES: usize = 32 << 20;
+/// Most items.
+const MAX_ITEMS: usize = 20_000;
+
+/// The formats of live streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Format {
+    /// FLV.
+    Flv,
+    /// MPEG-TS.
+    Ts,
+    /// Fragmented MP4.
+    Mp4,
+    /// Sounds alone: ADTS or MPEG audio frames.
+    Bare,
+}
+
+impl Format {
+    pub(crate) const ALL: [Self; 4] = [Self::Flv, Self::Ts, Self::Mp4, Self::Bare];
+
+    pub(crate) const fn index(self) -> usize {
+        match self {
+            Self::Flv => 0,
+            Self::Ts => 1,
+            Self::Mp4 => 2,
+            Self::Bare => 3,
+        }
+    }
+}
+
+/// What a viewer needs before the first item: of FLV the metadata and sequence headers, each with its kind.
+pub(crate) type Prelude = Arc<Vec<(Kind, Bytes)>>;
+
+/// One packet, fragment or run of packets.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    /// What it is; of formats with headers of their own any.
+    pub(crate) kind: Kind,
+    /// Sequence header or metadata: no part of the media's time.
+    pub(crate) is_aside: bool,
+    /// A viewer can begin here.
+    pub(crate) is_start: bool,
+    /// DTS, ms.
+    pub(crate) dts_ms: i64,
+    /// The bytes; of FLV only the body of the tag, whose header has the viewer's own time.
+    pub(crate) bytes: Bytes,
+}
+
+/// The newest items of a stream.
+#[derive(Debug, Default)]
+pub(crate) struct Backlog {
+    items: VecDeque<Item>,
+    /// Number of the first item.
+    first: u64,
+    bytes: usize,
+    newest_start: Option<u64>,
+    /// The first item behind a break: where those begin who waited for the publisher.
+    broken_at: u64,
+    /// What held at the newest start.
+    prelude: Prelude,
+}
+
+impl Backlog {
+    /// Number of the next item.
+    pub(crate) fn end(&self) -> u64 {
+        self.first + self.items.len() as u64
+    }
+
+    /// Number of the oldest item.
+    pub(crate) fn first(&self) -> u64 {
+        self.first
+    }
+
+    pub(crate) fn newest_start(&self) -> Option<u64> {
+        self.newest_start
+    }
+
+    /// The first item behind the last break, where it is still here and followed by others.
+    pub(crate) fn whole(&self) -> Option<u64> {
+        (self.first..self.end()).contains(&self.broken_at).then_some(self.broken_at)
+    }
+
+    pub(crate) fn prelude(&self) -> &Prelude {
+        &self.prelude
+    }
+
+    /// Adds an item; `prelude` is asked for where a viewer can begin.
+    pub(crate) fn push(&mut self, item: Item, prelude: impl FnOnce() -> Prelude) {
+        if item.is_start {
+            self.newest_start = Some(self.end());
+            self.prelude = prelude();
+        }
+        self.bytes += item.bytes.len();
+        self.items.push_back(item);
+        while self.bytes > MAX_BYTES || self.items.len() > MAX_ITEMS {
+            self.drop_first();
+        }
+    }
+
+    fn drop_first(&mut self) {
+        let Some(item) = self.items.pop_front() else { return };
+        self.bytes -= item.bytes.len();
+        self.first += 1;
+        if self.newest_start.is_some_and(|start| start < self.first) {
+            self.newest_start = None;
+        }
+    }
+
+    /// Lets go what nobody needs: items before `wanted` (the viewer who is furthest behind), unless a newcomer begins there,
+    /// and items that are older than `oldest_ms`.
+    pub(crate) fn trim(&mut self, wanted: u64, oldest_ms: i64) {
+        let keep = self.newest_start.unwrap_or_else(|| self.end());
+        while self.first < keep {
+            let is_old = self.items.front().is_some_and(|item| item.dts_ms < oldest_ms);
+            if self.first >= wanted && !is_old {
+                break;
+            }
+            self.drop_first();
+        }
+    }
+
+    /// Where a viewer can begin is here no longer: nothing before belongs to what follows.
+    pub(crate) fn forget_start(&mut self) {
+        self.newest_start = None;
+        self.broken_at = self.end();
+    }
+
+    /// The items from `number` on.
+    pub(crate) fn from(&self, number: u64) -> impl Iterator<Item = &Item> {
+        let skip = usize::try_from(number.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        self.items.range(skip.min(self.items.len())..)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(dts_ms: i64, is_start: bool) -> Item {
+        Item { kind: Kind::Video, is_aside: false, is_start, dts_ms, bytes: Bytes::from_static(b"12345") }
+    }
+
+    #[test]
+    fn what_newcomers_and_laggards_need_is_kept_and_nothing_else() {
+        let mut backlog = Backlog::default();
+        for n in 0..100_i64 {
+            backlog.push(item(n * 40, n % 25 == 0), Prelude::default);
+        }
+        assert_eq!((backlog.newest_start(), backlog.end()), (Some(75), 100));
+        backlog.trim(60, 0);
+        assert_eq!(backlog.first(), 60);
+        backlog.trim(100, 0);
+        assert_eq!(backlog.first(), 75);
+        assert_eq!(backlog.from(98).map(|item| item.dts_ms).collect::<Vec<_>>(), [3920, 3960]);
+        assert_eq!(backlog.from(200).count(), 0);
+        // A viewer who lags too much keeps nothing.
+        backlog.push(item(4000, true), Prelude::default);
+        backlog.trim(75, 3000);
+        assert_eq!(backlog.first(), 75);
+        backlog.trim(75, 3900);
+        assert_eq!(backlog.first(), 98);
+    }
+
+    #[test]
+    fn there_is_a_bound_whatever_comes() {
+        let mut backlog = Backlog::default();
+        for n in 0..30_000 {
+            backlog.push(item(n, n == 0), Prelude::default);
+        }
+        assert_eq!((backlog.newest_start(), backlog.end() - backlog.first()), (None, 20_000));
+    }
+}

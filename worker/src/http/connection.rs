@@ -1,0 +1,239 @@
+//! A client: its socket, what it has sent, what it gets.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
+
+use super::backlog::Format;
+use super::live::Viewer;
+use super::outbox::Outbox;
+
+/// Bytes that a client may have sent ahead: one head.
+const MAX_INPUT: usize = http1::MAX_HEAD_BYTES;
+/// Bytes of a file that go to one client before the next one has its turn.
+const FILE_TURN: usize = 1 << 20;
+
+/// What is being sent.
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// What is in the outbox, and no more.
+    Rest,
+    /// Part of a file.
+    File(FileBody),
+    /// A live stream.
+    Live(Viewer),
+    /// What was asked for is not there yet.
+    Wait(Box<Wait>),
+}
+
+/// Part of a file: from here to there.
+#[derive(Debug)]
+pub(crate) struct FileBody {
+    pub(crate) file: File,
+    pub(crate) at: u64,
+    pub(crate) end: u64,
+}
+
+/// A request that is looked at again until then.
+#[derive(Debug)]
+pub(crate) struct Wait {
+    pub(crate) request: http1::Request,
+    /// Since when, monotonic ns.
+    pub(crate) since_ns: u64,
+    pub(crate) until_ms: u64,
+}
+
+/// What a client is doing.
+#[derive(Debug)]
+pub(crate) enum State {
+    /// It has yet to say what it wants.
+    Head,
+    /// It gets an answer.
+    Answer(Body),
+    /// It has got its last answer and is to read it before the connection is closed.
+    Goodbye,
+}
+
+/// Why a connection ended, as it is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Gone {
+    /// The client has left, or its answer was the last.
+    Left,
+    /// The socket failed.
+    Failed,
+    /// It did not say what it wants, or did not take what it gets, for too long.
+    Slow,
+    /// What it sent is no HTTP that is served here.
+    Refused,
+    /// There was no place for it.
+    Full,
+    /// The server ends.
+    Ending,
+    /// An operator closed it.
+    Kicked,
+}
+
+impl Gone {
+    pub(crate) const fn reason(self) -> &'static str {
+        match self {
+            Self::Left => "http_left",
+            Self::Failed => "http_failed",
+            Self::Slow => "http_slow",
+            Self::Refused => "http_refused",
+            Self::Full => "full",
+            Self::Ending => "server_end",
+            Self::Kicked => "kicked",
+        }
+    }
+
+    /// Whether it ended otherwise than it should.
+    pub(crate) const fn is_error(self) -> bool {
+        matches!(self, Self::Failed | Self::Slow | Self::Refused | Self::Full)
+    }
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) id: u64,
+    pub(crate) peer: SocketAddr,
+    socket: TcpStream,
+    pub(crate) input: Vec<u8>,
+    pub(crate) outbox: Outbox,
+    pub(crate) state: State,
+    pub(crate) keep_alive: bool,
+    /// The client has closed its side.
+    pub(crate) at_end: bool,
+    /// The socket takes nothing now.
+    pub(crate) blocked: bool,
+    pub(crate) accepted_ms: u64,
+    /// Something must have happened by then, ms.
+    pub(crate) deadline_ms: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    /// When (ms), and what was received and sent until then: rates are those since. The next is `newer`.
+    pub(crate) mark: (u64, u64, u64),
+    newer: (u64, u64, u64),
+    pub(crate) page_url: Option<String>,
+    /// What it asked for last, for the list of clients.
+    pub(crate) target: String,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        socket: TcpStream,
+        peer: SocketAddr,
+        id: u64,
+        now_ms: u64,
+        deadline_ms: u64,
+    ) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let options = socket2::SockRef::from(&socket);
+        options.set_tcp_nodelay(true)?;
+        let _ = options.set_tcp_user_timeout(Some(Duration::from_secs(30)));
+        Ok(Self {
+            id,
+            peer,
+            socket,
+            input: Vec::new(),
+            outbox: Outbox::default(),
+            state: State::Head,
+            keep_alive: true,
+            at_end: false,
+            blocked: false,
+            accepted_ms: now_ms,
+            deadline_ms,
+            bytes_in: 0,
+            bytes_out: 0,
+            mark: (now_ms, 0, 0),
+            newer: (now_ms, 0, 0),
+            page_url: None,
+            target: String::new(),
+        })
+    }
+
+    pub(crate) fn fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+
+    /// Reads what has come, as far as there is room for it.
+    pub(crate) fn read(&mut self) -> Result<(), Gone> {
+        let mut buffer = [0; 4096];
+        while self.input.len() < MAX_INPUT && !self.at_end {
+            match self.socket.read(&mut buffer) {
+                Ok(0) => self.at_end = true,
+                Ok(count) => {
+                    self.bytes_in += count as u64;
+                    self.input.extend_from_slice(buffer.get(..count).unwrap_or(&[]));
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(_) => return Err(Gone::Failed),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the outbox. `true` when it is empty and the socket takes more.
+    pub(crate) fn flush(&mut self) -> Result<bool, Gone> {
+        let (count, blocked) = self.outbox.write(&mut self.socket).map_err(|_| Gone::Failed)?;
+        self.bytes_out += count as u64;
+        self.blocked = blocked;
+        Ok(self.outbox.is_empty() && !blocked)
+    }
+
+    /// Sends of a file what the socket takes, at most a turn's share. `true` when all of it is out.
+    pub(crate) fn send_file(&mut self) -> Result<bool, Gone> {
+        let State::Answer(Body::File(body)) = &mut self.state else { return Ok(true) };
+        let mut left = FILE_TURN;
+        while body.at < body.end && left > 0 {
+            let wanted = usize::try_from(body.end - body.at).unwrap_or(usize::MAX).min(left);
+            match rustix::fs::sendfile(&self.socket, &body.file, Some(&mut body.at), wanted) {
+                // The file has become shorter: what was promised can't be kept.
+                Ok(0) => return Err(Gone::Failed),
+                Ok(count) => {
+                    self.bytes_out += count as u64;
+                    left -= count.min(left);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => {
+                    self.blocked = true;
+                    return Ok(false);
+                }
+                Err(_) => return Err(Gone::Failed),
+            }
+        }
+        Ok(body.at >= body.end)
+    }
+
+    /// No more is said to the client; what is on its way still arrives.
+    pub(crate) fn shut_down(&mut self) {
+        let _ = self.socket.flush();
+        let _ = self.socket.shutdown(std::net::Shutdown::Write);
+    }
+
+    /// The viewer, if it is one.
+    /// Rates are those of the last 15 to 30 seconds.
+    pub(crate) fn note_rates(&mut self, now_ms: u64) {
+        if now_ms.saturating_sub(self.newer.0) >= 15_000 {
+            (self.mark, self.newer) = (self.newer, (now_ms, self.bytes_in, self.bytes_out));
+        }
+    }
+
+    pub(crate) fn viewer(&self) -> Option<&Viewer> {
+        match &self.state {
+            State::Answer(Body::Live(viewer)) => Some(viewer),
+            _ => None,
+        }
+    }
+
+    /// The stream that it watches, and how.
+    pub(crate) fn feed(&self) -> Option<(usize, Format)> {
+        match &self.state {
+            State::Answer(Body::Live(viewer)) => Some((viewer.feed, viewer.format)),
+            _ => None,
+        }
+    }
+}

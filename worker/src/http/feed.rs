@@ -1,0 +1,370 @@
+//! One stream as this process reads it: from the ring, packet by packet, once for all who want it.
+//!
+//! A feed begins when its tracks are known (or have had time to show themselves), so that whoever packs the stream can say
+//! at its beginning what is in it.
+
+use bytes::Bytes;
+use endpoint::{NOTE_ABSOLUTE_TIME, NOTE_BEGAN_NS, NOTE_BORN_NS, NOTE_FIRST_SEQ};
+use media::{Kind, StreamKey};
+use mediaring::{Flags, HeaderKind, Lapped, Record, RingReader, Tally};
+use remux::{Coded, Lineup, Seen};
+
+use super::backlog::{Format, Prelude};
+use super::formats::Packing;
+
+/// How long a new publish may take until both tracks have shown themselves, ms.
+const SETTLE_MS: u64 = 600;
+/// Packets that are looked through for tracks without a sequence header.
+const LOOK_AHEAD: u64 = 200;
+
+/// What happens in a stream, in the order of its ring.
+#[derive(Debug, Clone)]
+pub(crate) enum Happening {
+    /// Something has ended, or was missed: what follows stands for itself. The tracks are those of the lineup.
+    Break,
+    /// The decoder configuration of a track is another.
+    Changed,
+    /// Something to pack.
+    Coded(i64, Coded),
+    /// A packet as it came, behind what it was found to be.
+    Raw(Packet),
+}
+
+/// A packet as it lay in the ring.
+#[derive(Debug, Clone)]
+pub(crate) struct Packet {
+    pub(crate) kind: Kind,
+    pub(crate) dts_ms: i64,
+    pub(crate) flags: Flags,
+    pub(crate) payload: Bytes,
+}
+
+/// Who is told what happens, beside those who watch.
+pub(crate) type Sink<'a> = dyn FnMut(&Happening, &Lineup) + 'a;
+
+/// A stream that is read here.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    pub(crate) key: StreamKey,
+    ring: Option<RingReader>,
+    next: u64,
+    /// The tracks are known; the ring is read.
+    settled: bool,
+    /// Since when somebody has waited for it, monotonic ns.
+    since_ns: u64,
+    /// It is read from the first packet of the publish.
+    whole: bool,
+    pub(crate) lineup: Lineup,
+    metadata: Option<Bytes>,
+    video_header: Option<Bytes>,
+    audio_header: Option<Bytes>,
+    packings: [Option<Packing>; 4],
+    /// Viewers by format.
+    pub(crate) viewers: [usize; 4],
+    /// Somebody who is no viewer wants the stream (HLS, recording).
+    pub(crate) pinned: bool,
+    /// DTS of the newest packet; `None` at the beginning of a publish.
+    pub(crate) newest_ms: Option<i64>,
+    /// Nobody publishes.
+    pub(crate) resting: bool,
+    /// Since when nobody has published, monotonic ms.
+    pub(crate) rests_since_ms: Option<u64>,
+    /// Packets that nothing could be made of.
+    pub(crate) refused: u64,
+    /// Where what is sent is counted for the stream.
+    pub(crate) tally: Option<Tally>,
+}
+
+impl Feed {
+    pub(crate) fn new(key: StreamKey, since_ns: u64) -> Self {
+        Self {
+            key,
+            since_ns,
+            whole: false,
+            ring: None,
+            next: 0,
+            settled: false,
+            lineup: Lineup::default(),
+            metadata: None,
+            video_header: None,
+            audio_header: None,
+            packings: Default::default(),
+            viewers: [0; 4],
+            pinned: false,
+            newest_ms: None,
+            resting: false,
+            rests_since_ms: None,
+            refused: 0,
+            tally: None,
+        }
+    }
+
+    /// Whether anybody wants it.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.pinned || self.viewers.iter().any(|count| *count > 0)
+    }
+
+    pub(crate) fn has_video(&self) -> bool {
+        self.lineup.video.is_some()
+    }
+
+    /// Whether everything since the publish began was read.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// Whether anything was read since the publish began, or this began.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    /// Whether its times are the publisher's own.
+    pub(crate) fn is_absolute(&self) -> bool {
+        self.ring.as_ref().is_some_and(|ring| ring.note(NOTE_ABSOLUTE_TIME) != 0)
+    }
+
+    pub(crate) fn packing(&self, format: Format) -> Option<&Packing> {
+        self.packings.get(format.index())?.as_ref()
+    }
+
+    /// Reads from another ring from now on. A next generation, or the same ring from a successor of its writer, goes on where
+    /// it was.
+    pub(crate) fn set_ring(&mut self, ring: RingReader) {
+        let same =
+            self.ring.as_ref().is_some_and(|known| known.note(NOTE_BORN_NS) == ring.note(NOTE_BORN_NS));
+        let goes_on = same && ring.head() >= self.next && ring.tail() <= self.next;
+        if !goes_on {
+            // The first packet of a publish that was waited for, else the newest key frame, else what comes from now on.
+            let waited = self.since_ns <= ring.note(NOTE_BEGAN_NS);
+            let first =
+                ring.note(NOTE_FIRST_SEQ).checked_sub(1).filter(|first| waited && *first >= ring.tail());
+            self.whole = first.is_some();
+            self.next = first.or_else(|| ring.key()).unwrap_or_else(|| ring.head());
+            self.settled = false;
+            self.newest_ms = None;
+        }
+        self.ring = Some(ring);
+    }
+
+    /// Somebody begins to watch in this format: what was read since the newest key frame is packed for it.
+    fn open(&mut self, format: Format) {
+        let Some(place) = self.packings.get_mut(format.index()) else { return };
+        if place.is_some() {
+            return;
+        }
+        let mut packing = Packing::new(format);
+        let Some(ring) = self.ring.as_ref().filter(|_| self.settled) else {
+            *place = Some(packing);
+            return;
+        };
+        let from = ring.key().filter(|key| *key < self.next).unwrap_or(self.next);
+        let mut past = Past::at(ring, from);
+        // Of MP3 nothing but its packets tells that it is there.
+        past.lineup.audio = past.lineup.audio.take().or_else(|| self.lineup.audio.clone());
+        packing.take(&Happening::Break, &past.lineup, Prelude::default);
+        for seq in from..self.next {
+            let Ok(packet) = ring.record(seq).and_then(|record| read(ring, &record)) else { continue };
+            let (happened, _) = past.take(packet);
+            for happening in happened {
+                packing.take(&happening, &past.lineup, || past.prelude());
+            }
+        }
+        *place = Some(packing);
+    }
+
+    /// Reads what has come. What happened is packed for the formats that are open, and told to `sink`. Returns when to call
+    /// again though nothing has come, ms.
+    pub(crate) fn pump(&mut self, now_ms: u64, sink: &mut Sink<'_>) -> Option<u64> {
+        let ring = self.ring.take()?;
+        let mut again = None;
+        while self.next < ring.head() {
+            if !self.settled {
+                again = self.settle(&ring, now_ms);
+                if again.is_some() {
+                    break;
+                }
+                self.publish(&Happening::Break, sink);
+            }
+            if let Err(Lapped) = self.read_one(&ring, sink) {
+                self.next = ring.key().filter(|key| *key > self.next).unwrap_or_else(|| ring.head());
+                self.whole = false;
+                self.publish(&Happening::Break, sink);
+            }
+        }
+        if self.resting && self.next >= ring.head() {
+            self.packings.iter_mut().flatten().for_each(Packing::flush);
+        }
+        self.ring = Some(ring);
+        again
+    }
+
+    /// Finds out which tracks there are, or when to look again.
+    fn settle(&mut self, ring: &RingReader, now_ms: u64) -> Option<u64> {
+        let mut past = Past::at(ring, self.next);
+        let head = ring.head().min(self.next + LOOK_AHEAD);
+        for seq in self.next..head {
+            let Ok(packet) = ring.record(seq).and_then(|record| read(ring, &record)) else { continue };
+            past.take(packet);
+        }
+        let until = ring.note(NOTE_BEGAN_NS) / 1_000_000 + SETTLE_MS;
+        let complete = past.lineup.video.is_some() && past.lineup.audio.is_some();
+        if !complete && now_ms < until && !self.resting {
+            return Some(until);
+        }
+        self.lineup = past.lineup;
+        self.metadata = past.metadata.or_else(|| self.metadata.take());
+        (self.video_header, self.audio_header) = (past.video_header, past.audio_header);
+        self.settled = true;
+        None
+    }
+
+    fn read_one(&mut self, ring: &RingReader, sink: &mut Sink<'_>) -> Result<(), Lapped> {
+        let record = ring.record(self.next)?;
+        let begins = record.flags.contains(Flags::DISCONTINUITY);
+        if begins && self.newest_ms.take().is_some() {
+            // Another publisher: its tracks have to show themselves. It is looked at again when they have.
+            self.settled = false;
+            self.whole = true;
+            return Ok(());
+        }
+        let packet = read(ring, &record)?;
+        self.next += 1;
+        if packet.kind != Kind::Data {
+            self.newest_ms = Some(packet.dts_ms);
+        }
+        let mut past = Past {
+            lineup: std::mem::take(&mut self.lineup),
+            metadata: self.metadata.take(),
+            video_header: self.video_header.take(),
+            audio_header: self.audio_header.take(),
+        };
+        let (happened, refused) = past.take(packet);
+        self.refused += u64::from(refused);
+        self.lineup = past.lineup;
+        self.metadata = past.metadata;
+        (self.video_header, self.audio_header) = (past.video_header, past.audio_header);
+        for happening in happened {
+            self.publish(&happening, sink);
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, happening: &Happening, sink: &mut Sink<'_>) {
+        let headers = [&self.metadata, &self.video_header, &self.audio_header];
+        for packing in self.packings.iter_mut().flatten() {
+            packing.take(happening, &self.lineup, || prelude(headers));
+        }
+        sink(happening, &self.lineup);
+    }
+
+    /// Somebody publishes it, or nobody any more: then what was gathered goes out with the next look.
+    pub(crate) fn set_live(&mut self, live: bool, now_ms: u64) {
+        self.resting = !live;
+        self.rests_since_ms = if live { None } else { self.rests_since_ms.or(Some(now_ms)) };
+    }
+
+    /// Somebody watches it in this format.
+    pub(crate) fn join(&mut self, format: Format) {
+        if let Some(count) = self.viewers.get_mut(format.index()) {
+            *count += 1;
+        }
+        self.open(format);
+    }
+
+    /// Somebody does so no longer.
+    pub(crate) fn leave(&mut self, format: Format) {
+        let Some(count) = self.viewers.get_mut(format.index()) else { return };
+        *count = count.saturating_sub(1);
+        if *count == 0
+            && let Some(place) = self.packings.get_mut(format.index())
+        {
+            *place = None;
+        }
+    }
+
+    /// Lets go of what the viewers of a format do not need; `wanted` is what the last of them has yet to get.
+    pub(crate) fn trim(&mut self, format: Format, wanted: u64, queue_ms: i64) {
+        let oldest_ms = self.newest_ms.unwrap_or(0).saturating_sub(queue_ms);
+        if let Some(Some(packing)) = self.packings.get_mut(format.index()) {
+            packing.backlog_mut().trim(wanted, oldest_ms);
+        }
+    }
+}
+
+fn prelude([metadata, video, audio]: [&Option<Bytes>; 3]) -> Prelude {
+    let all = [(Kind::Data, metadata), (Kind::Video, video), (Kind::Audio, audio)];
+    all.into_iter().filter_map(|(kind, bytes)| Some((kind, bytes.clone()?))).collect::<Vec<_>>().into()
+}
+
+/// What holds at a place in the stream.
+#[derive(Debug, Default)]
+struct Past {
+    lineup: Lineup,
+    metadata: Option<Bytes>,
+    video_header: Option<Bytes>,
+    audio_header: Option<Bytes>,
+}
+
+impl Past {
+    /// What holds for somebody who begins at `seq`.
+    fn at(ring: &RingReader, seq: u64) -> Self {
+        let stored = |kind| ring.header(kind, seq).map(|header| Bytes::from(header.bytes));
+        let past = Self {
+            lineup: Lineup::default(),
+            metadata: stored(HeaderKind::Metadata),
+            video_header: stored(HeaderKind::Video),
+            audio_header: stored(HeaderKind::Audio),
+        };
+        let mut lineup = Lineup::default();
+        for (kind, header) in [(Kind::Video, &past.video_header), (Kind::Audio, &past.audio_header)] {
+            // A header that can't be read is none.
+            let _ = header.as_ref().map(|header| lineup.see(kind, header));
+        }
+        Self { lineup, ..past }
+    }
+
+    fn prelude(&self) -> Prelude {
+        prelude([&self.metadata, &self.video_header, &self.audio_header])
+    }
+
+    /// Follows a packet. Returns what happened, and whether nothing could be made of it.
+    fn take(&mut self, packet: Packet) -> (Vec<Happening>, bool) {
+        if packet.flags.contains(Flags::METADATA) {
+            self.metadata = Some(packet.payload.clone());
+        }
+        if packet.flags.contains(Flags::SEQUENCE_HEADER) {
+            let place =
+                if packet.kind == Kind::Video { &mut self.video_header } else { &mut self.audio_header };
+            *place = Some(packet.payload.clone());
+        }
+        let mut happened = Vec::with_capacity(2);
+        let refused = match self.lineup.see(packet.kind, &packet.payload) {
+            Ok(Seen::Config { changed: true }) => {
+                happened.push(Happening::Changed);
+                false
+            }
+            Ok(Seen::Coded(coded)) => {
+                happened.push(Happening::Coded(packet.dts_ms, coded));
+                false
+            }
+            Ok(_) => false,
+            Err(error) => {
+                tracing::debug!("a packet is not packed: {error}");
+                true
+            }
+        };
+        happened.push(Happening::Raw(packet));
+        (happened, refused)
+    }
+}
+
+fn read(ring: &RingReader, record: &Record) -> Result<Packet, Lapped> {
+    let mut wire = Vec::new();
+    ring.copy(record.position, record.wire_len, &mut wire)?;
+    let mut payload = Vec::new();
+    if !endpoint::unpack(&wire, record.payload_len as usize, ring.chunk_size_at(record.seq), &mut payload) {
+        return Err(Lapped);
+    }
+    let payload = Bytes::from(payload);
+    Ok(Packet { kind: record.kind, dts_ms: record.dts_ms, flags: record.flags, payload })
+}

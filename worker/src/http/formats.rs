@@ -1,0 +1,136 @@
+//! A stream in one of the live formats: packed as it comes, kept for those who watch.
+
+use bytes::Bytes;
+use media::Kind;
+use mediaring::Flags;
+use remux::{Fragment, Lineup, Mp4Packager, TsPackager};
+
+use super::backlog::{Backlog, Format, Item, Prelude};
+use super::feed::Happening;
+
+/// How long a fragment of live MP4 is, ms.
+const FRAGMENT_MS: i64 = 100;
+/// How often a transport stream repeats what it consists of, ms.
+const TABLES_EVERY_MS: i64 = 400;
+
+/// One format of one stream.
+#[derive(Debug)]
+pub(crate) struct Packing {
+    format: Format,
+    backlog: Backlog,
+    ts: TsPackager,
+    /// When the tables were written last; `None`: they are owed.
+    tables_ms: Option<i64>,
+    mp4: Mp4Packager,
+    /// What an MP4 viewer gets first. Another one makes another epoch, which a player can't follow.
+    init: Option<Bytes>,
+    epoch: u64,
+}
+
+impl Packing {
+    pub(crate) fn new(format: Format) -> Self {
+        Self {
+            format,
+            backlog: Backlog::default(),
+            ts: TsPackager::new(0),
+            tables_ms: None,
+            mp4: Mp4Packager::new(FRAGMENT_MS),
+            init: None,
+            epoch: 0,
+        }
+    }
+
+    pub(crate) fn backlog(&self) -> &Backlog {
+        &self.backlog
+    }
+
+    pub(crate) fn backlog_mut(&mut self) -> &mut Backlog {
+        &mut self.backlog
+    }
+
+    /// What stands in front of all fragments, and which of its kind it is.
+    pub(crate) fn init(&self) -> (Option<Bytes>, u64) {
+        (self.init.clone(), self.epoch)
+    }
+
+    /// Packs what happened.
+    pub(crate) fn take(&mut self, happening: &Happening, lineup: &Lineup, prelude: impl FnOnce() -> Prelude) {
+        match (self.format, happening) {
+            (_, Happening::Break | Happening::Changed) => self.begin_anew(happening, lineup),
+            (Format::Flv, Happening::Raw(packet)) => {
+                let is_aside = packet.kind == Kind::Data || packet.flags.contains(Flags::SEQUENCE_HEADER);
+                let is_start = match packet.kind {
+                    Kind::Video => packet.flags.contains(Flags::KEY),
+                    Kind::Audio => lineup.video.is_none() && !is_aside,
+                    Kind::Data => false,
+                };
+                let bytes = packet.payload.clone();
+                let item = Item { kind: packet.kind, is_aside, is_start, dts_ms: packet.dts_ms, bytes };
+                self.backlog.push(item, prelude);
+            }
+            (Format::Ts, Happening::Coded(dts_ms, coded)) => {
+                let mut out = Vec::new();
+                let apart = self.tables_ms.map(|tables_ms| dts_ms.saturating_sub(tables_ms));
+                let due = apart.is_none_or(|apart| !(0..TABLES_EVERY_MS).contains(&apart));
+                let has_tables = coded.is_key || due;
+                if has_tables {
+                    self.ts.begin(lineup, &mut out);
+                    self.tables_ms = Some(*dts_ms);
+                }
+                if let Err(error) = self.ts.push(lineup, *dts_ms, coded, &mut out) {
+                    tracing::debug!("a packet is not in the transport stream: {error}");
+                }
+                let is_start = coded.is_key || has_tables && lineup.video.is_none();
+                self.push(coded.kind, is_start, *dts_ms, out);
+            }
+            (Format::Mp4, Happening::Coded(dts_ms, coded)) => {
+                let fragment = self.mp4.push(*dts_ms, coded.clone());
+                self.push_fragment(fragment);
+            }
+            (Format::Bare, Happening::Coded(dts_ms, coded)) if coded.kind == Kind::Audio => {
+                let mut out = Vec::new();
+                if lineup.write_bare(coded, &mut out).is_ok() {
+                    self.push(coded.kind, true, *dts_ms, out);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn begin_anew(&mut self, happening: &Happening, lineup: &Lineup) {
+        if matches!(happening, Happening::Break) {
+            self.backlog.forget_start();
+        }
+        self.tables_ms = None;
+        if self.format == Format::Mp4 {
+            let init = Mp4Packager::init(lineup).map(Bytes::from);
+            if init != self.init {
+                let fragment = self.mp4.flush();
+                self.push_fragment(fragment);
+                self.backlog.forget_start();
+                self.init = init;
+                self.epoch += 1;
+                self.mp4 = Mp4Packager::new(FRAGMENT_MS);
+            }
+        }
+    }
+
+    fn push(&mut self, kind: Kind, is_start: bool, dts_ms: i64, bytes: Vec<u8>) {
+        if !bytes.is_empty() {
+            let item = Item { kind, is_aside: false, is_start, dts_ms, bytes: bytes.into() };
+            self.backlog.push(item, Prelude::default);
+        }
+    }
+
+    fn push_fragment(&mut self, fragment: Option<Fragment>) {
+        if let Some(Fragment { bytes, is_key, dts_ms }) = fragment {
+            self.push(Kind::Video, is_key, dts_ms, bytes);
+        }
+    }
+
+    /// Nothing follows for now: what was gathered goes out.
+    pub(crate) fn flush(&mut self) {
+        let fragment = self.mp4.flush();
+        self.push_fragment(fragment);
+    }
+}

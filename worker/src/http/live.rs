@@ -1,0 +1,242 @@
+//! A viewer of a live stream: where it stands in the backlog of its format, and what it gets next.
+
+use bytes::Bytes;
+use media::Kind;
+
+use super::backlog::{Backlog, Format, Item};
+use super::feed::Feed;
+use super::outbox::Outbox;
+
+/// Bytes that are put into an outbox at once.
+const BATCH_BYTES: usize = 128 << 10;
+/// Most items of one batch.
+const BATCH_ITEMS: usize = 256;
+/// Items that are looked through for the other track when a viewer's time 0 is chosen.
+const BASE_SEARCH: usize = 128;
+
+/// How the bytes of an endless body are framed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// Chunks.
+    Chunked,
+    /// Until the connection ends: for clients of HTTP/1.0.
+    Plain,
+    /// Binary frames of a WebSocket.
+    WebSocket,
+}
+
+/// What filling an outbox came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Filled {
+    /// There is something to send.
+    Some,
+    /// Nothing is there yet.
+    Nothing,
+    /// What follows can't be put behind what was sent: the body ends here.
+    End,
+}
+
+/// A viewer.
+#[derive(Debug)]
+pub(crate) struct Viewer {
+    pub(crate) feed: usize,
+    pub(crate) format: Format,
+    pub(crate) framing: Framing,
+    /// Next item; `None` until it has a place.
+    next: Option<u64>,
+    base_ms: Option<i64>,
+    /// Size of the FLV tag before.
+    previous: u32,
+    began: bool,
+    wants_prelude: bool,
+    epoch: u64,
+    /// It was there before the publisher, and gets all of it.
+    waited: bool,
+    /// The head of the answer, until there is something to answer with.
+    pub(crate) head: Option<String>,
+    /// Something has to be there by then, ms.
+    pub(crate) until_ms: u64,
+    pub(crate) jumps: u64,
+    pub(crate) dropped: u64,
+}
+
+impl Viewer {
+    pub(crate) fn new(feed: usize, format: Format, framing: Framing, head: String, until_ms: u64) -> Self {
+        Self {
+            feed,
+            format,
+            framing,
+            next: None,
+            base_ms: None,
+            previous: 0,
+            began: false,
+            wants_prelude: true,
+            epoch: 0,
+            waited: false,
+            head: Some(head),
+            until_ms,
+            jumps: 0,
+            dropped: 0,
+        }
+    }
+
+    /// It was there before there was anything to read.
+    pub(crate) fn waits_for_all(&mut self) {
+        self.waited = true;
+    }
+
+    /// The item that it gets next; `None` while it waits for its first.
+    pub(crate) fn next(&self) -> Option<u64> {
+        self.next
+    }
+
+    /// Whether it has got anything of the stream.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.began
+    }
+
+    /// Puts what comes next into the outbox.
+    pub(crate) fn fill(&mut self, feed: &Feed, queue_ms: i64, outbox: &mut Outbox) -> Filled {
+        let Some(packing) = feed.packing(self.format) else { return Filled::Nothing };
+        let backlog = packing.backlog();
+        let Some(mut next) = self.place(backlog, feed, queue_ms) else {
+            return Filled::Nothing;
+        };
+        let mut batch = Batch::default();
+        if self.format == Format::Mp4 {
+            let (init, epoch) = packing.init();
+            if !self.began {
+                let Some(init) = init else { return Filled::End };
+                batch.push(init);
+                self.epoch = epoch;
+            } else if epoch != self.epoch {
+                return Filled::End;
+            }
+        }
+        let mut count = 0;
+        let ahead = || backlog.from(next).take(BASE_SEARCH);
+        if self.format == Format::Flv && self.base_ms.is_none() {
+            let Some(first) = ahead().find(|item| !item.is_aside) else { return Filled::Nothing };
+            let other = ahead().find(|item| !item.is_aside && item.kind != first.kind);
+            let base = other.map_or(first.dts_ms, |other| other.dts_ms.min(first.dts_ms));
+            self.base_ms = Some(if feed.is_absolute() { 0 } else { base });
+        }
+        for item in backlog.from(next) {
+            if batch.len >= BATCH_BYTES || count >= BATCH_ITEMS {
+                break;
+            }
+            self.add(&mut batch, feed, backlog, item);
+            count += 1;
+        }
+        next += count as u64;
+        self.next = Some(next);
+        if batch.len == 0 {
+            return Filled::Nothing;
+        }
+        self.began = true;
+        if let Some(head) = self.head.take() {
+            outbox.push(head.into_bytes());
+        }
+        batch.send(self.framing, outbox);
+        Filled::Some
+    }
+
+    /// Where it stands: a newcomer at the newest place to begin, somebody who lags too much as well.
+    fn place(&mut self, backlog: &Backlog, feed: &Feed, queue_ms: i64) -> Option<u64> {
+        let newest_ms = feed.newest_ms.unwrap_or(0);
+        let Some(next) = self.next else {
+            let all = backlog.whole().filter(|_| self.waited && feed.is_whole());
+            // Who gets all gets the headers where they stand.
+            self.wants_prelude = all.is_none();
+            self.next = all.or_else(|| backlog.newest_start());
+            return self.next;
+        };
+        let lags = next < backlog.first()
+            || backlog.from(next).next().is_some_and(|item| newest_ms - item.dts_ms > queue_ms);
+        let better = backlog.newest_start().filter(|start| *start > next);
+        match better {
+            Some(start) if lags => {
+                self.jumps += 1;
+                self.dropped += start - next;
+                self.wants_prelude = true;
+                self.next = Some(start);
+            }
+            // What it stood at is gone, and there is no other place yet.
+            None if next < backlog.first() => return None,
+            _ => {}
+        }
+        self.next
+    }
+
+    fn add(&mut self, batch: &mut Batch, feed: &Feed, backlog: &Backlog, item: &Item) {
+        if self.format != Format::Flv {
+            batch.push(item.bytes.clone());
+            return;
+        }
+        if !self.began && batch.len == 0 {
+            let head = flv::file::header(feed.lineup.audio.is_some(), feed.has_video());
+            // The size of the tag before the first goes in front of the first tag.
+            batch.push(Bytes::copy_from_slice(head.get(..9).unwrap_or(&head)));
+        }
+        if std::mem::take(&mut self.wants_prelude) && item.is_start {
+            for (kind, body) in backlog.prelude().iter() {
+                let is_new = !self.began || *kind != Kind::Data;
+                if is_new {
+                    let time = if *kind == Kind::Data { 0 } else { self.time(item.dts_ms) };
+                    self.add_tag(batch, *kind, time, body);
+                }
+            }
+        }
+        let time = self.time(item.dts_ms);
+        self.add_tag(batch, item.kind, time, &item.bytes);
+    }
+
+    fn time(&self, dts_ms: i64) -> u32 {
+        // 32 bits wrap, as FLV's do.
+        let time = (dts_ms - self.base_ms.unwrap_or(0)).max(0) & 0xffff_ffff;
+        u32::try_from(time).unwrap_or(0)
+    }
+
+    /// A tag: the size of the one before it and its header are the viewer's own, its body is everybody's.
+    fn add_tag(&mut self, batch: &mut Batch, kind: Kind, time: u32, body: &Bytes) {
+        let size = u32::try_from(body.len()).unwrap_or(0);
+        let [p0, p1, p2, p3] = self.previous.to_be_bytes();
+        let [_, s0, s1, s2] = size.to_be_bytes();
+        let [t3, t0, t1, t2] = time.to_be_bytes();
+        batch.own(&[p0, p1, p2, p3, kind.type_id(), s0, s1, s2, t0, t1, t2, t3, 0, 0, 0]);
+        batch.push(body.clone());
+        self.previous = size + 11;
+    }
+}
+
+/// Pieces that go out together.
+#[derive(Debug, Default)]
+struct Batch {
+    pieces: Vec<Bytes>,
+    len: usize,
+}
+
+impl Batch {
+    fn push(&mut self, piece: Bytes) {
+        self.len += piece.len();
+        self.pieces.push(piece);
+    }
+
+    fn own(&mut self, bytes: &[u8]) {
+        self.push(Bytes::copy_from_slice(bytes));
+    }
+
+    fn send(self, framing: Framing, outbox: &mut Outbox) {
+        match framing {
+            Framing::Chunked => outbox.push(http1::chunked::chunk_head(self.len)),
+            Framing::WebSocket => outbox.push(http1::websocket::binary_head(self.len)),
+            Framing::Plain => {}
+        }
+        for piece in self.pieces {
+            outbox.push(piece);
+        }
+        if framing == Framing::Chunked {
+            outbox.push(Bytes::from_static(http1::chunked::CHUNK_END));
+        }
+    }
+}

@@ -1,0 +1,637 @@
+//! The web server: connections, the streams that they watch, and what is due when.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use conf::Config;
+use endpoint::{AudienceId, LinkEvent, Links};
+use media::StreamKey;
+use mediaring::{Counter, Scoreboard};
+use reactor::{Reactor, Ready, Token};
+use slab::Slab;
+
+use super::backlog::Format;
+use super::connection::{Body, Connection, Gone, State};
+use super::feed::Feed;
+use super::files::Mounts;
+use super::live::Filled;
+use crate::stream::accept::Listeners;
+
+/// Tokens of connections begin here.
+const FIRST_TOKEN: usize = endpoint::FIRST_TOKEN;
+/// How often connections are looked after, ms.
+const SWEEP_MS: u64 = 250;
+/// From accept, or the first byte of another head, to the end of the head, ms.
+const HEAD_MS: u64 = 5_000;
+/// How long a connection may rest between two requests, ms.
+const IDLE_MS: u64 = 60_000;
+/// How long a client may take to read our last words, ms.
+const LINGER_MS: u64 = 1_000;
+/// How long viewers stay when nobody publishes any more, at least, ms.
+const LEAST_GRACE_MS: u64 = 5_000;
+
+/// The web server.
+#[derive(Debug)]
+pub(crate) struct Web {
+    pub(crate) config: Arc<Config>,
+    pub(crate) mounts: Mounts,
+    board: Arc<Scoreboard>,
+    slot: usize,
+    next_id: u64,
+    pub(crate) connections: Slab<Connection>,
+    pub(crate) listeners: Listeners,
+    tls: BTreeSet<SocketAddr>,
+    links: Links,
+    pub(crate) feeds: Slab<Feed>,
+    feed_of: HashMap<StreamKey, usize>,
+    members: HashMap<usize, BTreeSet<usize>>,
+    /// Streams that exist, and whether somebody publishes them.
+    pub(crate) streams: HashMap<StreamKey, bool>,
+    /// Feeds with something new, and when feeds are to be looked at though nothing has come.
+    stirred: BTreeSet<usize>,
+    due: BTreeMap<usize, u64>,
+    /// Connections that are to be served again in this turn.
+    again: BTreeSet<usize>,
+    /// Something is there that was not: who waits is looked at.
+    pub(crate) news: bool,
+    swept_ms: u64,
+    pub(crate) now_ms: u64,
+    ended: BTreeMap<&'static str, u64>,
+}
+
+impl Web {
+    pub(crate) fn new(config: Arc<Config>, board: Arc<Scoreboard>, slot: u32, first_id: u64) -> Self {
+        Self {
+            mounts: Mounts::new(&config),
+            links: Links::new(config.backsources.max(1)),
+            listeners: Listeners::new(config.limits.turn_accepts),
+            config,
+            board,
+            slot: slot as usize,
+            next_id: first_id,
+            connections: Slab::new(),
+            tls: BTreeSet::new(),
+            feeds: Slab::new(),
+            feed_of: HashMap::new(),
+            members: HashMap::new(),
+            streams: HashMap::new(),
+            stirred: BTreeSet::new(),
+            due: BTreeMap::new(),
+            again: BTreeSet::new(),
+            news: false,
+            swept_ms: 0,
+            now_ms: reactor::now_ms(),
+            ended: BTreeMap::new(),
+        }
+    }
+
+    /// Accepts on this from now on.
+    pub(crate) fn listen(&mut self, reactor: &Reactor, address: SocketAddr, tls: bool, fds: Vec<OwnedFd>) {
+        if tls {
+            self.tls.insert(address);
+        }
+        self.listeners.add(reactor, &[address], fds);
+    }
+
+    /// Another configuration holds.
+    pub(crate) fn configure(&mut self, config: Arc<Config>) {
+        self.mounts = Mounts::new(&config);
+        self.config = config;
+        self.news = true;
+    }
+
+    /// A back-source is there.
+    pub(crate) fn connect(&mut self, reactor: &Reactor, shard: u32, channel: OwnedFd, wake: OwnedFd) {
+        let events = self.links.connect(reactor, shard, channel, wake);
+        self.apply(events);
+    }
+
+    /// A token that is none of the process's own is ready.
+    pub(crate) fn ready(&mut self, ready: Ready) {
+        if let Some(key) = ready.token.0.checked_sub(FIRST_TOKEN) {
+            if ready.writable
+                && let Some(connection) = self.connections.get_mut(key)
+            {
+                connection.blocked = false;
+            }
+            self.serve(key, ready.readable);
+        } else if self.links.owns(ready.token) {
+            let events = self.links.ready(ready.token);
+            self.apply(events);
+        } else {
+            self.listeners.ready(ready.token);
+        }
+    }
+
+    fn apply(&mut self, events: Vec<LinkEvent>) {
+        for event in events {
+            match event {
+                LinkEvent::Ring(audience, ring) => {
+                    if let Some(feed) = self.feeds.get_mut(audience.key()) {
+                        feed.tally = self.board.tally(ring.stream_id());
+                        feed.set_ring(ring);
+                        self.stirred.insert(audience.key());
+                    }
+                }
+                LinkEvent::Advanced(audience) => {
+                    self.stirred.insert(audience.key());
+                }
+                LinkEvent::Stream(key, live) => self.stream(key, live),
+                LinkEvent::Rest(_) => {}
+                LinkEvent::Gone(key) => {
+                    self.stream(key.clone(), false);
+                    self.streams.remove(&key);
+                }
+                LinkEvent::Up(shard) => tracing::debug!("back-source {shard} is there"),
+                LinkEvent::Down(shard) => {
+                    tracing::info!("back-source {shard} has gone");
+                    // Its successor tells which streams there are; the rings stay readable meanwhile.
+                    let shards = self.config.backsources.max(1);
+                    self.streams.retain(|key, _| key.shard(shards) != shard);
+                }
+            }
+        }
+    }
+
+    /// A stream begins or rests.
+    fn stream(&mut self, key: StreamKey, live: bool) {
+        if let Some(feed) = self.feed_of.get(&key).copied() {
+            if let Some(feed) = self.feeds.get_mut(feed) {
+                feed.set_live(live, self.now_ms);
+            }
+            self.stirred.insert(feed);
+        }
+        self.streams.insert(key, live);
+        self.news = true;
+        if live {
+            // At once: a short publish may be over with the next event.
+            self.look_at_waiting();
+        }
+    }
+
+    /// The feed of a stream; there is one when this returns.
+    pub(crate) fn feed(&mut self, key: &StreamKey, since_ns: u64) -> usize {
+        if let Some(feed) = self.feed_of.get(key) {
+            return *feed;
+        }
+        let feed = self.feeds.insert(Feed::new(key.clone(), since_ns));
+        self.feed_of.insert(key.clone(), feed);
+        self.links.watch(AudienceId::new(feed), key);
+        feed
+    }
+
+    /// Somebody watches a feed from now on.
+    pub(crate) fn join(&mut self, connection: usize, feed: usize, format: Format) {
+        self.members.entry(feed).or_default().insert(connection);
+        if let Some(feed) = self.feeds.get_mut(feed) {
+            feed.join(format);
+        }
+        self.stirred.insert(feed);
+        self.again.insert(connection);
+    }
+
+    /// Somebody watches it no longer.
+    fn leave(&mut self, connection: usize, feed: usize, format: Format) {
+        if let Some(members) = self.members.get_mut(&feed) {
+            members.remove(&connection);
+        }
+        if let Some(known) = self.feeds.get_mut(feed) {
+            known.leave(format);
+        }
+        self.forget_unwanted(feed);
+    }
+
+    /// A feed that nobody wants is none.
+    pub(crate) fn forget_unwanted(&mut self, feed: usize) {
+        if self.feeds.get(feed).is_none_or(Feed::is_wanted) {
+            return;
+        }
+        let gone = self.feeds.remove(feed);
+        self.links.unwatch(&gone.key);
+        self.feed_of.remove(&gone.key);
+        self.members.remove(&feed);
+        self.stirred.remove(&feed);
+        self.due.remove(&feed);
+    }
+
+    /// When [`Self::work`] is due, ms.
+    pub(crate) fn deadline(&self) -> u64 {
+        if !self.again.is_empty() || !self.stirred.is_empty() {
+            return 0;
+        }
+        let accept = self.listeners.again_ms();
+        let due = self.due.values().copied().min();
+        [Some(self.swept_ms + SWEEP_MS), accept, due].into_iter().flatten().min().unwrap_or(0)
+    }
+
+    /// Does what is due: accepts, reads streams, serves who watches them.
+    pub(crate) fn work(&mut self, reactor: &Reactor) {
+        self.now_ms = reactor::now_ms();
+        for (at, socket, peer) in self.listeners.accept_at() {
+            self.adopt(reactor, at, socket, peer);
+        }
+        let now_ms = self.now_ms;
+        let due: Vec<usize> =
+            self.due.iter().filter(|(_, at)| **at <= now_ms).map(|(feed, _)| *feed).collect();
+        self.stirred.extend(due);
+        for feed in std::mem::take(&mut self.stirred) {
+            self.pump(feed);
+        }
+        for key in std::mem::take(&mut self.again) {
+            self.serve(key, false);
+        }
+        if self.now_ms >= self.swept_ms + SWEEP_MS {
+            self.swept_ms = self.now_ms;
+            self.sweep();
+        } else if std::mem::take(&mut self.news) {
+            self.look_at_waiting();
+        }
+    }
+
+    fn pump(&mut self, key: usize) {
+        self.due.remove(&key);
+        let Some(feed) = self.feeds.get_mut(key) else { return };
+        if let Some(at) = feed.pump(self.now_ms, &mut |_, _| {}) {
+            self.due.insert(key, at);
+        }
+        let members: Vec<usize> = self.members.get(&key).into_iter().flatten().copied().collect();
+        for member in members {
+            if self.connections.get(member).is_some_and(|connection| !connection.blocked) {
+                self.serve(member, false);
+            }
+        }
+    }
+
+    fn adopt(&mut self, reactor: &Reactor, at: SocketAddr, socket: TcpStream, peer: SocketAddr) {
+        self.board.add(self.slot, Counter::Accepted, 1);
+        let open = self.board.sum(Counter::Connections);
+        if open >= u64::from(self.config.max_connections) || self.tls.contains(&at) {
+            for counter in [Counter::Refused, Counter::Ended, Counter::Errors] {
+                self.board.add(self.slot, counter, 1);
+            }
+            *self.ended.entry(Gone::Full.reason()).or_default() += 1;
+            return;
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        let Ok(connection) = Connection::new(socket, peer, id, self.now_ms, self.now_ms + HEAD_MS) else {
+            return;
+        };
+        let fd = connection.fd();
+        let key = self.connections.insert(connection);
+        self.board.add(self.slot, Counter::Connections, 1);
+        if let Err(error) = reactor.register(fd, Token(FIRST_TOKEN + key)) {
+            tracing::error!("a connection can't be registered: {error}");
+            self.end(key, Gone::Failed);
+            return;
+        }
+        self.serve(key, true);
+    }
+
+    /// Does for a connection all that can be done now.
+    pub(crate) fn serve(&mut self, key: usize, readable: bool) {
+        if let Err(gone) = self.try_serve(key, readable) {
+            self.end(key, gone);
+        }
+    }
+
+    fn try_serve(&mut self, key: usize, readable: bool) -> Result<(), Gone> {
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
+        if readable {
+            let before = connection.bytes_in;
+            let read = connection.read();
+            let moved = connection.bytes_in - before;
+            self.board.add(self.slot, Counter::BytesIn, i64::try_from(moved).unwrap_or(0));
+            read?;
+            if matches!(connection.state, State::Answer(Body::Live(_) | Body::Wait(_))) && connection.at_end {
+                return Err(Gone::Left);
+            }
+        }
+        // Bounded: each turn of this loop ends an answer, fills an outbox, or returns.
+        for _ in 0..64 {
+            let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
+            if connection.blocked {
+                return Ok(());
+            }
+            let before = connection.bytes_out;
+            let flushed = connection.flush();
+            let moved = connection.bytes_out - before;
+            let tally = connection.feed().and_then(|(feed, _)| self.feeds.get(feed)?.tally);
+            if moved > 0 {
+                self.board.add(self.slot, Counter::BytesOut, i64::try_from(moved).unwrap_or(0));
+                if let Some(tally) = tally {
+                    self.board.tally_sent(tally, moved);
+                }
+            }
+            let is_free = flushed?;
+            if moved > 0 {
+                connection.deadline_ms = self.now_ms + self.config.limits.stalled_timeout_ms;
+            }
+            if !is_free {
+                return Ok(());
+            }
+            if !self.step(key)? {
+                return Ok(());
+            }
+        }
+        self.again.insert(key);
+        Ok(())
+    }
+
+    /// The next step of a connection whose outbox is empty. `false` when it has to wait.
+    fn step(&mut self, key: usize) -> Result<bool, Gone> {
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(false) };
+        match &mut connection.state {
+            State::Head => self.next_request(key),
+            State::Goodbye => Ok(false),
+            State::Answer(Body::Wait(_)) => Ok(false),
+            State::Answer(Body::Rest) => self.answered(key),
+            State::Answer(Body::File(_)) => {
+                let before = connection.bytes_out;
+                let done = connection.send_file()?;
+                let moved = connection.bytes_out - before;
+                self.board.add(self.slot, Counter::BytesOut, i64::try_from(moved).unwrap_or(0));
+                connection.deadline_ms = self.now_ms + self.config.limits.stalled_timeout_ms;
+                if done {
+                    return self.answered(key);
+                }
+                if !connection.blocked {
+                    self.again.insert(key);
+                }
+                Ok(false)
+            }
+            State::Answer(Body::Live(_)) => self.step_live(key),
+        }
+    }
+
+    fn step_live(&mut self, key: usize) -> Result<bool, Gone> {
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(false) };
+        connection.hear_websocket()?;
+        let State::Answer(Body::Live(viewer)) = &mut connection.state else { return Ok(false) };
+        let Some(feed) = self.feeds.get_mut(viewer.feed) else { return Err(Gone::Ending) };
+        let queue_ms = queue_ms(&self.config, &feed.key);
+        match viewer.fill(feed, queue_ms, &mut connection.outbox) {
+            Filled::Some => Ok(true),
+            Filled::Nothing => Ok(!connection.outbox.is_empty()),
+            Filled::End => {
+                self.end_live(key);
+                Ok(true)
+            }
+        }
+    }
+
+    /// The body of a live stream ends here.
+    fn end_live(&mut self, key: usize) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some((feed, format)) = connection.feed() else { return };
+        let begun = connection.finish_live();
+        self.leave(key, feed, format);
+        if !begun {
+            self.refuse(key, 404);
+        }
+    }
+
+    /// An answer is complete.
+    fn answered(&mut self, key: usize) -> Result<bool, Gone> {
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(false) };
+        if !connection.keep_alive || connection.at_end && connection.input.is_empty() {
+            connection.shut_down();
+            connection.state = State::Goodbye;
+            connection.deadline_ms = self.now_ms + LINGER_MS;
+            return if connection.at_end { Err(Gone::Left) } else { Ok(false) };
+        }
+        connection.state = State::Head;
+        connection.target.clear();
+        connection.deadline_ms = self.now_ms + if connection.input.is_empty() { IDLE_MS } else { HEAD_MS };
+        // What came meanwhile may have been left in the socket.
+        connection.read()?;
+        Ok(true)
+    }
+
+    fn next_request(&mut self, key: usize) -> Result<bool, Gone> {
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(false) };
+        if connection.input.is_empty() {
+            return if connection.at_end { Err(Gone::Left) } else { Ok(false) };
+        }
+        match http1::Request::parse(&connection.input) {
+            Ok(Some((request, len))) => {
+                connection.input.drain(..len);
+                connection.keep_alive = request.keep_alive;
+                connection.deadline_ms = self.now_ms + self.config.limits.stalled_timeout_ms;
+                self.request(key, request, None);
+                Ok(true)
+            }
+            Ok(None) if connection.at_end => Err(Gone::Left),
+            Ok(None) => {
+                // Counted from its first byte, not from the last.
+                connection.deadline_ms = connection.deadline_ms.min(self.now_ms + HEAD_MS);
+                Ok(false)
+            }
+            Err(error) => {
+                tracing::debug!(cid = connection.id, "a request is refused: {error}");
+                connection.keep_alive = false;
+                connection.input.clear();
+                *self.ended.entry(Gone::Refused.reason()).or_default() += 1;
+                self.refuse(key, error.status());
+                Ok(true)
+            }
+        }
+    }
+
+    /// A connection ends.
+    pub(crate) fn end(&mut self, key: usize, gone: Gone) {
+        let Some(connection) = self.connections.try_remove(key) else { return };
+        self.board.add(self.slot, Counter::Connections, -1);
+        self.board.add(self.slot, Counter::Ended, 1);
+        if gone.is_error() {
+            self.board.add(self.slot, Counter::Errors, 1);
+        }
+        *self.ended.entry(gone.reason()).or_default() += 1;
+        if let Some((feed, format)) = connection.feed() {
+            self.leave(key, feed, format);
+        }
+    }
+
+    /// Closes a connection because an operator wants it. Returns whether there is one of that id.
+    pub(crate) fn kick(&mut self, id: u64) -> bool {
+        let found = self.connections.iter().find(|(_, connection)| connection.id == id).map(|(key, _)| key);
+        if let Some(key) = found {
+            tracing::info!(cid = id, "kicked by an operator");
+            self.end(key, Gone::Kicked);
+        }
+        found.is_some()
+    }
+
+    fn look_at_waiting(&mut self) {
+        let waiting: Vec<usize> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| matches!(connection.state, State::Answer(Body::Wait(_))))
+            .map(|(key, _)| key)
+            .collect();
+        for key in waiting {
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            let body = std::mem::replace(&mut connection.state, State::Answer(Body::Rest));
+            if let State::Answer(Body::Wait(wait)) = body {
+                self.request(key, wait.request, Some((wait.since_ns, wait.until_ms)));
+                self.serve(key, false);
+            }
+        }
+    }
+
+    /// Looks after all: deadlines, streams that rest, viewers who lag.
+    fn sweep(&mut self) {
+        self.news = false;
+        // Whatever others may have written there.
+        self.board.set(self.slot, Counter::Connections, self.connections.len() as u64);
+        self.look_at_waiting();
+        let now_ms = self.now_ms;
+        for (_, connection) in &mut self.connections {
+            connection.note_rates(now_ms);
+        }
+        let grace_ms = self.config.http_server.stream_wait_ms.max(LEAST_GRACE_MS);
+        let mut late = Vec::new();
+        let mut over = Vec::new();
+        for (key, connection) in &self.connections {
+            match connection.viewer() {
+                Some(viewer) => {
+                    let feed = self.feeds.get(viewer.feed);
+                    let rests = feed.and_then(|feed| feed.rests_since_ms);
+                    if connection.blocked {
+                        if now_ms >= connection.deadline_ms {
+                            late.push(key);
+                        }
+                    } else if !viewer.has_begun() && now_ms >= viewer.until_ms
+                        || rests.is_some_and(|since| now_ms >= since + grace_ms)
+                    {
+                        over.push(key);
+                    }
+                }
+                None if now_ms >= connection.deadline_ms
+                    && !matches!(connection.state, State::Answer(Body::Wait(_))) =>
+                {
+                    late.push(key);
+                }
+                None => {}
+            }
+        }
+        for key in late {
+            let is_over = self.connections.get(key).is_some_and(|connection| {
+                matches!(connection.state, State::Goodbye)
+                    || matches!(connection.state, State::Head) && connection.input.is_empty()
+            });
+            self.end(key, if is_over { Gone::Left } else { Gone::Slow });
+        }
+        for key in over {
+            self.end_live(key);
+            self.serve(key, false);
+        }
+        self.trim();
+    }
+
+    /// Lets go of what no viewer needs any more.
+    fn trim(&mut self) {
+        let mut wanted: HashMap<(usize, usize), u64> = HashMap::new();
+        for (_, connection) in &self.connections {
+            if let Some((viewer, next)) =
+                connection.viewer().and_then(|viewer| Some((viewer, viewer.next()?)))
+            {
+                let place = wanted.entry((viewer.feed, viewer.format.index())).or_insert(next);
+                *place = next.min(*place);
+            }
+        }
+        for (key, feed) in &mut self.feeds {
+            let queue_ms = queue_ms(&self.config, &feed.key);
+            for format in Format::ALL {
+                let last = wanted.get(&(key, format.index())).copied().unwrap_or(u64::MAX);
+                feed.trim(format, last, queue_ms);
+            }
+        }
+    }
+
+    /// All connections end.
+    pub(crate) fn end_all(&mut self) {
+        let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.end(key, Gone::Ending);
+        }
+    }
+
+    /// Accepts on these no more.
+    pub(crate) fn stop_listening(&mut self, reactor: &Reactor, addresses: &[SocketAddr]) {
+        for (socket, peer) in self.listeners.remove(reactor, addresses) {
+            if let Some(at) = addresses.first().copied() {
+                self.adopt(reactor, at, socket, peer);
+            }
+        }
+        for address in addresses {
+            self.tls.remove(address);
+        }
+    }
+
+    /// Adds what this process knows to its report.
+    pub(crate) fn report(&self, process: &str, report: &mut api::Report) {
+        for (_, connection) in &self.connections {
+            report.clients.push(self.client(connection, process));
+        }
+        for (key, feed) in &self.feeds {
+            let members = self.members.get(&key);
+            report.viewers.push(api::Viewers {
+                vhost: feed.key.vhost.clone(),
+                app: feed.key.app.clone(),
+                name: feed.key.stream.clone(),
+                clients: members.map_or(0, |members| members.len() as u64),
+            });
+        }
+        report.ended.extend(self.ended.iter().map(|(reason, count)| ((*reason).to_owned(), *count)));
+    }
+
+    fn client(&self, connection: &Connection, process: &str) -> api::Client {
+        let watched = connection.viewer().and_then(|viewer| Some((viewer, self.feeds.get(viewer.feed)?)));
+        let alive_ms = self.now_ms.saturating_sub(connection.accepted_ms);
+        api::Client {
+            id: connection.id,
+            vhost: watched.map_or_else(String::new, |(_, feed)| feed.key.vhost.clone()),
+            stream: watched
+                .map_or_else(String::new, |(_, feed)| format!("{}/{}", feed.key.app, feed.key.stream)),
+            url: watched
+                .map_or_else(String::new, |(_, feed)| format!("/{}/{}", feed.key.app, feed.key.stream)),
+            name: watched.map_or_else(String::new, |(_, feed)| feed.key.stream.clone()),
+            ip: connection.peer.ip().to_canonical().to_string(),
+            page_url: connection.page_url.clone().unwrap_or_default(),
+            swf_url: String::new(),
+            tc_url: connection.target.clone(),
+            kind: match watched.map(|(viewer, _)| viewer.format) {
+                Some(Format::Flv) => "flv-play",
+                Some(Format::Ts) => "ts-play",
+                Some(Format::Mp4) => "mp4-play",
+                Some(Format::Bare) => "audio-play",
+                None => "http",
+            }
+            .to_owned(),
+            publish: false,
+            #[expect(clippy::cast_precision_loss, reason = "seconds for people")]
+            alive: alive_ms as f64 / 1000.0,
+            send_bytes: connection.bytes_out,
+            recv_bytes: connection.bytes_in,
+            kbps: api::Kbps::of(
+                connection.bytes_in.saturating_sub(connection.mark.1),
+                connection.bytes_out.saturating_sub(connection.mark.2),
+                self.now_ms.saturating_sub(connection.mark.0),
+            ),
+            dropped: watched.map_or(0, |(viewer, _)| viewer.dropped),
+            jumps: watched.map_or(0, |(viewer, _)| viewer.jumps),
+            process: process.to_owned(),
+        }
+    }
+}
+
+/// How far a viewer of a stream may lag, ms.
+fn queue_ms(config: &Config, key: &StreamKey) -> i64 {
+    match config.vhost(&key.vhost) {
+        conf::Lookup::Found(vhost) => i64::try_from(vhost.queue_length_ms).unwrap_or(30_000),
+        _ => 30_000,
+    }
+}
