@@ -3,12 +3,14 @@
 mod answers;
 mod backlog;
 mod connection;
+mod console;
 mod feed;
 mod files;
 mod formats;
 mod live;
 mod mount;
 mod outbox;
+mod tunnel;
 mod web;
 
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -34,6 +36,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     let start = &control.start;
     let config = Arc::new((*start.config).clone());
     let mut web = Web::new(config, Arc::clone(&control.board), start.board_slot, start.first_connection_id);
+    web.version.clone_from(&start.version);
     loop {
         if control.look_for_master(&reactor)? {
             let (addresses, sockets) = web.listeners.duplicates();
@@ -55,6 +58,12 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
                     control.applied(generation);
                 }
                 MasterToChild::ReopenLog => child::reopen_log(),
+                MasterToChild::Processes(_) => web.announce("processes"),
+                MasterToChild::Reloaded(_) => web.announce("reload"),
+                MasterToChild::Preview { id, config } => {
+                    let (touched, all) = web.preview(&config);
+                    control.send(&ChildToMaster::Previewed { id, touched, all }, Vec::new());
+                }
                 MasterToChild::Stop => {
                     web.end_all();
                     return Ok(());

@@ -17,6 +17,7 @@ use super::connection::{Body, Connection, Gone, State};
 use super::feed::Feed;
 use super::files::Mounts;
 use super::live::Filled;
+use super::tunnel;
 use crate::stream::accept::Listeners;
 
 /// Tokens of connections begin here.
@@ -36,6 +37,8 @@ const LEAST_GRACE_MS: u64 = 5_000;
 #[derive(Debug)]
 pub(crate) struct Web {
     pub(crate) config: Arc<Config>,
+    /// Of the server, as answers name it.
+    pub(crate) version: String,
     pub(crate) mounts: Mounts,
     board: Arc<Scoreboard>,
     slot: usize,
@@ -57,6 +60,11 @@ pub(crate) struct Web {
     /// Something is there that was not: who waits is looked at.
     pub(crate) news: bool,
     swept_ms: u64,
+    /// Requests for the API whose sockets are to be watched.
+    pub(super) knocks: Vec<usize>,
+    /// Pages that want to hear of events, and when they hear of us at the latest, ms.
+    pub(super) event_listeners: BTreeSet<usize>,
+    pub(super) next_ping_ms: u64,
     pub(crate) now_ms: u64,
     ended: BTreeMap<&'static str, u64>,
 }
@@ -68,6 +76,7 @@ impl Web {
             links: Links::new(config.backsources.max(1)),
             listeners: Listeners::new(config.limits.turn_accepts),
             config,
+            version: String::new(),
             board,
             slot: slot as usize,
             next_id: first_id,
@@ -82,6 +91,9 @@ impl Web {
             again: BTreeSet::new(),
             news: false,
             swept_ms: 0,
+            knocks: Vec::new(),
+            event_listeners: BTreeSet::new(),
+            next_ping_ms: 0,
             now_ms: reactor::now_ms(),
             ended: BTreeMap::new(),
         }
@@ -100,6 +112,30 @@ impl Web {
         self.mounts = Mounts::new(&config);
         self.config = config;
         self.news = true;
+        self.end_homeless();
+    }
+
+    /// Who watches a stream of a vhost that is no more has nothing to watch.
+    fn end_homeless(&mut self) {
+        let served = |name: &str| {
+            self.config
+                .vhosts
+                .iter()
+                .any(|vhost| vhost.enabled && vhost.http_remux.enabled && vhost.name == name)
+        };
+        let homeless: Vec<usize> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| {
+                let feed = connection.viewer().and_then(|viewer| self.feeds.get(viewer.feed));
+                feed.is_some_and(|feed| !served(&feed.key.vhost))
+            })
+            .map(|(key, _)| key)
+            .collect();
+        for key in homeless {
+            self.end_live(key);
+            self.serve(key, false);
+        }
     }
 
     /// A back-source is there.
@@ -110,7 +146,9 @@ impl Web {
 
     /// A token that is none of the process's own is ready.
     pub(crate) fn ready(&mut self, ready: Ready) {
-        if let Some(key) = ready.token.0.checked_sub(FIRST_TOKEN) {
+        if let Some(key) = ready.token.0.checked_sub(tunnel::FIRST_TOKEN) {
+            self.serve(key, false);
+        } else if let Some(key) = ready.token.0.checked_sub(FIRST_TOKEN) {
             if ready.writable
                 && let Some(connection) = self.connections.get_mut(key)
             {
@@ -242,6 +280,7 @@ impl Web {
         for key in std::mem::take(&mut self.again) {
             self.serve(key, false);
         }
+        self.watch_tunnels(reactor);
         if self.now_ms >= self.swept_ms + SWEEP_MS {
             self.swept_ms = self.now_ms;
             self.sweep();
@@ -290,6 +329,11 @@ impl Web {
         self.serve(key, true);
     }
 
+    /// Serves a connection in this turn.
+    pub(super) fn stir(&mut self, key: usize) {
+        self.again.insert(key);
+    }
+
     /// Does for a connection all that can be done now.
     pub(crate) fn serve(&mut self, key: usize, readable: bool) {
         if let Err(gone) = self.try_serve(key, readable) {
@@ -305,7 +349,9 @@ impl Web {
             let moved = connection.bytes_in - before;
             self.board.add(self.slot, Counter::BytesIn, i64::try_from(moved).unwrap_or(0));
             read?;
-            if matches!(connection.state, State::Answer(Body::Live(_) | Body::Wait(_))) && connection.at_end {
+            if matches!(connection.state, State::Answer(Body::Live(_) | Body::Wait(_) | Body::Events))
+                && connection.at_end
+            {
                 return Err(Gone::Left);
             }
         }
@@ -346,7 +392,8 @@ impl Web {
         match &mut connection.state {
             State::Head => self.next_request(key),
             State::Goodbye => Ok(false),
-            State::Answer(Body::Wait(_)) => Ok(false),
+            State::Answer(Body::Wait(_) | Body::Events) => Ok(false),
+            State::Answer(Body::Tunnel(_)) => Ok(self.step_tunnel(key)),
             State::Answer(Body::Rest) => self.answered(key),
             State::Answer(Body::File(_)) => {
                 let before = connection.bytes_out;
@@ -415,6 +462,16 @@ impl Web {
         if connection.input.is_empty() {
             return if connection.at_end { Err(Gone::Left) } else { Ok(false) };
         }
+        if tunnel::is_for_api(&connection.input) {
+            let passed = self.pass_on(key)?;
+            if let Some(connection) = self.connections.get_mut(key)
+                && matches!(connection.state, State::Head)
+            {
+                // Counted from its first byte, not from the last.
+                connection.deadline_ms = connection.deadline_ms.min(self.now_ms + HEAD_MS);
+            }
+            return Ok(passed);
+        }
         match http1::Request::parse(&connection.input) {
             Ok(Some((request, len))) => {
                 connection.input.drain(..len);
@@ -443,6 +500,7 @@ impl Web {
     /// A connection ends.
     pub(crate) fn end(&mut self, key: usize, gone: Gone) {
         let Some(connection) = self.connections.try_remove(key) else { return };
+        self.event_listeners.remove(&key);
         self.board.add(self.slot, Counter::Connections, -1);
         self.board.add(self.slot, Counter::Ended, 1);
         if gone.is_error() {
@@ -484,6 +542,7 @@ impl Web {
     /// Looks after all: deadlines, streams that rest, viewers who lag.
     fn sweep(&mut self) {
         self.news = false;
+        self.ping_listeners();
         // Whatever others may have written there.
         self.board.set(self.slot, Counter::Connections, self.connections.len() as u64);
         self.look_at_waiting();
@@ -510,7 +569,8 @@ impl Web {
                     }
                 }
                 None if now_ms >= connection.deadline_ms
-                    && !matches!(connection.state, State::Answer(Body::Wait(_))) =>
+                    && !matches!(connection.state, State::Answer(Body::Wait(_)))
+                    && (connection.blocked || !matches!(connection.state, State::Answer(Body::Events))) =>
                 {
                     late.push(key);
                 }
