@@ -361,3 +361,37 @@ fn viewers_over_http_are_counted_and_kicked_like_others() {
     let (sent, counted) = (server.streams().remove(0).send_bytes, meter.from_server());
     assert!(sent.abs_diff(counted) < 1_000, "{sent} to its viewer, {counted} on the line");
 }
+
+#[test]
+fn doors_open_move_and_close_with_a_reload() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let path = directory.path().to_owned();
+    let text = |doors: &str| srs_tests::server::configuration(&path, doors);
+    let (plain, both) = (
+        text("http_api { enabled on; listen 127.0.0.1:0; }\n"),
+        text(
+            "http_api { enabled on; listen 127.0.0.1:0; jsonp on; }\nexporter { enabled on; listen 127.0.0.1:0; }\n",
+        ),
+    );
+    let server = Server::start_in(directory, &plain);
+    let reload = |text: &str| {
+        std::fs::write(path.join("srs.conf"), text).unwrap();
+        let token = format!("Authorization: Bearer {}", server.token());
+        let answer = ask(&server.api(), "POST", "/api/v1/reload", &[&token]);
+        assert_eq!(answer.json()["code"], 0, "{}", String::from_utf8_lossy(&answer.body));
+    };
+    let ports = || -> Value {
+        serde_json::from_str(&std::fs::read_to_string(path.join("run/ports.json")).unwrap()).unwrap()
+    };
+    assert!(ports()["exporter"].is_null());
+    reload(&both);
+    let metrics = format!("http://{}", ports()["exporter"].as_str().unwrap());
+    assert_eq!(ask(&metrics, "GET", "/metrics", &[]).status, 200);
+    assert_eq!(ask(&server.api(), "GET", "/api/v1/versions?callback=f", &[]).body[0], b'/');
+    // Without it again, nobody listens there.
+    reload(&plain);
+    wait_until("a closed door", || TcpStream::connect(srs_tests::http::address(&metrics)).is_err());
+    // The API itself may be switched off; the master still hears.
+    reload(&text("http_api { enabled off; }\n"));
+    wait_until("no API", || TcpStream::connect(srs_tests::http::address(&server.api())).is_err());
+}
