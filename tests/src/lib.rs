@@ -21,4 +21,5 @@ pub mod process;
 pub mod program;
 pub mod raw;
 pub mod server;
+pub mod transport;
 pub mod wait;
