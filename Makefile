@@ -12,13 +12,16 @@ FUZZ_SECONDS ?= 60
 BENCH_ARGS ?=
 PEERS ?=
 # What the tests start beside the server.
-TEST_PACKAGES = ffmpeg rtmpdump
+TEST_PACKAGES = ffmpeg rtmpdump curl jq tmux python3 python3-venv
+TEST_TOOLS = $(TARGET_DIR)/test-tools
 
 .DEFAULT_GOAL := help
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
 BUILT = $(or $(BIN_DIR),$(TARGET_DIR)/release)
 # What is installed, and from what it is packaged.
 CONF_DIR = $(DESTDIR)$(PREFIX)/share/srs/conf
+MAN_DIR = $(DESTDIR)$(PREFIX)/share/man/man1
+COMPLETIONS = bash-completion/completions/srs-cli zsh/vendor-completions/_srs-cli fish/vendor_completions.d/srs-cli.fish
 DOC_DIR = $(DESTDIR)$(PREFIX)/share/doc/srs
 UNIT_DIR = $(DESTDIR)$(PREFIX)/lib/systemd/system
 UNITS = srs.service srs@.service srs.target srs.socket
@@ -39,11 +42,11 @@ run: release ## build and run in the foreground with conf/demo.conf, a stream al
 release: ## the optimised executables srs and srs-cli
 	$(CARGO) build --release -p srs -p srs-cli
 
-test: test-tools ## all tests; installs ffmpeg and rtmpdump where it can
+test: test-tools ## all tests; installs ffmpeg, curl, tmux and what else they need where it can
 	$(CARGO) test --workspace --no-fail-fast
 
 test-tools:
-	@missing=""; for tool in ffmpeg ffprobe rtmpdump; do command -v $$tool >/dev/null 2>&1 || missing="$$missing $$tool"; done; \
+	@missing=""; for tool in ffmpeg ffprobe rtmpdump curl jq tmux python3; do command -v $$tool >/dev/null 2>&1 || missing="$$missing $$tool"; done; \
 	if [ -n "$$missing" ]; then \
 	  echo "the tests need:$$missing"; \
 	  if command -v apt-get >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then \
@@ -55,6 +58,16 @@ test-tools:
 	    echo "install them with your package manager: $(TEST_PACKAGES)"; exit 1; \
 	  fi; \
 	fi
+	@# An AMF decoder and Prometheus' checker; without them their tests say that they are skipped. The package prometheus
+	@# is unpacked, not installed: it would start a server.
+	@mkdir -p $(TEST_TOOLS)
+	@[ -x $(TEST_TOOLS)/venv/bin/python ] && $(TEST_TOOLS)/venv/bin/python -c 'import pyamf' 2>/dev/null \
+	  || { python3 -m venv $(TEST_TOOLS)/venv && $(TEST_TOOLS)/venv/bin/pip install --quiet Py3AMF; } \
+	  || { rm -rf $(TEST_TOOLS)/venv; echo "Py3AMF can't be installed: AMF0 answers are not compared"; }
+	@command -v promtool >/dev/null 2>&1 || [ -x $(TEST_TOOLS)/promtool ] \
+	  || { cd $(TEST_TOOLS) && apt-get download -qq prometheus && dpkg -x prometheus_*.deb unpacked \
+	    && mv unpacked/usr/bin/promtool . && rm -rf unpacked prometheus_*.deb; } \
+	  || echo "promtool can't be had: the metrics are not checked by it"
 
 check: ## formatting and lints, no warning allowed
 	$(CARGO) fmt --all --check
@@ -78,8 +91,11 @@ bench-instructions: bench-build ## instructions per packet and viewer against be
 bench-build: release
 	$(CARGO) build --release -p srs-bench
 
-soak: ## a thousand kills of random children under load (SRS_SOAK_KILLS)
-	SRS_SOAK_KILLS=$${SRS_SOAK_KILLS:-1000} $(CARGO) test -p srs-tests --test it children_are_killed -- --nocapture
+soak: release ## long runs on the release: 1000 kills of random children, 100 of the master, 200 reloads, under load
+	SRS_TESTS_BIN_DIR=$(abspath $(BUILT)) SRS_SOAK_KILLS=$${SRS_SOAK_KILLS:-1000} SRS_SOAK_MASTERS=$${SRS_SOAK_MASTERS:-100} \
+	  SRS_SOAK_RELOADS=$${SRS_SOAK_RELOADS:-200} SRS_SOAK_VIEWERS=$${SRS_SOAK_VIEWERS:-500} \
+	  $(CARGO) test -p srs-tests --test it -- --nocapture --test-threads 1 soak:: many_reloads_under_load
+	SRS_TESTS_BIN_DIR=$(abspath $(BUILT)) $(CARGO) test -p srs-tests --test it three_hundred_players -- --ignored --nocapture
 
 fuzz: ## each fuzz target for FUZZ_SECONDS (needs a nightly toolchain and cargo-fuzz)
 	@cd fuzz && for target in $$(ls fuzz_targets | sed 's/\.rs$$//'); do \
@@ -104,12 +120,18 @@ install: $(if $(BIN_DIR),,release) ## everything under DESTDIR, PREFIX and SYSCO
 	if [ ! -e $(DESTDIR)$(SYSCONFDIR)/srs/srs.conf ]; then \
 	  $(PLACED) etc/srs.conf > $(DESTDIR)$(SYSCONFDIR)/srs/srs.conf && chmod 644 $(DESTDIR)$(SYSCONFDIR)/srs/srs.conf; fi
 	install -m 644 conf/*.conf conf/demo.flv $(CONF_DIR)/
-	install -m 644 README.md CHANGELOG.md LICENSE docs/*.md $(DOC_DIR)/
+	install -m 644 README.md CHANGELOG.md LICENSE docs/*.md docs/*.txt $(DOC_DIR)/
+	install -d $(MAN_DIR) $(dir $(addprefix $(DESTDIR)$(PREFIX)/share/,$(COMPLETIONS)))
+	$(DESTDIR)$(PREFIX)/bin/srs-cli man $(MAN_DIR) && chmod 644 $(MAN_DIR)/srs-cli*.1
+	for shell in bash zsh fish; do for file in $(COMPLETIONS); do case $$file in $$shell*) \
+	  $(DESTDIR)$(PREFIX)/bin/srs-cli completions $$shell > $(DESTDIR)$(PREFIX)/share/$$file \
+	    && chmod 644 $(DESTDIR)$(PREFIX)/share/$$file || exit 1;; esac; done; done
 
 uninstall: ## removes what install has put there; configurations that were changed, logs and state stay
 	rm -f $(DESTDIR)$(PREFIX)/bin/srs $(DESTDIR)$(PREFIX)/bin/srs-cli $(addprefix $(UNIT_DIR)/,$(UNITS)) \
 	  $(DESTDIR)$(PREFIX)/lib/sysusers.d/srs.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/srs.conf \
-	  $(DESTDIR)$(SYSCONFDIR)/init.d/srs $(DESTDIR)$(SYSCONFDIR)/logrotate.d/srs
+	  $(DESTDIR)$(SYSCONFDIR)/init.d/srs $(DESTDIR)$(SYSCONFDIR)/logrotate.d/srs \
+	  $(MAN_DIR)/srs-cli.1 $(MAN_DIR)/srs-cli-*.1 $(addprefix $(DESTDIR)$(PREFIX)/share/,$(COMPLETIONS))
 	rm -rf $(DESTDIR)$(PREFIX)/lib/srs $(DESTDIR)$(PREFIX)/share/srs $(DOC_DIR)
 	if $(PLACED) etc/srs.conf | cmp -s - $(DESTDIR)$(SYSCONFDIR)/srs/srs.conf; then rm $(DESTDIR)$(SYSCONFDIR)/srs/srs.conf; fi
 	rmdir $(DESTDIR)$(SYSCONFDIR)/srs 2>/dev/null || true

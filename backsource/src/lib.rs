@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod figures;
 mod metadata;
 mod process;
 mod publish;

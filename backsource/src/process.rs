@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use child::{API_TOKEN, CONTROL_TOKEN, Control, PrivateApi};
+use child::{API_TOKEN, CONTROL_TOKEN, Control, PrivateApi, Query};
 use conf::Config;
 use endpoint::{ConnectionId, End, Hub, LinkEvent, Links};
 use ipc::{ChildToMaster, MasterToChild, ReaderToSource, SourceToReader, StreamInfo};
@@ -82,7 +82,11 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
         control.start.first_connection_id,
     )?;
     hub.reactor.register(std::os::fd::AsRawFd::as_raw_fd(&control), CONTROL_TOKEN)?;
-    let api = PrivateApi::start(control.private_api_port(), hub.reactor.waker(API_TOKEN)?)?;
+    let api = PrivateApi::start(
+        control.private_api_port(),
+        control.start.token.clone(),
+        hub.reactor.waker(API_TOKEN)?,
+    )?;
     control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
     let slot = control.start.slot;
     let mut source = BackSource {
@@ -163,7 +167,10 @@ impl BackSource {
             self.read_control(hub)?;
         } else if ready.token == API_TOKEN {
             while let Some(query) = self.api.next() {
-                query.answer(self.report(hub));
+                match query {
+                    Query::Report { with_clients, reply } => reply.answer(self.report(hub, with_clients)),
+                    Query::Kick { id, reply } => reply.answer(hub.kick(self, id)),
+                }
             }
         } else if self.links.owns(ready.token) {
             let events = self.links.ready(ready.token);
@@ -238,6 +245,7 @@ impl BackSource {
             Ok(ring) => {
                 tracing::info!("stream {} goes on after {} packets", stream.key, ring.head());
                 let mut source = Source::adopt(stream.stream_id, stream.key.clone(), ring, rules);
+                source.count(hub.board());
                 source.idle_since_ms = Some(reactor::now_ms());
                 self.by_key.insert(stream.key, source.id);
                 self.sources.insert(source.id, source);
@@ -423,7 +431,9 @@ impl BackSource {
         let mut idle = Vec::new();
         let mut renewed = Vec::new();
         let mut kick = Vec::new();
+        self.forget_lost_tallies(hub);
         for source in self.sources.values_mut() {
+            source.note_rates(hub.board(), now_ms);
             let watched = !source.readers.is_empty() || hub.audience(&source.key).is_some();
             if watched {
                 source.idle_since_ms = None;
@@ -457,9 +467,22 @@ impl BackSource {
         }
     }
 
+    /// Takes back the counters of streams that a predecessor had and nobody has now.
+    fn forget_lost_tallies(&self, hub: &Hub) {
+        let ours = |stream_id: u32| stream_id % self.shards == self.control.start.slot;
+        let lost = hub
+            .board()
+            .tallies()
+            .filter(|tally| ours(tally.stream_id()) && !self.sources.contains_key(&tally.stream_id()));
+        lost.for_each(|tally| hub.board().free_tally(tally));
+    }
+
     fn free(&mut self, hub: &mut Hub, stream_id: u32) {
         let Some(mut source) = self.sources.remove(&stream_id) else { return };
         source.ring.close();
+        if let Some(tally) = source.tally {
+            hub.board().free_tally(tally);
+        }
         self.by_key.remove(&source.key);
         self.recount();
         hub.forget_stream(&source.key);
@@ -468,32 +491,10 @@ impl BackSource {
         tracing::info!("stream {} is gone", source.key);
     }
 
-    fn report(&self, hub: &Hub) -> api::Report {
-        let mut report = hub.report(&self.control.name());
-        let now_ms = hub.now_ms();
-        report.streams = self
-            .sources
-            .values()
-            .map(|source| api::Stream {
-                id: u64::from(source.id),
-                name: source.key.stream.clone(),
-                vhost: source.key.vhost.clone(),
-                app: source.key.app.clone(),
-                live_ms: source.publisher.map_or(0, |publisher| now_ms.saturating_sub(publisher.since_ms)),
-                clients: 0,
-                frames: source.frames,
-                send_bytes: 0,
-                recv_bytes: source.bytes,
-                publish: api::Publish {
-                    active: source.publisher.is_some(),
-                    cid: source.publisher.map_or(0, |publisher| publisher.cid),
-                },
-                video: source.video.map(|codec| codec.to_string()),
-                audio: source.audio.map(|codec| codec.to_string()),
-                ring_bytes: source.ring.shape().data_bytes,
-                time_jumps: source.time_jumps(),
-            })
-            .collect();
+    fn report(&self, hub: &Hub, with_clients: bool) -> api::Report {
+        let process = self.control.name();
+        let mut report = hub.report(&process, with_clients);
+        report.streams = self.sources.values().map(|source| source.report(hub, &process)).collect();
         report
     }
 }

@@ -40,6 +40,8 @@ impl BackSource {
             .map_err(|error| format!("The server has no memory for the stream: {error}"))?;
         self.next_stream_id = self.next_stream_id.wrapping_add(self.shards);
         self.by_key.insert(key.clone(), stream_id);
+        let mut source = source;
+        source.count(hub.board());
         self.sources.insert(stream_id, source);
         self.recount();
         Ok(stream_id)
@@ -85,6 +87,7 @@ impl Host for BackSource {
         };
         if let Some(source) = self.sources.get_mut(&stream_id) {
             source.begin(Publisher { connection, msid, cid, since_ms: hub.now_ms() }, rules);
+            source.tell_live(hub.board());
             let stream = info(source);
             let renewed = source.follow_chunk_size();
             tracing::info!(cid, "publish stream={key}, id={stream_id}");
@@ -114,6 +117,9 @@ impl Host for BackSource {
         reactor::crash_point("before-ring");
         let put = source.put(kind, wire_ms, &payload, bounds, &self.amf);
         reactor::crash_point("after-ring");
+        if let Some(tally) = source.tally {
+            hub.board().tally_received(tally, source.bytes, source.frames);
+        }
         match put {
             Put::Nothing => return,
             Put::InRing => {}
@@ -132,10 +138,11 @@ impl Host for BackSource {
             cid,
             "unpublish stream={}, {} packets, {} bytes",
             source.key,
-            source.frames,
-            source.bytes
+            source.frames - source.begun.0,
+            source.bytes - source.begun.1
         );
         source.end();
+        source.tell_live(hub.board());
         source.idle_since_ms = None;
         let (stream, key) = (info(source), source.key.clone());
         // What it sent last goes out before its end is told.

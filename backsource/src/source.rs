@@ -1,10 +1,12 @@
 //! One stream: its ring, its timeline, and what is known of its publisher.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
-use flv::{Codec, PacketInfo};
+use flv::{AudioFacts, Codec, PacketInfo, VideoFacts};
 use media::timeline::{Jitter, Timeline};
 use media::{Kind, StreamKey};
-use mediaring::{Entry, Flags, HeaderKind, RingError, RingWriter, Shape};
+use mediaring::{Entry, Flags, HeaderKind, RingError, RingWriter, Shape, Tally};
 
 use crate::metadata::{self, DataMessage};
 
@@ -109,8 +111,16 @@ pub(crate) struct Source {
     pub(crate) idle_since_ms: Option<u64>,
     pub(crate) video: Option<Codec>,
     pub(crate) audio: Option<Codec>,
+    pub(crate) video_facts: VideoFacts,
+    pub(crate) audio_facts: AudioFacts,
+    /// Packets and bytes from all its publishers, and how many there were when this publish began.
     pub(crate) frames: u64,
     pub(crate) bytes: u64,
+    pub(crate) begun: (u64, u64),
+    /// Its counters in shared memory.
+    pub(crate) tally: Option<Tally>,
+    /// What was received and sent at earlier times: when (ms), bytes, bytes.
+    pub(crate) rates: VecDeque<(u64, u64, u64)>,
     /// Packets that were too large for the largest ring.
     pub(crate) oversized: u64,
     /// Key frames that left the ring early because it could not grow.
@@ -157,8 +167,13 @@ impl Source {
             idle_since_ms: None,
             video: None,
             audio: None,
+            video_facts: VideoFacts::default(),
+            audio_facts: AudioFacts::default(),
             frames: 0,
             bytes: 0,
+            begun: (0, 0),
+            tally: None,
+            rates: VecDeque::new(),
             oversized: 0,
             truncated: 0,
         }
@@ -180,7 +195,9 @@ impl Source {
         self.note_absolute();
         self.ring.set_note(endpoint::NOTE_BEGAN_NS, reactor::now_ns());
         self.ring.set_note(endpoint::NOTE_FIRST_SEQ, self.ring.head() + 1);
-        (self.video, self.audio, self.frames, self.bytes) = (None, None, 0, 0);
+        (self.video, self.audio) = (None, None);
+        (self.video_facts, self.audio_facts) = (VideoFacts::default(), AudioFacts::default());
+        self.begun = (self.frames, self.bytes);
     }
 
     /// Other rules hold from now on. How times are read stays as it is until the next publish: a change in mid-stream would
@@ -250,10 +267,7 @@ impl Source {
             return self.put_data(wire_ms, payload, bounds, limits);
         }
         let info = flv::classify(kind, payload);
-        match kind {
-            Kind::Video => self.video = info.codec.or(self.video),
-            _ => self.audio = info.codec.or(self.audio),
-        }
+        self.describe(kind, info, payload);
         let aside = info.sequence_header || info.end_of_sequence;
         let dts_ms =
             if aside { self.timeline.aside(kind, wire_ms) } else { self.timeline.frame(kind, wire_ms) };

@@ -1,102 +1,171 @@
-//! The control socket of a server on this host: one line of JSON each way.
+//! A server on this host: its master is asked on the control socket who is there, then each process at its private port,
+//! side by side. Nobody is waited for longer than [`PATIENCE`].
 
-use std::fmt::Write as _;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
-use api::{Effect, Reload, Touched};
+use api::{Census, Kicked, Order, Process, Report, State, Token};
+use serde::de::DeserializeOwned;
 
+use crate::picture::{Picture, Want};
+
+/// How long the master, and after it all processes together, may take.
+const PATIENCE: Duration = Duration::from_millis(450);
 /// Processes have five seconds to apply a configuration; the answer comes then at the latest.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Names in a line for people.
-const SHOWN: usize = 10;
+const RELOAD_PATIENCE: Duration = Duration::from_secs(10);
+/// Longest answers.
+const MOST_BYTES: u64 = 4 << 20;
+const MOST_REPORT_BYTES: u64 = 256 << 20;
+/// Roles that know of clients, of streams, or of programs that they run.
+const ASKED: [&str; 4] = ["backsource", "stream", "http", "ingest"];
 
 /// Why there is no answer.
 #[derive(Debug)]
 pub(crate) struct ControlError {
     socket: PathBuf,
-    cause: io::Error,
+    pub(crate) cause: io::Error,
 }
 
 impl std::fmt::Display for ControlError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "no answer from the control socket {}: {}. Is the server running? The socket is srs.sock in the server's \
-             runtime_dir; another one is given by --socket PATH.",
-            self.socket.display(),
-            self.cause
-        )
-    }
-}
-
-/// Asks for a reload, or what one would do.
-pub(crate) fn reload(socket: &Path, dry_run: bool) -> Result<Reload, ControlError> {
-    let request = serde_json::json!({"command": "reload", "dry_run": dry_run});
-    ask(socket, &request).map_err(|cause| ControlError { socket: socket.to_owned(), cause })
-}
-
-fn ask(socket: &Path, request: &serde_json::Value) -> io::Result<Reload> {
-    let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.write_all(format!("{request}\n").as_bytes())?;
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line)?;
-    serde_json::from_str(&line).map_err(io::Error::other)
-}
-
-/// Whom a reload would touch, in a sentence.
-fn who(touched: &Touched) -> String {
-    let clients = match touched.clients {
-        1 => "1 client".to_owned(),
-        count => format!("{count} clients"),
-    };
-    let becomes = match touched.effect {
-        Effect::Changes => "would go on with it",
-        Effect::Closes => "would be closed",
-        Effect::Drains => "would stay, and nobody else would be taken there",
-    };
-    let mut text = format!("{}: {clients} {becomes}", touched.what);
-    let list = |names: Vec<String>, all: usize| {
-        let mut shown: Vec<String> = names.into_iter().take(SHOWN).collect();
-        if all > shown.len() {
-            shown.push(format!("and {} more", all - shown.len()));
+        let socket = self.socket.display();
+        match self.cause.kind() {
+            io::ErrorKind::PermissionDenied => write!(
+                f,
+                "the control socket {socket} is for root and the server's own user: permission denied"
+            ),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                write!(f, "the master behind the control socket {socket} does not answer: it hangs")
+            }
+            _ => write!(
+                f,
+                "no answer from the control socket {socket}: {}. Is the server running? The socket is srs.sock in the \
+                 server's runtime_dir; another one is given by --socket PATH, an HTTP API by --api URL.",
+                self.cause
+            ),
         }
-        shown.join(", ")
-    };
-    if !touched.streams.is_empty() {
-        let _ = write!(text, "; streams {}", list(touched.streams.clone(), touched.streams.len()));
     }
-    if !touched.ids.is_empty() {
-        let ids = touched.ids.iter().map(ToString::to_string).collect();
-        let _ = write!(text, "; ids {}", list(ids, usize::try_from(touched.clients).unwrap_or(usize::MAX)));
-    }
-    text
 }
 
-/// For people.
-pub(crate) fn told(reload: &Reload, dry_run: bool) -> String {
-    let mut text = String::new();
-    if let Some(error) = &reload.error {
-        return format!("nothing changes, generation {} stays in force:\n{error}", reload.generation);
-    }
-    let what = match (reload.changes.is_empty(), dry_run) {
-        (true, _) => "nothing changes".to_owned(),
-        (false, true) => "would change".to_owned(),
-        (false, false) => format!("applied by {} of {}", reload.applied, reload.processes),
+/// Gives the master an order.
+pub(crate) fn order<T: DeserializeOwned>(socket: &Path, order: &Order) -> Result<T, ControlError> {
+    let patience = if matches!(order, Order::Reload { .. }) { RELOAD_PATIENCE } else { PATIENCE };
+    ask_master(socket, order, patience).map_err(|cause| ControlError { socket: socket.to_owned(), cause })
+}
+
+fn ask_master<T: DeserializeOwned>(socket: &Path, order: &Order, patience: Duration) -> io::Result<T> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
+    let line = serde_json::to_string(order).map_err(io::Error::other)?;
+    stream.write_all(format!("{line}\n").as_bytes())?;
+    let mut answer = String::new();
+    BufReader::new(stream.take(MOST_BYTES)).read_line(&mut answer)?;
+    serde_json::from_str(&answer).map_err(io::Error::other)
+}
+
+/// The server behind a control socket.
+pub(crate) fn look(socket: &Path, want: Want) -> Result<Picture, ControlError> {
+    let mut census: Census = order(socket, &Order::Processes)?;
+    let reports = gather(&mut census.processes, &census.token, want);
+    let mut picture = Picture {
+        node: "local".to_owned(),
+        version: census.version,
+        server: census.pid.to_string(),
+        uptime_ms: census.uptime_ms,
+        generation: census.generation,
+        totals: census.totals,
+        ended: api::merge_ended(&reports),
+        externals: reports.iter().flat_map(|report| report.externals.clone()).collect(),
+        processes: census.processes,
+        ..Picture::default()
     };
-    let _ = write!(text, "generation {}: {what}", reload.generation);
-    for change in &reload.changes {
-        let _ = write!(text, "\n  {change}");
+    let merged = api::merge(reports);
+    picture.vhosts = api::vhosts(&census.vhosts, &merged);
+    picture.set(merged);
+    Ok(picture)
+}
+
+/// What a process said, or how it is when it said nothing.
+type Answer<T> = Result<T, State>;
+
+/// Asks all processes that know something.
+fn each<T: Send + 'static>(
+    processes: &[Process],
+    token: &Token,
+    ask: impl Fn(u16, &Token) -> Answer<T> + Clone + Send + 'static,
+) -> Vec<Option<Answer<T>>> {
+    let asked: Vec<_> = processes
+        .iter()
+        .map(|process| {
+            let worth = process.private_api_port != 0
+                && process.state != State::Hung
+                && ASKED.contains(&process.role.as_str());
+            let (port, token, ask) = (process.private_api_port, token.clone(), ask.clone());
+            worth
+                .then(|| thread::Builder::new().stack_size(256 << 10).spawn(move || ask(port, &token)).ok())
+                .flatten()
+        })
+        .collect();
+    asked.into_iter().map(|thread| thread.map(|thread| thread.join().unwrap_or(Err(State::Hung)))).collect()
+}
+
+fn gather(processes: &mut [Process], token: &Token, want: Want) -> Vec<Report> {
+    let path = if want == Want::Clients { "/api/v1/report" } else { "/api/v1/brief" };
+    let answers = each(processes, token, move |port, token| {
+        let request = agent().get(format!("http://127.0.0.1:{port}{path}"));
+        let request = request.header("Authorization", format!("Bearer {}", token.reveal()));
+        let mut answer = request.call().map_err(|error| how(&error))?;
+        answer
+            .body_mut()
+            .with_config()
+            .limit(MOST_REPORT_BYTES)
+            .read_json::<Report>()
+            .map_err(|error| how(&error))
+    });
+    let mut reports = Vec::new();
+    for (process, answer) in processes.iter_mut().zip(answers) {
+        match answer {
+            Some(Ok(report)) => {
+                process.answered = true;
+                reports.push(report);
+            }
+            Some(Err(state)) => (process.answered, process.state) = (false, state),
+            None => {}
+        }
     }
-    for touched in &reload.touched {
-        let _ = write!(text, "\n  {}", who(touched));
+    reports
+}
+
+/// A port that nobody listens on is that of a process that is gone.
+fn how(error: &ureq::Error) -> State {
+    let gone =
+        [io::ErrorKind::ConnectionRefused, io::ErrorKind::ConnectionReset, io::ErrorKind::UnexpectedEof];
+    match error {
+        ureq::Error::Io(error) if gone.contains(&error.kind()) => State::Dead,
+        ureq::Error::ConnectionFailed => State::Dead,
+        _ => State::Hung,
     }
-    for change in &reload.after_restart {
-        let _ = write!(text, "\n  {change} (only after a restart of the server)");
-    }
-    text
+}
+
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).proxy(None).build().new_agent()
+}
+
+/// Closes a connection, whoever has it. `None`: nobody has it, and somebody did not answer who might.
+pub(crate) fn kick(socket: &Path, id: u64) -> Result<Option<bool>, ControlError> {
+    let census: Census = order(socket, &Order::Processes)?;
+    let answers = each(&census.processes, &census.token, move |port, token| {
+        let request = agent().delete(format!("http://127.0.0.1:{port}/api/v1/clients/{id}"));
+        let request = request.header("Authorization", format!("Bearer {}", token.reveal()));
+        let mut answer = request.call().map_err(|error| how(&error))?;
+        answer.body_mut().read_json::<Kicked>().map_err(|error| how(&error))
+    });
+    let kicked = answers.iter().flatten().flatten().any(|answer| answer.kicked);
+    let silent = answers.iter().flatten().any(Result::is_err)
+        || census.processes.iter().any(|process| process.state == State::Hung);
+    Ok((kicked || !silent).then_some(kicked))
 }

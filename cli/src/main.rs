@@ -1,179 +1,290 @@
-//! `srs-cli`: asks a running server what it does and prints tables or JSON.
+//! `srs-cli`: asks a running server what it does, and tells it what to do.
 //!
-//! It asks the HTTP API, and the control socket for what only the master can do; it never reads the server's files and
-//! never signals its processes.
+//! On the server's own host it asks the master's control socket, then every process; elsewhere the HTTP API. It never
+//! signals processes, and reads of the server's files only those that are meant for it: where it listens, its token, its log.
 
 #![forbid(unsafe_code)]
 
+mod arguments;
 mod control;
+mod doctor;
+mod logs;
+mod output;
+mod picture;
+mod place;
 mod quantity;
 mod question;
 mod table;
+mod told;
+mod top;
 
-use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser};
 use serde::Serialize;
+use serde_json::{Value, json};
 
-use question::{Api, AskError};
-
-/// Where the API is when neither `--api` nor the environment says.
-const DEFAULT_API: &str = "http://127.0.0.1:1985";
-
-/// The environment variable that says where the API is.
-const API_VARIABLE: &str = "SRS_API";
-
-/// Asks a running SRS what it does.
-#[derive(Debug, Parser)]
-#[command(name = "srs-cli", version, arg_required_else_help = true)]
-struct Arguments {
-    /// Address of the HTTP API [default: $SRS_API, else http://127.0.0.1:1985]
-    #[arg(long, global = true, value_name = "URL")]
-    api: Option<String>,
-
-    /// How answers are printed
-    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
-    format: Format,
-
-    #[command(subcommand)]
-    question: Question,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    Table,
-    /// For programs
-    Json,
-}
-
-#[derive(Debug, Clone, Subcommand)]
-enum Question {
-    /// Version of this program and of the server
-    Version,
-    /// Streams: who publishes, how many watch, how much flows
-    Streams,
-    /// Client connections of all processes
-    Clients,
-    /// Reads the configuration again and says what changed
-    Reload {
-        /// Only say what would change
-        #[arg(long)]
-        dry_run: bool,
-        /// Control socket of the server: srs.sock in its runtime_dir
-        #[arg(long, value_name = "PATH", env = "SRS_SOCKET", default_value = "./objs/srs.sock")]
-        socket: PathBuf,
-    },
-}
-
-/// Both versions, for JSON.
-#[derive(Debug, Serialize)]
-struct BothVersions<'a> {
-    client: &'a str,
-    server: Option<&'a str>,
-}
+use arguments::{Arguments, Command, Format};
+use output::{PARTIAL, fail, show};
+use picture::{Picture, Want};
+use place::{Place, look_at_all, places};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Question::Reload { dry_run, socket } = &arguments.question {
-        return reload(socket, *dry_run, arguments.format);
-    }
-    match answer(&arguments) {
-        Ok(text) => match print(&text) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(cause) => fail(&format!("can't write the answer: {cause}")),
-        },
-        Err(error) => fail(&error.to_string()),
+    match run(&arguments) {
+        Ok(code) => code,
+        Err(error) => fail(&error),
     }
 }
 
-fn answer(arguments: &Arguments) -> Result<String, AskError> {
-    let address = arguments.api.clone().or_else(|| std::env::var(API_VARIABLE).ok());
-    let api = Api::new(&address.unwrap_or_else(|| DEFAULT_API.to_owned()));
-    let colours = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    match &arguments.question {
-        Question::Reload { .. } => Ok(String::new()),
-        Question::Version => Ok(versions(&api, arguments.format)),
-        Question::Streams => {
-            let answer = api.streams()?;
-            Ok(match arguments.format {
-                Format::Table => table::streams(&answer.data.streams, colours),
-                Format::Json => json(&answer),
-            })
+fn run(arguments: &Arguments) -> Result<ExitCode, String> {
+    let (target, format) = (&arguments.target, arguments.target.format);
+    match &arguments.command {
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(*shell, &mut Arguments::command(), "srs-cli", &mut text);
+            return output::write(&text).map(|()| ExitCode::SUCCESS);
         }
-        Question::Clients => {
-            let answer = api.clients()?;
-            Ok(match arguments.format {
-                Format::Table => table::clients(&answer.data.clients, colours),
-                Format::Json => json(&answer),
-            })
+        Command::Man { directory } => return man(directory).map(|()| ExitCode::SUCCESS),
+        Command::Check { file } => return check(file, format),
+        _ => {}
+    }
+    let places = places(target)?;
+    match &arguments.command {
+        Command::Status => looked(&places, format, Want::Streams, whole, table::status),
+        Command::Processes => looked(&places, format, Want::Streams, processes, table::processes),
+        Command::Streams => looked(&places, format, Want::Streams, streams, table::streams),
+        Command::Vhosts => looked(&places, format, Want::Clients, vhosts, table::vhosts),
+        Command::Clients { stream } => clients(&places, format, stream.as_deref()),
+        Command::Top { interval } => {
+            top::run(places, Duration::from_secs(*interval)).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Kick { ids } => kick(&places, format, ids),
+        Command::Reload { dry_run } => each(&places, |place| reload(place, *dry_run, format)),
+        Command::Drain { process } => each(&places, |place| drain(place, process, format)),
+        Command::Logs { file, follow, cid, lines } => {
+            let path = match file {
+                Some(path) => path.clone(),
+                None => first(&places)?.log_file()?,
+            };
+            logs::show(&path, *cid, *lines, *follow).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Doctor => doctor(&places, format),
+        Command::Version => version(&places, format),
+        Command::Completions { .. } | Command::Man { .. } | Command::Check { .. } => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn first(places: &[Place]) -> Result<&Place, String> {
+    places.first().ok_or_else(|| "no server is named".to_owned())
+}
+
+/// Does something at every server; the worst exit code is that of the whole.
+fn each(places: &[Place], act: impl Fn(&Place) -> Result<bool, String>) -> Result<ExitCode, String> {
+    let mut good = true;
+    for place in places {
+        good &= act(place)?;
+    }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Looks at all servers and shows what was asked for.
+fn looked(
+    places: &[Place],
+    format: Format,
+    want: Want,
+    form: fn(&Picture) -> Value,
+    text: fn(&[Picture], bool) -> String,
+) -> Result<ExitCode, String> {
+    let (pictures, errors) = look_at_all(places, want);
+    present(&pictures, &errors, format, form, text)
+}
+
+fn present(
+    pictures: &[Picture],
+    errors: &[String],
+    format: Format,
+    form: impl Fn(&Picture) -> Value,
+    text: impl FnOnce(&[Picture], bool) -> String,
+) -> Result<ExitCode, String> {
+    if pictures.is_empty() {
+        return Err(errors.join("; "));
+    }
+    let value = match pictures {
+        [picture] => form(picture),
+        several => {
+            let node = |picture: &Picture| {
+                let mut value = form(picture);
+                if let Value::Object(fields) = &mut value {
+                    fields.insert("node".to_owned(), Value::from(picture.node.clone()));
+                }
+                value
+            };
+            json!({"code": 0, "nodes": several.iter().map(node).collect::<Vec<_>>()})
+        }
+    };
+    show(format, &value, |colours| text(pictures, colours))?;
+    for error in errors {
+        eprintln!("srs-cli: {error}");
+    }
+    let sound = errors.is_empty() && pictures.iter().all(Picture::is_sound);
+    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::from(PARTIAL) })
+}
+
+/// The envelope of the HTTP API.
+fn answer(picture: &Picture, name: &str, data: &impl Serialize) -> Value {
+    json!({"code": 0, "server": picture.server, name: data})
+}
+
+fn whole(picture: &Picture) -> Value {
+    let mut value = processes(picture);
+    if let Value::Object(fields) = &mut value {
+        fields.insert("version".to_owned(), Value::from(picture.version.clone()));
+        fields.insert("uptime_ms".to_owned(), Value::from(picture.uptime_ms));
+        fields.insert("generation".to_owned(), Value::from(picture.generation));
+        fields.insert("streams".to_owned(), json!(picture.streams));
+    }
+    value
+}
+
+fn processes(picture: &Picture) -> Value {
+    let mut value = answer(picture, "processes", &picture.processes);
+    if let Value::Object(fields) = &mut value {
+        fields.insert("totals".to_owned(), json!(picture.totals));
+        fields.insert("ended".to_owned(), json!(picture.ended));
+        fields.insert("externals".to_owned(), json!(picture.externals));
+    }
+    value
+}
+
+fn streams(picture: &Picture) -> Value {
+    answer(picture, "streams", &picture.streams)
+}
+
+fn vhosts(picture: &Picture) -> Value {
+    answer(picture, "vhosts", &picture.vhosts)
+}
+
+fn clients(places: &[Place], format: Format, stream: Option<&str>) -> Result<ExitCode, String> {
+    let (mut pictures, errors) = look_at_all(places, Want::Clients);
+    if let Some(stream) = stream {
+        for picture in &mut pictures {
+            picture.clients.retain(|client| client.stream == stream.trim_start_matches('/'));
         }
     }
+    present(
+        &pictures,
+        &errors,
+        format,
+        |picture| answer(picture, "clients", &picture.clients),
+        table::clients,
+    )
+}
+
+/// Closes connections; with several servers, whoever has them.
+fn kick(places: &[Place], format: Format, ids: &[u64]) -> Result<ExitCode, String> {
+    let mut done = Vec::new();
+    for id in ids {
+        let (mut kicked, mut trouble) = (false, None);
+        for place in places {
+            match place.kick(*id) {
+                Ok(done) => kicked |= done,
+                Err(error) => trouble = Some(error),
+            }
+        }
+        if let (false, Some(trouble)) = (kicked, trouble) {
+            return Err(trouble);
+        }
+        done.push(api::Kicked { id: *id, kicked });
+    }
+    show(format, &json!({"code": 0, "kicked": done}), |_| {
+        let line = |one: &api::Kicked| {
+            if one.kicked {
+                format!("client {} is closed", one.id)
+            } else {
+                format!("there is no client {}", one.id)
+            }
+        };
+        done.iter().map(line).collect::<Vec<_>>().join("\n")
+    })?;
+    Ok(if done.iter().all(|one| one.kicked) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Reloads. Fails when the configuration was refused, or not every process has applied it.
-fn reload(socket: &Path, dry_run: bool, format: Format) -> ExitCode {
-    let result = match control::reload(socket, dry_run) {
-        Ok(result) => result,
-        Err(error) => return fail(&error.to_string()),
-    };
-    let text = match format {
-        Format::Json => json(&result),
-        Format::Table => control::told(&result, dry_run),
-    };
-    if let Err(cause) = print(&text) {
-        return fail(&format!("can't write the answer: {cause}"));
+fn reload(place: &Place, dry_run: bool, format: Format) -> Result<bool, String> {
+    let result = place.reload(dry_run)?;
+    show(format, &result, |_| told::told(&result, dry_run))?;
+    Ok(result.error.is_none() && result.applied >= result.processes)
+}
+
+fn drain(place: &Place, process: &str, format: Format) -> Result<bool, String> {
+    let done = place.drain(process)?;
+    if let Some(error) = done.error {
+        return Err(error);
     }
-    if result.error.is_some() || result.applied < result.processes {
-        ExitCode::FAILURE
+    show(format, &done, |_| done.said.clone())?;
+    Ok(true)
+}
+
+fn check(file: &Path, format: Format) -> Result<ExitCode, String> {
+    #[derive(Serialize)]
+    struct Checked {
+        ok: bool,
+        errors: Vec<String>,
+        warnings: Vec<String>,
+    }
+    let environment = conf::Environment::from_process();
+    let result = if file.as_os_str() == "-" {
+        let mut text = Vec::new();
+        std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut text)
+            .map_err(|error| error.to_string())?;
+        conf::parse_text("standard input", &text, &environment)
     } else {
-        ExitCode::SUCCESS
-    }
+        conf::load(file, &environment)
+    };
+    let checked = match result {
+        Ok(loaded) => Checked {
+            ok: true,
+            errors: Vec::new(),
+            warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
+        },
+        Err(failure) => Checked { ok: false, errors: vec![failure.to_string()], warnings: Vec::new() },
+    };
+    show(format, &checked, |_| {
+        let mut lines = checked.errors.clone();
+        lines.extend(checked.warnings.iter().map(|warning| format!("warning: {warning}")));
+        lines.push(
+            if checked.ok { "the configuration is good" } else { "the configuration is refused" }.to_owned(),
+        );
+        lines.join("\n")
+    })?;
+    Ok(if checked.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn doctor(places: &[Place], format: Format) -> Result<ExitCode, String> {
+    let server = first(places)?.look(Want::Streams);
+    let findings = doctor::look(server.as_ref());
+    show(format, &json!({"code": 0, "findings": findings}), |_| doctor::text(&findings))?;
+    let bad = findings.iter().any(|finding| finding.verdict == doctor::Verdict::Bad);
+    Ok(if bad { ExitCode::from(PARTIAL) } else { ExitCode::SUCCESS })
 }
 
 /// The versions; a server that can't be asked has none, which is no error.
-fn versions(api: &Api, format: Format) -> String {
+fn version(places: &[Place], format: Format) -> Result<ExitCode, String> {
     let client = env!("CARGO_PKG_VERSION");
-    let server = api.versions();
-    match format {
-        Format::Json => {
-            let server = server.as_ref().ok().map(|answer| answer.data.data.version.as_str());
-            json(&BothVersions { client, server })
-        }
-        Format::Table => match server {
-            Ok(answer) => format!("srs-cli {client}\nserver  {}", answer.data.data.version),
-            Err(cause) => format!("srs-cli {client}\nserver  unknown: {cause}"),
-        },
-    }
+    let server = first(places)?.version();
+    show(format, &json!({"client": client, "server": server.as_ref().ok()}), |_| match &server {
+        Ok(server) => format!("srs-cli {client}\nserver  {server}"),
+        Err(cause) => format!("srs-cli {client}\nserver  unknown: {cause}"),
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
-fn json(value: &impl Serialize) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_else(|cause| format!("{{\"error\": \"{cause}\"}}"))
-}
-
-/// Prints with a line's end. A reader that has seen enough is no failure.
-fn print(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(cause) if cause.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
-    }
-}
-
-fn fail(sentence: &str) -> ExitCode {
-    eprintln!("srs-cli: {sentence}");
-    ExitCode::FAILURE
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_command_line_is_sound() {
-        Arguments::command().debug_assert();
-    }
+/// Man pages of the program and of each of its commands.
+fn man(directory: &Path) -> Result<(), String> {
+    let fail = |cause: std::io::Error| format!("{} can't be written: {cause}", directory.display());
+    std::fs::create_dir_all(directory).map_err(fail)?;
+    clap_mangen::generate_to(Arguments::command(), directory).map_err(fail)
 }

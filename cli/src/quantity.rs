@@ -5,12 +5,18 @@ pub(crate) fn bytes(count: u64) -> String {
     scaled(count, 1024, &["B", "KiB", "MiB", "GiB", "TiB", "PiB"])
 }
 
-/// The mean rate of so many bytes in so many milliseconds, such as `512 kbit/s`; nothing in no time.
-pub(crate) fn rate(bytes: u64, ms: u64) -> String {
-    let bits = u128::from(bytes) * 8_000;
-    let Some(per_second) = bits.checked_div(u128::from(ms)) else { return "-".to_owned() };
-    let per_second = u64::try_from(per_second).unwrap_or(u64::MAX);
-    scaled(per_second, 1000, &["bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s", "Pbit/s"])
+/// A rate in kbit/s, such as `512 kbit/s` or `1.5 Mbit/s`.
+pub(crate) fn kbps(rate: u64) -> String {
+    scaled(rate.saturating_mul(1000), 1000, &["bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s", "Pbit/s"])
+}
+
+/// A short time, such as `80 ms` or `2.5 s`.
+pub(crate) fn age(ms: u64) -> String {
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..60_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
+        _ => duration(ms),
+    }
 }
 
 /// A time such as `42s`, `3m07s`, `5h03m`, `12d04h`.
@@ -63,9 +69,13 @@ mod tests {
         ] {
             assert_eq!(bytes(count), text);
         }
-        assert_eq!(rate(125_000, 1_000), "1.0 Mbit/s");
-        assert_eq!(rate(64_000, 1_000), "512 kbit/s");
-        assert_eq!(rate(1, 0), "-");
+        assert_eq!(kbps(1_000), "1.0 Mbit/s");
+        assert_eq!(kbps(512), "512 kbit/s");
+        assert_eq!(kbps(0), "0 bit/s");
+        assert_eq!(
+            (age(80).as_str(), age(2_550).as_str(), age(61_000).as_str()),
+            ("80 ms", "2.5 s", "1m01s")
+        );
         for (ms, text) in [
             (999, "0s"),
             (42_000, "42s"),

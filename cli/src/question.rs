@@ -1,18 +1,28 @@
 //! Asks the HTTP API. An answer that does not come in time is an error, never a wait.
 
+use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
-use api::{Answer, Clients, Streams, Versions};
+use api::{Answer, Clients, Data, Done, Kicked, Processes, Reload, Streams, Token, Version, Vhosts};
+use base64::Engine as _;
 use serde::de::DeserializeOwned;
 
-/// How long one question may take from the connection to the last byte.
-const PATIENCE: Duration = Duration::from_secs(2);
+use crate::picture::{Picture, Want};
+
+/// How long one question may take from the connection to the last byte. The API itself waits 800 ms for a process.
+const PATIENCE: Duration = Duration::from_millis(950);
+/// A reload may take as long as processes may take to apply it.
+const RELOAD_PATIENCE: Duration = Duration::from_secs(10);
+/// Longest answer.
+const MOST_BYTES: u64 = 256 << 20;
 
 /// The HTTP API of one server.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Api {
-    base: String,
-    agent: ureq::Agent,
+    /// Without name and password.
+    pub(crate) base: String,
+    authorization: Option<String>,
 }
 
 /// Why there is no answer.
@@ -20,12 +30,14 @@ pub(crate) struct Api {
 pub(crate) enum AskError {
     /// Nobody there, or nobody answers.
     Unreachable { base: String, cause: ureq::Error },
+    /// It wants to know who asks.
+    Denied { url: String, why: String },
     /// Somebody is there, but it is not the API.
     Status { url: String, status: u16 },
     /// The answer is not understood.
     Answer { url: String, cause: ureq::Error },
     /// The server says that it failed.
-    Code { url: String, code: u32 },
+    Refused { why: String },
 }
 
 impl std::fmt::Display for AskError {
@@ -36,55 +48,145 @@ impl std::fmt::Display for AskError {
                 "no answer from the API at {base}: {cause}. Is the server running, with \"http_api {{ enabled on; \
                  listen ADDRESS; }}\" in its configuration? Another address is given by --api URL."
             ),
+            Self::Denied { url, why } => write!(
+                f,
+                "{url} does not let us in: {why}. The token is in the file `token` of the server's runtime_dir: \
+                 --token-file FILE"
+            ),
             Self::Status { url, status } => {
                 write!(f, "{url} answered with HTTP status {status}: is that the API of SRS?")
             }
             Self::Answer { url, cause } => write!(f, "the answer of {url} is not understood: {cause}"),
-            Self::Code { url, code } => write!(f, "{url} answered with error code {code}"),
+            Self::Refused { why } => f.write_str(why),
         }
     }
 }
 
+enum Verb {
+    Get,
+    Post,
+    Delete,
+}
+
 impl Api {
-    /// An API at `base`, such as `http://127.0.0.1:1985` or `127.0.0.1:1985`.
-    pub(crate) fn new(base: &str) -> Self {
+    /// An API at `base`, such as `http://127.0.0.1:1985`, `127.0.0.1:1985` or `http://name:password@host:1985`.
+    pub(crate) fn new(base: &str, token: Option<&Token>) -> Self {
         let base = base.trim_end_matches('/');
-        let base = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
-        let config = ureq::Agent::config_builder()
-            .timeout_global(Some(PATIENCE))
+        let (scheme, rest) = base.split_once("://").unwrap_or(("http", base));
+        let (password, host) = rest.rsplit_once('@').map_or((None, rest), |(user, host)| (Some(user), host));
+        let basic =
+            |password: &str| format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(password));
+        let bearer = token.map(|token| format!("Bearer {}", token.reveal()));
+        Self { base: format!("{scheme}://{host}"), authorization: bearer.or_else(|| password.map(basic)) }
+    }
+
+    /// The whole server.
+    pub(crate) fn look(&self, want: Want) -> Result<Picture, AskError> {
+        let more = (want == Want::Clients).then(|| {
+            let (clients, vhosts) = (self.clone(), self.clone());
+            let clients = thread::spawn(move || clients.get::<Clients>("clients"));
+            (clients, thread::spawn(move || vhosts.get::<Vhosts>("vhosts")))
+        });
+        let (streams, version) = (self.clone(), self.clone());
+        let streams = thread::spawn(move || streams.get::<Streams>("streams"));
+        let version = thread::spawn(move || version.versions());
+        let answer: Answer<Processes> = self.get("processes")?;
+        let master = answer.data.processes.first();
+        let mut picture = Picture {
+            node: self.base.split_once("://").map_or("", |(_, host)| host).to_owned(),
+            server: answer.server,
+            version: joined(version)?,
+            uptime_ms: master.map_or(0, |master| master.uptime_ms),
+            generation: master.map_or(0, |master| master.generation),
+            totals: answer.data.totals,
+            ended: answer.data.ended,
+            externals: answer.data.externals,
+            processes: answer.data.processes,
+            streams: joined(streams)?.data.streams,
+            ..Picture::default()
+        };
+        if let Some((clients, vhosts)) = more {
+            picture.clients = joined(clients)?.data.clients;
+            picture.vhosts = joined(vhosts)?.data.vhosts;
+        }
+        Ok(picture)
+    }
+
+    pub(crate) fn versions(&self) -> Result<String, AskError> {
+        Ok(self.get::<Data<Version>>("versions")?.data.data.version)
+    }
+
+    /// Closes a connection; `false` when there is none of that id.
+    pub(crate) fn kick(&self, id: u64) -> Result<bool, AskError> {
+        match self.ask::<Answer<Kicked>>(&Verb::Delete, &format!("clients/{id}"), PATIENCE) {
+            Ok(answer) => Ok(answer.data.kicked),
+            Err(AskError::Status { status: 404, .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn reload(&self, dry_run: bool) -> Result<Reload, AskError> {
+        #[derive(serde::Deserialize)]
+        struct Reloaded {
+            reload: Reload,
+        }
+        let path = if dry_run { "reload?dry_run=1" } else { "reload" };
+        Ok(self.ask::<Reloaded>(&Verb::Post, path, RELOAD_PATIENCE)?.reload)
+    }
+
+    pub(crate) fn drain(&self, process: &str) -> Result<Done, AskError> {
+        let (role, slot) = process.split_once('#').unwrap_or((process, "0"));
+        let answer: Answer<Done> =
+            self.ask(&Verb::Post, &format!("processes/{role}/{slot}/drain"), PATIENCE)?;
+        Ok(answer.data)
+    }
+
+    fn get<T: DeserializeOwned>(&self, what: &str) -> Result<Answer<T>, AskError> {
+        self.ask(&Verb::Get, what, PATIENCE)
+    }
+
+    fn ask<T: DeserializeOwned>(&self, verb: &Verb, what: &str, patience: Duration) -> Result<T, AskError> {
+        let url = format!("{}/api/v1/{what}", self.base);
+        let agent = ureq::Agent::config_builder()
+            .timeout_global(Some(patience))
             .proxy(None)
             .http_status_as_error(false)
-            .build();
-        Self { base, agent: config.into() }
-    }
-
-    pub(crate) fn streams(&self) -> Result<Answer<Streams>, AskError> {
-        self.ask("streams")
-    }
-
-    pub(crate) fn clients(&self) -> Result<Answer<Clients>, AskError> {
-        self.ask("clients")
-    }
-
-    pub(crate) fn versions(&self) -> Result<Answer<Versions>, AskError> {
-        self.ask("versions")
-    }
-
-    fn ask<T: DeserializeOwned>(&self, what: &str) -> Result<Answer<T>, AskError> {
-        let url = format!("{}/api/v1/{what}", self.base);
-        let mut response = self
-            .agent
-            .get(&url)
-            .call()
-            .map_err(|cause| AskError::Unreachable { base: self.base.clone(), cause })?;
+            .build()
+            .new_agent();
+        let with = |name: &str| self.authorization.as_ref().filter(|_| name == "Authorization").cloned();
+        let sent = match (verb, with("Authorization")) {
+            (Verb::Get, Some(said)) => agent.get(&url).header("Authorization", said).call(),
+            (Verb::Get, None) => agent.get(&url).call(),
+            (Verb::Delete, Some(said)) => agent.delete(&url).header("Authorization", said).call(),
+            (Verb::Delete, None) => agent.delete(&url).call(),
+            (Verb::Post, Some(said)) => agent.post(&url).header("Authorization", said).send_empty(),
+            (Verb::Post, None) => agent.post(&url).send_empty(),
+        };
+        let mut response = sent.map_err(|cause| AskError::Unreachable { base: self.base.clone(), cause })?;
         let status = response.status().as_u16();
         if status != 200 {
-            return Err(AskError::Status { url, status });
+            #[derive(serde::Deserialize)]
+            struct Reason {
+                reason_phrase: String,
+            }
+            let reason =
+                response.body_mut().read_json::<Data<Reason>>().ok().map(|said| said.data.reason_phrase);
+            return Err(match (status, reason) {
+                (401 | 403 | 429, Some(why)) => AskError::Denied { url, why },
+                (409 | 503, Some(why)) => AskError::Refused { why },
+                (status, _) => AskError::Status { url, status },
+            });
         }
-        match response.body_mut().read_json::<Answer<T>>() {
-            Ok(answer) if answer.code == 0 => Ok(answer),
-            Ok(answer) => Err(AskError::Code { url, code: answer.code }),
-            Err(cause) => Err(AskError::Answer { url, cause }),
-        }
+        let read = response.body_mut().with_config().limit(MOST_BYTES).read_json::<T>();
+        read.map_err(|cause| AskError::Answer { url, cause })
     }
+}
+
+fn joined<T>(thread: thread::JoinHandle<Result<T, AskError>>) -> Result<T, AskError> {
+    thread.join().unwrap_or_else(|_| Err(AskError::Refused { why: "a question has failed".to_owned() }))
+}
+
+/// The token in a file.
+pub(crate) fn token(path: &Path) -> Option<Token> {
+    Token::read(&std::fs::read_to_string(path).ok()?)
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use child::{API_TOKEN, PrivateApi};
+use child::{API_TOKEN, PrivateApi, Query};
 use child::{CONTROL_TOKEN, Control};
 use client::ingest::{IngestEvent, IngestOptions};
 use conf::Config;
@@ -84,7 +84,11 @@ fn run_programs(
         .collect();
     let mut reactor = Reactor::new()?;
     reactor.register(control.as_raw_fd(), CONTROL_TOKEN)?;
-    let api = PrivateApi::start(control.private_api_port(), reactor.waker(API_TOKEN)?)?;
+    let api = PrivateApi::start(
+        control.private_api_port(),
+        control.start.token.clone(),
+        reactor.waker(API_TOKEN)?,
+    )?;
     control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
     let mut ready = Vec::new();
     loop {
@@ -103,12 +107,15 @@ fn run_programs(
             external.tick(now_ms);
         }
         while let Some(query) = api.next() {
-            query.answer(api::Report {
-                process: control.name(),
-                pid: std::process::id(),
-                externals: externals.iter().map(External::state).collect(),
-                ..api::Report::default()
-            });
+            match query {
+                Query::Report { reply, .. } => reply.answer(api::Report {
+                    process: control.name(),
+                    pid: std::process::id(),
+                    externals: externals.iter().map(External::state).collect(),
+                    ..api::Report::default()
+                }),
+                Query::Kick { reply, .. } => reply.answer(false),
+            }
         }
         ready.clear();
         reactor.wait(Some(control.beat()), &mut ready)?;

@@ -60,6 +60,7 @@ fn role_main(role: Role) -> Option<RoleMain> {
         Role::BackSource => Some(backsource::run),
         Role::Stream => Some(worker::stream::run),
         Role::Http => Some(worker::http::run),
+        Role::Api => Some(worker::api::run),
         Role::Ingest => Some(ingest::run),
         Role::Master => None,
     }
@@ -69,6 +70,8 @@ fn main() -> ExitCode {
     if let Some(code) = external::become_another() {
         return code;
     }
+    // A limit on file sizes is then an error like any other, not the end of the process.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default());
     let arguments = Arguments::parse();
     if let Some(role) = &arguments.role {
         return run_role(role, &arguments);
@@ -146,7 +149,7 @@ fn offer_to_the_oom_killer(role: Role) {
         Role::Master => return,
         Role::BackSource => "0",
         Role::Stream | Role::Ingest => "100",
-        Role::Http => "200",
+        Role::Http | Role::Api => "200",
     };
     // Lower than what was inherited is refused; so be it.
     let _ = std::fs::write("/proc/self/oom_score_adj", score);

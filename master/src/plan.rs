@@ -20,7 +20,7 @@ const PAUSES_MS: [u64; INTENSITY] = [0, 50, 100, 250, 500];
 /// A child that is killed sooner than this had hardly begun, ms.
 const EARLY_MS: u64 = 250;
 /// So many of them within the window are started again at once; more are treated as if they died by themselves.
-const EARLY_KILLS: usize = 20;
+const EARLY_KILLS: usize = 100;
 /// Pause of a degraded slot, ms.
 const DEGRADED_MS: u64 = 3_000;
 /// How long children may take to end when they are asked to, ms.

@@ -1,12 +1,15 @@
 //! The master's loop: signals, children and their channels, in a fixed order. It does what `plan` says.
 
 mod adopt;
+mod census;
 mod children;
+mod lending;
 mod operators;
 mod preview;
 mod quit;
 mod reload;
 mod runtime;
+mod token;
 mod watch;
 mod web;
 
@@ -94,6 +97,9 @@ pub struct Serving {
     /// Management API.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http_api: Option<SocketAddr>,
+    /// Metrics.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exporter: Option<SocketAddr>,
     /// Web server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http_server: Option<SocketAddr>,
@@ -136,6 +142,11 @@ pub struct Supervisor {
     /// Listening sockets: per RTMP address one for each stream process.
     rtmp: Vec<(SocketAddr, Vec<OwnedFd>)>,
     api: Option<(SocketAddr, OwnedFd)>,
+    metrics: Option<(SocketAddr, OwnedFd)>,
+    /// What opens private APIs.
+    token: api::Token,
+    observer: child::Observer,
+    began_ms: u64,
     web: Vec<web::Web>,
     /// Rings kept for successors, by stream id.
     rings: HashMap<u32, (StreamInfo, OwnedFd)>,
@@ -177,6 +188,13 @@ impl Supervisor {
         } else {
             None
         };
+        let metrics = if config.exporter.enabled {
+            let (address, mut sockets) = listen::shared(config.exporter.listen, 1)?;
+            config.exporter.listen = address;
+            sockets.pop().map(|socket| (address, socket))
+        } else {
+            None
+        };
         let web = web::bind(&config.http_server, &[])?;
         web::note(&mut config, &web);
         let ingests = runtime::ingests(&config)?;
@@ -184,6 +202,7 @@ impl Supervisor {
             (0..config.backsources).map(|number| (Role::BackSource, number)).collect();
         table.extend((0..workers).map(|number| (Role::Stream, number)));
         table.push((Role::Http, 0));
+        table.push((Role::Api, 0));
         let count = u32::try_from(ingests.len()).unwrap_or(u32::MAX);
         table.extend((0..count).map(|number| (Role::Ingest, number)));
         if table.len() > MAX_CHILDREN {
@@ -200,6 +219,7 @@ impl Supervisor {
         let board = Scoreboard::create()?;
         let mut supervisor = Self::with(asked, config, spawner, loader, Plan::new(table), board)?;
         (supervisor.rtmp, supervisor.api, supervisor.children) = (rtmp, api, children);
+        supervisor.metrics = metrics;
         supervisor.web = web;
         Ok(supervisor)
     }
@@ -216,6 +236,7 @@ impl Supervisor {
         let reactor = Reactor::new().map_err(os("the server can't get an event queue"))?;
         let signals = signals(&reactor)?;
         let operators = Operators::open(&config.runtime_dir, &reactor);
+        let token = token::keep(&config.runtime_dir).map_err(os("the token of the API can't be kept"))?;
         Ok(Self {
             asked,
             loader,
@@ -234,6 +255,10 @@ impl Supervisor {
             spawner,
             rtmp: Vec::new(),
             api: None,
+            metrics: None,
+            token,
+            observer: child::Observer::default(),
+            began_ms: reactor::now_ms(),
             web: Vec::new(),
             rings: HashMap::new(),
             spawned: 0,
@@ -250,6 +275,7 @@ impl Supervisor {
         Serving {
             rtmp: self.rtmp.iter().map(|(address, _)| *address).collect(),
             http_api: self.api.as_ref().map(|(address, _)| *address),
+            exporter: self.metrics.as_ref().map(|(address, _)| *address),
             http_server: self.web_address(false),
             https_server: self.web_address(true),
             pid: std::process::id(),
@@ -271,6 +297,8 @@ impl Supervisor {
                 self.previews.deadline(),
                 self.quit.map(Quit::deadline),
                 Some(self.watch.deadline()),
+                Some(self.observer.deadline()),
+                self.operators.deadline(),
                 self.watchdog.map(|watchdog| watchdog.deadline_ms()),
             ];
             let deadline = self.plan.next_deadline().into_iter().chain(own.into_iter().flatten()).min();
@@ -290,6 +318,8 @@ impl Supervisor {
             self.check_reload();
             self.check_previews();
             self.watch();
+            self.observe();
+            self.operators.tick();
             self.go_on_quitting();
             if self.watchdog.as_mut().is_some_and(|watchdog| watchdog.due(reactor::now_ms())) {
                 systemd::alive();
@@ -311,7 +341,8 @@ impl Supervisor {
     /// The service manager keeps the sockets that we listen on now, and no others.
     fn keep_sockets(&mut self) {
         let rtmp = self.rtmp.iter().map(|(address, sockets)| (*address, sockets.as_slice()));
-        let api = self.api.iter().map(|(address, socket)| (*address, std::slice::from_ref(socket)));
+        let api = self.api.iter().chain(&self.metrics);
+        let api = api.map(|(address, socket)| (*address, std::slice::from_ref(socket)));
         let web = self.web.iter().map(|web| (web.address, std::slice::from_ref(&web.socket)));
         self.kept.update(rtmp.chain(api).chain(web));
     }
@@ -372,6 +403,7 @@ impl Supervisor {
                             child.name()
                         );
                     }
+                    self.lend(slot);
                 }
                 Action::Exit => self.exit = true,
             }
@@ -385,6 +417,7 @@ impl Supervisor {
             self.read_child(slot);
             let Some(child) = self.children.get_mut(slot) else { continue };
             child.clear();
+            child.last_end = Some((ending.to_string(), child.last_pid(), reactor::now_ms()));
             if child.draining {
                 tracing::info!(
                     "{} (pid {}) has ended: its last client has left",

@@ -9,6 +9,11 @@
 )]
 
 mod adoption;
+mod api;
+mod api_hostile;
+mod api_tools;
+mod api_totals;
+mod cli;
 mod crash;
 mod crash_points;
 mod demo;
@@ -25,6 +30,7 @@ mod packaging;
 mod publish_play;
 mod reload;
 mod semantics;
+mod soak;
 mod startup;
 mod supervision;
 mod systemd;

@@ -342,3 +342,21 @@ fn a_server_that_ignores_the_stop_is_killed() {
     wait_until("its end", || !is_alive(pid));
     assert_eq!(init.code("status"), 3);
 }
+
+#[test]
+fn man_pages_and_completions_stand_where_they_are_looked_for() {
+    let installed = Installed::new("/usr");
+    for name in ["srs-cli.1", "srs-cli-status.1", "srs-cli-top.1", "srs-cli-kick.1"] {
+        assert!(installed.read(&format!("/usr/share/man/man1/{name}")).contains("Example"), "{name}");
+    }
+    let bash = installed.read("/usr/share/bash-completion/completions/srs-cli");
+    let fish = installed.read("/usr/share/fish/vendor_completions.d/srs-cli.fish");
+    assert!(installed.read("/usr/share/zsh/vendor-completions/_srs-cli").starts_with("#compdef srs-cli"));
+    assert!([bash, fish].iter().all(|text| text.contains("doctor")));
+    let manifest = fs::read_to_string(source_tree().join("master/Cargo.toml")).unwrap();
+    for place in
+        ["man/man1", "bash-completion/completions", "zsh/vendor-completions", "fish/vendor_completions.d"]
+    {
+        assert!(manifest.contains(&format!("usr/share/{place}/*")), "the Debian package has {place}");
+    }
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use srs_tests::capture::player;
 use srs_tests::manager::Manager;
-use srs_tests::pattern::Live;
+use srs_tests::pattern::{Live, Watcher};
 use srs_tests::process::{children, is_alive, signal, wait_gone};
 use srs_tests::raw::hello;
 use srs_tests::server::{Server, configuration};
@@ -200,4 +200,80 @@ fn a_master_that_died_leaves_its_sockets_and_its_children() {
     let stayed = family.iter().filter(|pid| is_alive(**pid)).count();
     assert_eq!(stayed, family.len() - 1);
     assert!(!server.log().contains("no `listen` says"), "{}", server.log());
+}
+
+/// As a service manager with a watchdog does with a master that is stopped: SIGABRT, which does not reach it, then SIGKILL, then
+/// another one.
+#[test]
+fn a_master_that_hangs_is_replaced_and_nobody_notices() {
+    let mut manager = Manager::new();
+    let directory = TempDir::new().unwrap();
+    let log = directory.path().join("log");
+    let own = format!("workers 1;\nsrs_log_tank file;\nsrs_log_file {};", log.display());
+    let text = configuration(directory.path(), &own);
+    let mut command = manager.service(&log, Vec::new());
+    command.env("WATCHDOG_USEC", "300000");
+    let mut server = Server::start_by(command, directory, &text);
+    manager.wait_line("READY=1");
+    let url = server.url("live/hangs");
+    let live = Live::start(&url, Duration::from_millis(10));
+    let mut watchers: Vec<Watcher> = (0..6).map(|_| Watcher::start(&url)).collect();
+    for watcher in &mut watchers {
+        watcher.wait_seen(1);
+    }
+    let family = children(server.pid());
+    server.signal(Signal::SIGSTOP);
+    // What was on its way has been heard; then nothing comes for longer than the watchdog waits.
+    let signs = manager.count("WATCHDOG=1");
+    live.wait_more(50);
+    assert!(manager.count("WATCHDOG=1") <= signs + 1);
+    // Newcomers are served meanwhile.
+    watchers.push(Watcher::start(&url));
+    server.signal(Signal::SIGABRT);
+    server.kill_master();
+    let kept = |(name, socket): &(String, OwnedFd)| (name.clone(), socket.try_clone().unwrap());
+    let sockets: Vec<(String, OwnedFd)> = manager.kept().iter().map(kept).collect();
+    server.start_master_by(manager.service(&log, sockets));
+    assert!(family.iter().all(|pid| is_alive(*pid)), "all processes go on");
+    live.wait_more(20);
+    let sent = live.sent();
+    for mut watcher in watchers {
+        watcher.wait_seen(sent);
+        let _every_number = watcher.stop();
+    }
+    let _undisturbed = live.stop();
+    serves(&server);
+}
+
+/// A service that can't begin says why and fails, so that its manager tries again, for ever.
+#[test]
+fn what_is_not_there_yet_is_said_and_is_no_end_for_good() {
+    for unit in ["srs.service", "srs@.service"] {
+        let path = srs_tests::program::source_tree().join("etc/systemd").join(unit);
+        let text = fs::read_to_string(path).unwrap();
+        for line in ["StartLimitIntervalSec=0", "Restart=on-failure"] {
+            assert!(text.lines().any(|found| found == line), "{unit}: {line}");
+        }
+    }
+    for (own, why) in [
+        ("listen 192.0.2.1:1935;", "192.0.2.1:1935"),
+        ("srs_log_tank file;\nsrs_log_file /dev/null/srs.log;", "/dev/null/srs.log"),
+        ("work_dir /dev/null/x;", "/dev/null/x"),
+        (
+            "vhost __defaultVhost__ { ingest x { enabled on; input { url /nonexistent/a.flv; } } }",
+            "/nonexistent/a.flv",
+        ),
+    ] {
+        let mut manager = Manager::new();
+        let directory = TempDir::new().unwrap();
+        let log = directory.path().join("log");
+        fs::write(directory.path().join("srs.conf"), configuration(directory.path(), own)).unwrap();
+        let mut command = manager.service(&log, Vec::new());
+        command.arg("-c").arg(directory.path().join("srs.conf"));
+        let mut child = command.spawn().unwrap();
+        let ended = srs_tests::wait::wait_for("its end", SOON, || child.try_wait().unwrap());
+        let said = fs::read_to_string(&log).unwrap_or_default();
+        assert!(!ended.success() && said.contains(why), "{own}: {ended}, {said}");
+        assert_eq!(manager.count("READY=1"), 0, "{own}");
+    }
 }

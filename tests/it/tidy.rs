@@ -38,7 +38,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("reactor", &[]),
     ("ipc", &["media", "conf", "api"]),
     ("endpoint", &["media", "flv", "rtmp", "conf", "api", "ipc", "mediaring", "reactor"]),
-    ("child", &["ipc", "api", "mediaring", "conf", "reactor"]),
+    ("machine", &["api"]),
+    ("child", &["ipc", "api", "machine", "mediaring", "conf", "reactor"]),
     (
         "backsource",
         &["media", "amf0", "flv", "rtmp", "conf", "api", "ipc", "mediaring", "reactor", "endpoint", "child"],
@@ -56,6 +57,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "conf",
             "api",
             "ipc",
+            "machine",
             "mediaring",
             "reactor",
             "endpoint",
@@ -82,7 +84,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("client", &["rtmp", "flv", "media", "amf0"]),
-    ("srs-cli", &["api", "amf0"]),
+    ("srs-cli", &["api", "amf0", "conf"]),
 ];
 
 /// All Rust files of the source tree, with their paths in it.

@@ -1,9 +1,13 @@
 //! Virtual hosts: every way to name one leads to the same, and an unknown one is refused.
 
+use std::time::Duration;
+
 use client::{Options, Player, Publisher};
+use nix::sys::signal::Signal;
 use srs_tests::capture::receive_frames;
-use srs_tests::pattern;
-use srs_tests::server::Server;
+use srs_tests::pattern::{self, Live, Watcher};
+use srs_tests::server::{Server, configuration};
+use srs_tests::wait::wait_until;
 
 /// The URL and, where the vhost is in the tcUrl's host, the tcUrl to claim.
 fn forms(server: &Server, stream: &str) -> Vec<(String, Option<String>)> {
@@ -96,4 +100,22 @@ fn names_that_could_be_paths_are_refused() {
         assert!(Player::connect(&url, options).is_err(), "{stream}");
     }
     assert!(server.streams().is_empty());
+}
+
+/// The vhost of a stream's own parameters is the client's vhost in every way: in lists, and when it is taken away.
+#[test]
+fn a_vhost_in_the_stream_name_is_the_clients_vhost() {
+    let server = Server::start("vhost __defaultVhost__ { }\nvhost a.example { }");
+    let url = server.url("live/cam?vhost=a.example");
+    let live = Live::start(&url, Duration::from_millis(10));
+    let watcher = Watcher::start(&url);
+    server.wait_players(1);
+    for client in server.clients() {
+        assert_eq!((&*client.vhost, &*client.stream), ("a.example", "live/cam"), "{client:?}");
+    }
+    let text = configuration(server.directory(), "vhost __defaultVhost__ { }");
+    std::fs::write(server.directory().join("srs.conf"), text).unwrap();
+    server.signal(Signal::SIGHUP);
+    wait_until("its viewer is closed", || watcher.is_over());
+    wait_until("its publisher is closed", || !live.is_running());
 }

@@ -14,12 +14,17 @@
 )]
 
 pub mod capture;
+pub mod cgroup;
 pub mod clip;
+pub mod http;
 pub mod manager;
+pub mod meter;
 pub mod pattern;
 pub mod process;
 pub mod program;
 pub mod raw;
 pub mod server;
+pub mod soak;
+pub mod tools;
 pub mod transport;
 pub mod wait;

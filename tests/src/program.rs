@@ -35,6 +35,27 @@ pub fn have(programs: &[&str]) -> bool {
     false
 }
 
+/// Whether all of these programs are there that not every machine can have; if not, the test says so and is to return early.
+#[must_use]
+pub fn optional(programs: &[&str]) -> bool {
+    let missing = programs.iter().find(|program| !is_on_path(program));
+    if let Some(missing) = missing {
+        eprintln!("SKIPPED: {missing} is missing");
+    }
+    missing.is_none()
+}
+
+/// Where a program is.
+///
+/// # Panics
+/// When it is nowhere on the path.
+#[must_use]
+pub fn find(program: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut places = std::env::split_paths(&path).map(|directory| directory.join(program));
+    places.find(|place| place.is_file()).unwrap_or_else(|| panic!("{program} is not on the path"))
+}
+
 /// The top of the source tree.
 #[must_use]
 pub fn source_tree() -> PathBuf {

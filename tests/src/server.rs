@@ -45,6 +45,8 @@ struct Ports {
     http_api: Option<SocketAddr>,
     http_server: Option<SocketAddr>,
     https_server: Option<SocketAddr>,
+    #[serde(default)]
+    exporter: Option<SocketAddr>,
     pid: u32,
 }
 
@@ -162,6 +164,24 @@ impl Server {
         format!("http://{}", self.ports.http_api.expect("the API is on"))
     }
 
+    /// The base URL of the metrics.
+    #[must_use]
+    pub fn exporter(&self) -> String {
+        format!("http://{}", self.ports.exporter.expect("the exporter is on"))
+    }
+
+    /// What opens everything.
+    #[must_use]
+    pub fn token(&self) -> String {
+        fs::read_to_string(self.directory().join("run/token")).expect("a token").trim().to_owned()
+    }
+
+    /// The control socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.directory().join("run/srs.sock")
+    }
+
     /// Where its web server listens.
     #[must_use]
     pub fn web_address(&self) -> SocketAddr {
@@ -229,14 +249,16 @@ impl Server {
         self.ask::<api::Clients>("/api/v1/clients").clients
     }
 
-    /// Its processes, the master among them.
+    /// Its processes that are there, the master among them.
     #[must_use]
     pub fn processes(&self) -> Vec<Process> {
         #[derive(Deserialize)]
         struct Processes {
             processes: Vec<Process>,
         }
-        self.ask::<Processes>("/api/v1/processes").processes
+        let mut processes = self.ask::<Processes>("/api/v1/processes").processes;
+        processes.retain(|process| process.state.is_there());
+        processes
     }
 
     /// The process ids of a role, in the order of their slots; waits until there is one.

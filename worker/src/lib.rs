@@ -1,9 +1,10 @@
 //! The workers: processes that face viewers and only read media rings.
 //!
-//! `stream` serves RTMP, `http` serves HTTP. They are strangers to the back-source: what they know of it comes through
+//! `stream` serves RTMP, `http` serves HTTP, `api` answers operators. They are strangers to the back-source: what they know of it comes through
 //! messages and rings.
 
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod http;
 pub mod stream;

@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use child::{API_TOKEN, CONTROL_TOKEN, Control, PrivateApi};
+use child::{API_TOKEN, CONTROL_TOKEN, Control, PrivateApi, Query};
 use endpoint::{AudienceId, ConnectionId, Host, Hub, LinkEvent, Links};
 use ipc::{ChildToMaster, MasterToChild};
 use media::{Kind, StreamKey};
@@ -49,7 +49,11 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
         control.start.first_connection_id,
     )?;
     hub.reactor.register(control.as_raw_fd(), CONTROL_TOKEN)?;
-    let api = PrivateApi::start(control.private_api_port(), hub.reactor.waker(API_TOKEN)?)?;
+    let api = PrivateApi::start(
+        control.private_api_port(),
+        control.start.token.clone(),
+        hub.reactor.waker(API_TOKEN)?,
+    )?;
     control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
     let mut process = StreamProcess {
         control,
@@ -93,7 +97,12 @@ impl StreamProcess {
             self.read_control(hub)?;
         } else if ready.token == API_TOKEN {
             while let Some(query) = self.api.next() {
-                query.answer(hub.report(&self.control.name()));
+                match query {
+                    Query::Report { with_clients, reply } => {
+                        reply.answer(hub.report(&self.control.name(), with_clients));
+                    }
+                    Query::Kick { id, reply } => reply.answer(hub.kick(self, id)),
+                }
             }
         } else if self.links.owns(ready.token) {
             let events = self.links.ready(ready.token);
@@ -126,6 +135,10 @@ impl StreamProcess {
                         hub.adopt(self, socket, peer);
                     }
                 }
+                MasterToChild::Lend { slot, addresses } => {
+                    self.listeners.borrow(&hub.reactor, slot, &addresses, fds);
+                }
+                MasterToChild::TakeBack { slot } => self.listeners.give_back(&hub.reactor, slot),
                 MasterToChild::Drain => {
                     tracing::info!("no new clients: {} are left", hub.connection_count());
                     self.draining = true;

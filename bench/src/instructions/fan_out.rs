@@ -140,7 +140,7 @@ impl Stage {
     }
 
     fn viewers(&self) -> u64 {
-        self.hub.report("").viewers.iter().map(|viewers| viewers.clients).sum()
+        self.hub.report("", false).viewers.iter().map(|viewers| viewers.clients).sum()
     }
 
     fn received(&self) -> u64 {

@@ -177,8 +177,21 @@ fn datagrams() -> Vec<Seed> {
         generation: 1,
         config: Box::new(config),
         ingest: None,
+        token: api::Token::from_random(&[7; 32]),
+        version: "1.2.3".to_owned(),
     };
-    let process = ProcessInfo { role: Role::Http, slot: 0, pid: 7, restarts: 0, private_api_port: 1 };
+    let process = ProcessInfo {
+        role: Role::Http,
+        slot: 0,
+        pid: 7,
+        restarts: 0,
+        private_api_port: 1,
+        board_slot: Some(3),
+        generation: 1,
+        state: api::State::Serving,
+        started_ms: 5,
+        last_end: Some(("SIGKILL".to_owned(), 6, 4)),
+    };
     let addresses = vec!["127.0.0.1:1935".parse().unwrap(), "[::1]:1935".parse().unwrap()];
     vec![
         ("ipc", "start", datagram(&MasterToChild::Start(start))),

@@ -173,6 +173,7 @@ impl Supervisor {
         for (slot, (known, alive)) in table.into_iter().zip(alive).enumerate() {
             let mut child = Child::new(known.role, known.number, known.ingest);
             child.draining = known.draining;
+            child.generation = generation;
             if let Some(adopted) = alive {
                 supervisor
                     .reactor
@@ -249,6 +250,17 @@ impl Supervisor {
             let address = self.config.http_api.listen;
             let socket = self.children.iter().find_map(|child| brought(child, address));
             self.api = match socket {
+                Some(socket) => {
+                    drop(inherited::take(address));
+                    Some((address, socket))
+                }
+                None => listen::shared(address, 1)?.1.pop().map(|socket| (address, socket)),
+            };
+        }
+        if self.config.exporter.enabled {
+            let address = self.config.exporter.listen;
+            let socket = self.children.iter().find_map(|child| brought(child, address));
+            self.metrics = match socket {
                 Some(socket) => {
                     drop(inherited::take(address));
                     Some((address, socket))

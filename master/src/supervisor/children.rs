@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use ipc::{Channel, ChannelError, ChildToMaster, MasterToChild, ProcessInfo, Role, Start, StreamInfo};
+use ipc::{Channel, ChannelError, ChildToMaster, MasterToChild, Role, Start, StreamInfo};
 use nix::sys::signal::Signal;
 use reactor::Token;
 
@@ -31,6 +31,11 @@ pub(super) struct Child {
     pub(super) pinged_ms: u64,
     /// It was told to end because it showed no sign of life.
     pub(super) aborted: bool,
+    /// When it was started, monotonic ms, and the generation of the configuration that it goes by.
+    pub(super) started_ms: u64,
+    pub(super) generation: u64,
+    /// How the one before it ended, which process it was, and when, monotonic ms.
+    pub(super) last_end: Option<(String, u32, u64)>,
     /// When the process began, as the kernel counts.
     pub(super) began: u64,
     /// Listening sockets that it brought with it.
@@ -53,6 +58,9 @@ impl Child {
             heard_ms: 0,
             pinged_ms: 0,
             aborted: false,
+            started_ms: 0,
+            generation: 0,
+            last_end: None,
             began: 0,
             listening: Vec::new(),
             running: None,
@@ -69,6 +77,10 @@ impl Child {
 
     pub(super) fn is_ready(&self) -> bool {
         self.ready
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
     }
 
     pub(super) fn last_pid(&self) -> u32 {
@@ -96,6 +108,8 @@ impl Child {
     pub(super) fn take_over(&mut self, adopted: Adopted, channel: Option<Channel>) {
         self.pid = adopted.pid();
         self.began = adopt::began(self.pid).unwrap_or(0);
+        // In hundredths of a second since boot.
+        self.started_ms = self.began.saturating_mul(10);
         self.running = Some(Running::Adopted(adopted));
         self.channel = channel;
         self.watched_from_ms = reactor::now_ms();
@@ -112,6 +126,7 @@ impl Child {
         self.running = None;
         self.channel = None;
         self.ready = false;
+        self.port = 0;
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -135,6 +150,7 @@ impl Supervisor {
         if let Err(error) = self.try_start(slot) {
             let name = self.children.get(slot).map(Child::name).unwrap_or_default();
             tracing::error!("{name} can't be started: {error}");
+            self.lend(slot);
             self.handle(Event::NotStarted { slot });
         }
     }
@@ -163,13 +179,17 @@ impl Supervisor {
             generation: self.generation,
             config: Box::new(self.config.clone()),
             ingest: child.ingest.clone(),
+            token: self.token.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
         };
+        (child.started_ms, child.generation) = (reactor::now_ms(), self.generation);
         self.spawned += 1;
         child.tell(&MasterToChild::Start(start), vec![board]);
         if role == Role::Stream {
             self.tell_refused(slot);
         }
         self.give_listeners(slot)?;
+        self.take_back(slot);
         match role {
             Role::BackSource => {
                 self.give_rings(slot)?;
@@ -185,6 +205,7 @@ impl Supervisor {
                     self.connect(slot, other)?;
                 }
             }
+            Role::Api => self.tell_last_reload(slot),
             _ => {}
         }
         if role == Role::Http {
@@ -208,9 +229,9 @@ impl Supervisor {
                     }
                 }
             }
-            Role::Http => {
-                web::give(child, &self.web)?;
-                if let Some((address, socket)) = &self.api {
+            Role::Http => web::give(child, &self.web)?,
+            Role::Api => {
+                for (address, socket) in self.api.iter().chain(&self.metrics) {
                     addresses.push(*address);
                     sockets.push(duplicate(socket)?);
                 }
@@ -267,30 +288,6 @@ impl Supervisor {
         }
     }
 
-    /// Tells the http process who is there.
-    pub(super) fn tell_processes(&mut self) {
-        let slots = self.plan.slots();
-        let mut list = vec![ProcessInfo {
-            role: Role::Master,
-            slot: 0,
-            pid: std::process::id(),
-            restarts: 0,
-            private_api_port: 0,
-        }];
-        list.extend(self.children.iter().zip(slots).filter(|(child, _)| child.is_up()).map(
-            |(child, slot)| ProcessInfo {
-                role: child.role,
-                slot: child.number,
-                pid: child.pid,
-                restarts: slot.restarts,
-                private_api_port: child.port,
-            },
-        ));
-        for child in self.children.iter_mut().filter(|child| child.role == Role::Http) {
-            child.tell(&MasterToChild::Processes(list.clone()), Vec::new());
-        }
-    }
-
     /// Reads what a child says. Returns whether it has gone.
     pub(super) fn read_child(&mut self, slot: usize) -> bool {
         loop {
@@ -336,9 +333,11 @@ impl Supervisor {
             ChildToMaster::Listening { addresses } => {
                 child.listening = addresses.into_iter().zip(fds).collect()
             }
-            ChildToMaster::Hello { .. } => tracing::error!("{} introduces itself again", child.name()),
-            ChildToMaster::KeepRing { .. } | ChildToMaster::DropRing { .. } => {
-                tracing::error!("{} speaks of rings, which are not its business", child.name());
+            ChildToMaster::Hello { .. } | ChildToMaster::KeepRing { .. } | ChildToMaster::DropRing { .. } => {
+                // As with one that can't be understood: a new one takes its place.
+                tracing::error!("{} is ended: it says what is not its business", child.name());
+                child.kill();
+                child.channel = None;
             }
         }
     }

@@ -1,5 +1,9 @@
 //! The control socket: a Unix socket in the runtime directory by which programs on this host (`srs-cli`) ask the master for
-//! what only it can do. One line of JSON each way; who may use it is a matter of the socket's file mode.
+//! what only it can do. One line of JSON each way.
+//!
+//! The socket's mode lets our own user in; the kernel says who is really there, so that a socket whose mode was changed
+//! lets in nobody else than root. Nobody is waited for: requests and answers are bounded, and an operator that is slow with
+//! either loses its place.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
@@ -8,6 +12,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use api::Order;
+use nix::sys::socket::{getsockopt, sockopt};
 use reactor::{Reactor, Token};
 use serde::Serialize;
 
@@ -21,18 +27,34 @@ const FIRST_TOKEN: usize = LISTENER_TOKEN + 1;
 /// Operators at the same time.
 const MOST: usize = 64;
 /// Longest request in bytes.
-const MAX_REQUEST: usize = 4096;
+const MAX_REQUEST: usize = 64 << 10;
+/// Longest answer.
+const MAX_ANSWER: usize = 4 << 20;
+/// How long an operator may take for its request, and for taking its answer, ms.
+const PATIENCE_MS: u64 = 10_000;
 
 /// An operator that waits for its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct OperatorId(usize);
+
+#[derive(Debug)]
+struct Operator {
+    socket: UnixStream,
+    request: Vec<u8>,
+    /// It has asked; nothing more is read from it.
+    asked: bool,
+    /// What it has not taken yet of its answer.
+    answer: Option<Vec<u8>>,
+    /// When it loses its place; nothing while the answer is being worked out.
+    until_ms: Option<u64>,
+}
 
 /// The socket and those who are connected.
 #[derive(Debug)]
 pub(super) struct Operators {
     listener: Option<UnixListener>,
     path: PathBuf,
-    clients: HashMap<usize, (UnixStream, Vec<u8>)>,
+    clients: HashMap<usize, Operator>,
     next: usize,
 }
 
@@ -46,7 +68,7 @@ impl Operators {
         });
         if let Err(error) = &listener {
             tracing::warn!(
-                "the control socket {} can't be made: {error}; srs-cli can't reload",
+                "the control socket {} can't be made: {error}; srs-cli can't ask the master",
                 path.display()
             );
         }
@@ -65,57 +87,118 @@ impl Operators {
         token.0 >= LISTENER_TOKEN
     }
 
-    /// Reads what is there; returns whole requests.
+    /// When [`Self::tick`] is due.
+    pub(super) fn deadline(&self) -> Option<u64> {
+        self.clients.values().filter_map(|operator| operator.until_ms).min()
+    }
+
+    /// Those who are too slow lose their places.
+    pub(super) fn tick(&mut self) {
+        let now_ms = reactor::now_ms();
+        self.clients.retain(|_, operator| operator.until_ms.is_none_or(|until_ms| now_ms < until_ms));
+    }
+
+    /// Reads what is there, and sends what waits; returns whole requests.
     pub(super) fn ready(&mut self, reactor: &Reactor, token: Token) -> Vec<(OperatorId, String)> {
         if token.0 == LISTENER_TOKEN {
             self.accept(reactor);
             return Vec::new();
         }
         let key = token.0 - FIRST_TOKEN;
-        let Some((socket, request)) = self.clients.get_mut(&key) else { return Vec::new() };
-        let mut buffer = [0; 1024];
-        loop {
-            match socket.read(&mut buffer) {
-                Ok(count) if count > 0 && request.len() <= MAX_REQUEST => {
-                    request.extend_from_slice(buffer.get(..count).unwrap_or(&[]));
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Ok(_) | Err(_) => {
-                    self.clients.remove(&key);
-                    return Vec::new();
-                }
-            }
+        let Some(operator) = self.clients.get_mut(&key) else { return Vec::new() };
+        if operator.answer.is_some() {
+            self.flush(key);
+            return Vec::new();
         }
-        let Some(end) = request.iter().position(|byte| *byte == b'\n') else { return Vec::new() };
-        let line: Vec<u8> = request.drain(..=end).collect();
-        vec![(OperatorId(key), String::from_utf8_lossy(&line).into_owned())]
+        if operator.asked {
+            return Vec::new();
+        }
+        let mut buffer = [0; 4096];
+        let over = loop {
+            // Descriptors that come along are closed by the kernel: a plain read takes none.
+            match operator.socket.read(&mut buffer) {
+                Ok(0) => break true,
+                Ok(count) => {
+                    operator.request.extend_from_slice(buffer.get(..count).unwrap_or(&[]));
+                    if operator.request.contains(&b'\n') {
+                        break false;
+                    }
+                    if operator.request.len() > MAX_REQUEST {
+                        tracing::warn!("an operator's request is longer than {MAX_REQUEST} bytes: closed");
+                        break true;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => break true,
+            }
+        };
+        if over {
+            self.clients.remove(&key);
+            return Vec::new();
+        }
+        let Some(end) = operator.request.iter().position(|byte| *byte == b'\n') else { return Vec::new() };
+        let line = String::from_utf8_lossy(operator.request.get(..end).unwrap_or(&[])).into_owned();
+        operator.request = Vec::new();
+        (operator.asked, operator.until_ms) = (true, None);
+        vec![(OperatorId(key), line)]
     }
 
     fn accept(&mut self, reactor: &Reactor) {
         let Some(listener) = &self.listener else { return };
         while let Ok((socket, _)) = listener.accept() {
+            if !may_ask(&socket) {
+                tracing::warn!("somebody else than this server's user or root tried the control socket");
+                continue;
+            }
             let token = Token(FIRST_TOKEN + self.next);
             if self.clients.len() < MOST
                 && socket.set_nonblocking(true).is_ok()
-                && reactor.register_readable(socket.as_raw_fd(), token).is_ok()
+                && reactor.register(socket.as_raw_fd(), token).is_ok()
             {
-                self.clients.insert(self.next, (socket, Vec::new()));
+                let until_ms = Some(reactor::now_ms() + PATIENCE_MS);
+                let operator = Operator { socket, request: Vec::new(), asked: false, answer: None, until_ms };
+                self.clients.insert(self.next, operator);
                 self.next += 1;
             }
         }
     }
 
-    /// Answers, and lets go.
+    /// Answers, and lets go when the answer is taken.
     pub(super) fn answer(&mut self, operator: OperatorId, answer: &impl Serialize) {
-        let Some((mut socket, _)) = self.clients.remove(&operator.0) else { return };
         let mut line = serde_json::to_vec(answer).unwrap_or_default();
         line.push(b'\n');
-        // It fits into a socket's buffer; an operator that does not read loses its answer and nothing else.
-        if let Err(error) = socket.write_all(&line) {
-            tracing::warn!("an operator did not get its answer: {error}");
+        if line.len() > MAX_ANSWER {
+            tracing::warn!("an answer of {} bytes is too long for an operator", line.len());
+            self.clients.remove(&operator.0);
+            return;
+        }
+        if let Some(client) = self.clients.get_mut(&operator.0) {
+            client.answer = Some(line);
+            client.until_ms = Some(reactor::now_ms() + PATIENCE_MS);
+            self.flush(operator.0);
         }
     }
+
+    fn flush(&mut self, key: usize) {
+        let Some(operator) = self.clients.get_mut(&key) else { return };
+        let Some(answer) = &mut operator.answer else { return };
+        while !answer.is_empty() {
+            match operator.socket.write(answer) {
+                Ok(count) if count > 0 => drop(answer.drain(..count)),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Ok(_) | Err(_) => break,
+            }
+        }
+        self.clients.remove(&key);
+    }
+}
+
+/// Whether who is there is our own user or root.
+fn may_ask(socket: &UnixStream) -> bool {
+    let peer = getsockopt(socket, sockopt::PeerCredentials).map(|peer| peer.uid());
+    peer.is_ok_and(|uid| uid == 0 || uid == nix::unistd::geteuid().as_raw())
 }
 
 /// The pid file's lock is held: a socket that is there already belongs to nobody.
@@ -137,17 +220,14 @@ fn bind(path: &Path) -> std::io::Result<UnixListener> {
 impl Supervisor {
     /// What an operator wants.
     pub(super) fn request(&mut self, operator: OperatorId, request: &str) {
-        #[derive(serde::Deserialize)]
-        #[serde(tag = "command", rename_all = "snake_case")]
-        enum Request {
-            Reload {
-                #[serde(default)]
-                dry_run: bool,
-            },
-        }
         match serde_json::from_str(request) {
-            Ok(Request::Reload { dry_run: false }) => self.ask_reload(Some(operator)),
-            Ok(Request::Reload { dry_run: true }) => self.preview(operator),
+            Ok(Order::Reload { dry_run: false }) => self.ask_reload(Some(operator)),
+            Ok(Order::Reload { dry_run: true }) => self.preview(operator),
+            Ok(Order::Processes) => {
+                let census = self.census();
+                self.operators.answer(operator, &census);
+            }
+            Ok(Order::Drain { process }) => self.drain(operator, &process),
             Err(error) => {
                 let result =
                     api::Reload { error: Some(format!("not a request: {error}")), ..api::Reload::default() };

@@ -63,6 +63,7 @@ pub(super) struct Draft {
 struct Bound {
     rtmp: Vec<(SocketAddr, Vec<OwnedFd>)>,
     api: Option<(SocketAddr, OwnedFd)>,
+    metrics: Option<(SocketAddr, OwnedFd)>,
     web: Vec<web::Web>,
     ingests: Vec<(String, String)>,
 }
@@ -171,7 +172,7 @@ impl Supervisor {
     fn bind(&self, new: &Config) -> Result<Bound, StartError> {
         let workers = runtime::workers(new) as usize;
         let ingests = runtime::ingests(new)?;
-        let count = new.backsources as usize + workers + 1 + ingests.len();
+        let count = new.backsources as usize + workers + 2 + ingests.len();
         if count > MAX_CHILDREN {
             return Err(StartError::TooMany(count));
         }
@@ -200,8 +201,18 @@ impl Supervisor {
                 sockets.into_iter().next().map(|socket| (address, socket))
             }
         };
+        let metrics = match &self.metrics {
+            _ if !new.exporter.enabled => None,
+            Some((address, socket)) if self.asked.exporter.listen == new.exporter.listen => {
+                Some((*address, duplicate(socket).map_err(super::os("a listening socket can't be kept"))?))
+            }
+            _ => {
+                let (address, sockets) = listen::shared(new.exporter.listen, 1)?;
+                sockets.into_iter().next().map(|socket| (address, socket))
+            }
+        };
         let web = web::bind(&new.http_server, &self.web)?;
-        Ok(Bound { rtmp, api, web, ingests })
+        Ok(Bound { rtmp, api, metrics, web, ingests })
     }
 
     /// Nothing fails any more. Returns the slots that will say that they have applied it.
@@ -211,7 +222,7 @@ impl Supervisor {
         crate::logging::configure(&self.config.log);
         runtime::raise_descriptor_limit(self.config.max_connections);
         self.serve_web_on(bound.web);
-        self.listen_on(bound.rtmp, bound.api);
+        self.listen_on(bound.rtmp, bound.api, bound.metrics);
         self.change_ingests(&old, bound.ingests);
         let mut waiting = BTreeSet::new();
         for (slot, child) in self.children.iter_mut().enumerate() {
@@ -226,15 +237,24 @@ impl Supervisor {
     }
 
     /// Other listening sockets, and another number of processes that accept from them.
-    fn listen_on(&mut self, rtmp: Vec<(SocketAddr, Vec<OwnedFd>)>, api: Option<(SocketAddr, OwnedFd)>) {
+    fn listen_on(
+        &mut self,
+        rtmp: Vec<(SocketAddr, Vec<OwnedFd>)>,
+        api: Option<(SocketAddr, OwnedFd)>,
+        metrics: Option<(SocketAddr, OwnedFd)>,
+    ) {
         for (listen, (address, _)) in self.config.listen.iter_mut().zip(&rtmp) {
             listen.address = *address;
         }
         if let Some((address, _)) = &api {
             self.config.http_api.listen = *address;
         }
+        if let Some((address, _)) = &metrics {
+            self.config.exporter.listen = *address;
+        }
         let old_rtmp = std::mem::replace(&mut self.rtmp, rtmp);
         let old_api = std::mem::replace(&mut self.api, api);
+        let old_metrics = std::mem::replace(&mut self.metrics, metrics);
         let workers = runtime::workers(&self.config);
         // Our own ends go first, so that a process that accepts for the last time leaves nobody behind.
         let had: Vec<SocketAddr> = old_rtmp.iter().map(|(address, _)| *address).collect();
@@ -283,16 +303,19 @@ impl Supervisor {
                 self.add_child(Role::Stream, number, None);
             }
         }
-        let old_api = old_api.map(|(address, _)| address);
-        let new_api = self.api.as_ref().map(|(address, _)| *address);
-        if old_api != new_api {
-            let socket = self.api.as_ref().and_then(|(_, socket)| duplicate(socket).ok());
-            if let Some(http) = self.children.iter_mut().find(|child| child.role == Role::Http) {
-                if let Some(address) = old_api {
-                    http.tell(&MasterToChild::StopListening { addresses: vec![address] }, Vec::new());
+        for (old, new) in [(old_api, &self.api), (old_metrics, &self.metrics)] {
+            let old = old.map(|(address, _)| address);
+            if old == new.as_ref().map(|(address, _)| *address) {
+                continue;
+            }
+            if let Some(api) = self.children.iter_mut().find(|child| child.role == Role::Api) {
+                if let Some(address) = old {
+                    api.tell(&MasterToChild::StopListening { addresses: vec![address] }, Vec::new());
                 }
-                if let (Some(address), Some(socket)) = (new_api, socket) {
-                    http.tell(&MasterToChild::Listen { addresses: vec![address] }, vec![socket]);
+                if let Some((address, Ok(socket))) =
+                    new.as_ref().map(|(address, fd)| (*address, duplicate(fd)))
+                {
+                    api.tell(&MasterToChild::Listen { addresses: vec![address] }, vec![socket]);
                 }
             }
         }
@@ -332,7 +355,7 @@ impl Supervisor {
     }
 
     /// One child more; it is started with this turn.
-    fn add_child(&mut self, role: Role, number: u32, ingest: Option<(String, String)>) {
+    pub(super) fn add_child(&mut self, role: Role, number: u32, ingest: Option<(String, String)>) {
         let slot = self.plan.add(role, number);
         let child = Child::new(role, number, ingest);
         match self.children.get_mut(slot) {
@@ -352,6 +375,9 @@ impl Supervisor {
 
     /// A process has applied a configuration.
     pub(super) fn applied(&mut self, slot: usize, generation: u64) {
+        if let Some(child) = self.children.get_mut(slot) {
+            child.generation = generation;
+        }
         if let Some(under_way) = &mut self.reloads.under_way
             && under_way.result.generation == generation
             && under_way.waiting.remove(&slot)
@@ -395,16 +421,17 @@ impl Supervisor {
         if self.served {
             systemd::ready(&told);
         }
-        for child in self.children.iter_mut().filter(|child| child.role == Role::Http) {
+        for child in self.children.iter_mut().filter(|child| child.role == Role::Api) {
             child.tell(&MasterToChild::Reloaded(result.clone()), Vec::new());
         }
+        self.tell_processes();
         for operator in operators {
             self.operators.answer(operator, &result);
         }
         self.reloads.last = result;
     }
 
-    /// Another http process does not know what its predecessor was told.
+    /// Another api process does not know what its predecessor was told.
     pub(super) fn tell_last_reload(&mut self, slot: usize) {
         if let Some(child) = self.children.get_mut(slot) {
             child.tell(&MasterToChild::Reloaded(self.reloads.last.clone()), Vec::new());

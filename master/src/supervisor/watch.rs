@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use ipc::{MasterToChild, Role};
+use mediaring::Counter;
 use nix::sys::signal::Signal;
 
 use super::Supervisor;
@@ -47,6 +48,7 @@ impl Supervisor {
         }
         let gap = now_ms.saturating_sub(self.watch.last_ms);
         (self.watch.last_ms, self.watch.next_ms) = (now_ms, now_ms + LOOK_MS);
+        self.clear_empty_slots();
         let limit = self.config.watchdog_ms;
         for (slot, child) in self.children.iter_mut().enumerate() {
             if limit == 0 || !child.is_up() || !child.is_ready() {
@@ -72,6 +74,18 @@ impl Supervisor {
                 );
                 child.aborted = true;
                 child.signal(Signal::SIGABRT);
+            }
+        }
+    }
+
+    /// Where nobody is who serves clients, there are none, whatever was written there. Those who serve them say how many.
+    fn clear_empty_slots(&self) {
+        for slot in 0..mediaring::SLOTS {
+            let serves = self.children.get(slot).is_some_and(|child| {
+                child.is_up() && matches!(child.role, Role::BackSource | Role::Stream | Role::Http)
+            });
+            if !serves {
+                self.board.set(slot, Counter::Connections, 0);
             }
         }
     }

@@ -1,12 +1,27 @@
 //! What processes report and operators ask: one set of structs for every encoding and every asker.
 //!
-//! Byte counts are totals since the connection or stream began; times are milliseconds.
+//! Byte counts are totals since the connection, stream or server began; times are milliseconds.
 
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
+mod client;
+mod machine;
+mod process;
+mod report;
+mod stream;
+mod token;
 
 use serde::{Deserialize, Serialize};
+
+pub use client::{Client, Kicked};
+pub use machine::{
+    Authors, Data, MemInfo, RUsage, Request, SelfProcStat, SelfSummary, Server, Summaries, SystemProcStat,
+    SystemSummary,
+};
+pub use process::{Census, LastEnd, Process, Processes, State, Totals};
+pub use report::{Merged, Report, merge, merge_ended, vhosts};
+pub use stream::{Audio, Kbps, Publish, Stream, Switch, Vhost, Video, Viewers};
+pub use token::Token;
 
 /// What a reload did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,120 +91,33 @@ impl Touched {
     }
 }
 
-/// A client connection.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Client {
-    /// Id of the connection, as in the logs.
-    pub id: u64,
-    /// Resolved vhost; empty before connect.
-    pub vhost: String,
-    /// `app/stream` that it plays or publishes; empty before.
-    pub stream: String,
-    /// Peer address.
-    pub ip: String,
-    /// Page that embeds the player.
-    #[serde(rename = "pageUrl")]
-    pub page_url: String,
-    /// Flash movie.
-    #[serde(rename = "swfUrl")]
-    pub swf_url: String,
-    /// Where it connected to, secrets masked.
-    #[serde(rename = "tcUrl")]
-    pub tc_url: String,
-    /// `fmle-publish`, `play` or `unknown`.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// Whether it publishes.
-    pub publish: bool,
-    /// Seconds since accept.
-    pub alive: f64,
-    /// Bytes sent to it.
-    pub send_bytes: u64,
-    /// Bytes received from it.
-    pub recv_bytes: u64,
-    /// Packets that it did not get because it lagged.
-    pub dropped: u64,
-    /// How often it was moved to a newer key frame.
-    pub jumps: u64,
-    /// Process that serves it, such as `stream#1`.
-    pub process: String,
-}
-
-/// A stream.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Stream {
-    /// Id, unique in this server.
-    pub id: u64,
-    /// Stream name.
-    pub name: String,
-    /// Resolved vhost.
-    pub vhost: String,
-    /// Application.
-    pub app: String,
-    /// When the publish began, ms ago.
-    pub live_ms: u64,
-    /// Clients: the publisher and the viewers of all processes.
-    pub clients: u64,
-    /// Packets received.
-    pub frames: u64,
-    /// Bytes sent to viewers.
-    pub send_bytes: u64,
-    /// Bytes received from the publisher.
-    pub recv_bytes: u64,
-    /// Publisher.
-    pub publish: Publish,
-    /// Video codec, once seen.
-    pub video: Option<String>,
-    /// Audio codec, once seen.
-    pub audio: Option<String>,
-    /// Bytes of the stream's ring.
-    pub ring_bytes: u64,
-    /// Jumps of the publisher's clock that were corrected.
-    pub time_jumps: u64,
-}
-
-/// Who publishes a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Publish {
-    /// Whether somebody does.
-    pub active: bool,
-    /// Connection id.
-    pub cid: u64,
-}
-
-/// Viewers of one stream in one process, for the sum over all.
+/// What an operator asks of the master on the control socket: one line of JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Viewers {
-    /// Resolved vhost.
-    pub vhost: String,
-    /// Application.
-    pub app: String,
-    /// Stream name.
-    pub name: String,
-    /// How many watch.
-    pub clients: u64,
-    /// Media bytes sent to those who watch now and those who have left.
-    pub send_bytes: u64,
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Order {
+    /// Reads the configuration again. Answered with [`Reload`].
+    Reload {
+        /// Only say what would change.
+        #[serde(default)]
+        dry_run: bool,
+    },
+    /// Who is there. Answered with [`Census`].
+    Processes,
+    /// A stream process takes nobody more, and ends with its last client. Answered with [`Done`].
+    Drain {
+        /// Such as `stream#1`.
+        process: String,
+    },
 }
 
-/// What one process knows.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Report {
-    /// Such as `stream#1`.
-    pub process: String,
-    /// Process id.
-    pub pid: u32,
-    /// Its connections.
-    pub clients: Vec<Client>,
-    /// Streams it is the source of.
-    pub streams: Vec<Stream>,
-    /// Viewers by stream.
-    pub viewers: Vec<Viewers>,
-    /// Connections that ended, by reason.
-    pub ended: Vec<(String, u64)>,
-    /// Programs of others that it runs.
+/// What came of an order that has nothing else to tell.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// What was done, for people.
+    pub said: String,
+    /// Why nothing was.
     #[serde(default)]
-    pub externals: Vec<External>,
+    pub error: Option<String>,
 }
 
 /// A program of somebody else, such as ffmpeg, that a process runs.
@@ -211,72 +139,12 @@ pub struct External {
     pub for_ms: u64,
 }
 
-/// A process as the master lists it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Process {
-    /// Role.
-    pub role: String,
-    /// Number among those of its role.
-    pub slot: u32,
-    /// Process id.
-    pub pid: u32,
-    /// How often this slot was started again.
-    pub restarts: u32,
-    /// Port of its private API on loopback.
-    pub private_api_port: u16,
-    /// Whether it answered when it was asked.
-    pub answered: bool,
-}
-
-/// The whole server, merged from the reports of its processes.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Merged {
-    /// All client connections, by id.
-    pub clients: Vec<Client>,
-    /// All streams, by name.
-    pub streams: Vec<Stream>,
-}
-
-/// Merges the reports of all processes: viewers and their bytes are added to their streams.
-#[must_use]
-pub fn merge(reports: Vec<Report>) -> Merged {
-    let mut merged = Merged::default();
-    let mut viewers = Vec::new();
-    for report in reports {
-        merged.clients.extend(report.clients);
-        merged.streams.extend(report.streams);
-        viewers.extend(report.viewers);
-    }
-    for stream in &mut merged.streams {
-        stream.clients = u64::from(stream.publish.active);
-        for seen in &viewers {
-            if (&seen.vhost, &seen.app, &seen.name) == (&stream.vhost, &stream.app, &stream.name) {
-                stream.clients += seen.clients;
-                stream.send_bytes += seen.send_bytes;
-            }
-        }
-    }
-    merged.clients.sort_by_key(|client| client.id);
-    merged.streams.sort_by(|a, b| (&a.vhost, &a.app, &a.name).cmp(&(&b.vhost, &b.app, &b.name)));
-    merged
-}
-
-/// Connections that ended, by reason, over all processes.
-#[must_use]
-pub fn merge_ended(reports: &[Report]) -> BTreeMap<String, u64> {
-    let mut all = BTreeMap::new();
-    for (reason, count) in reports.iter().flat_map(|report| &report.ended) {
-        *all.entry(reason.clone()).or_default() += count;
-    }
-    all
-}
-
-/// The envelope of all JSON answers.
+/// The envelope of all answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answer<T> {
     /// 0 for success.
     pub code: u32,
-    /// Names the server's processes: the master's pid.
+    /// Names the server's processes: the pid of the one that answers.
     #[serde(default)]
     pub server: String,
     /// The answer.
@@ -296,6 +164,13 @@ pub struct Streams {
 pub struct Clients {
     /// All clients.
     pub clients: Vec<Client>,
+}
+
+/// `/api/v1/vhosts`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Vhosts {
+    /// All vhosts.
+    pub vhosts: Vec<Vhost>,
 }
 
 /// `/api/v1/versions`

@@ -4,10 +4,12 @@
 
 #![forbid(unsafe_code)]
 
+mod census;
 mod control;
 mod log;
 mod private_api;
 
+pub use census::Observer;
 pub use control::{CONTROL_TOKEN, Control, ControlError, terminate_flag};
 pub use log::{LogHooks, configure_log, reopen_log, set_log_hooks};
-pub use private_api::{API_TOKEN, PrivateApi, Query};
+pub use private_api::{API_TOKEN, PrivateApi, Query, Reply};

@@ -1,33 +1,52 @@
 //! The private API: a thread that answers HTTP on loopback with what the loop tells it.
 //!
 //! The loop is asked through a channel and a waker, and answers when it comes round; a loop that hangs makes the API say
-//! so after a second, never hang itself.
+//! so after a second, never hang itself. Nobody is answered without the token: loopback is open to every user of the host.
 
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use mio::{Token, Waker};
-use tiny_http::{Header, Request, Response, Server};
+use api::Token;
+use mio::{Token as LoopToken, Waker};
+use serde_json::json;
+use tiny_http::{Header, Method, Request, Response, Server};
 
 /// Token of the API's waker in the child's loop.
-pub const API_TOKEN: Token = Token(1);
+pub const API_TOKEN: LoopToken = LoopToken(1);
 
 /// How long the loop may take.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A question for the loop: answer it with the report.
+/// Where an answer goes.
 #[derive(Debug)]
-pub struct Query {
-    reply: SyncSender<api::Report>,
+pub struct Reply<T>(SyncSender<T>);
+
+impl<T> Reply<T> {
+    /// Answers.
+    pub fn answer(self, answer: T) {
+        let _ = self.0.send(answer);
+    }
 }
 
-impl Query {
-    /// Answers.
-    pub fn answer(self, report: api::Report) {
-        let _ = self.reply.send(report);
-    }
+/// A question for the loop.
+#[derive(Debug)]
+pub enum Query {
+    /// What it knows.
+    Report {
+        /// Its connections, too.
+        with_clients: bool,
+        /// The answer.
+        reply: Reply<api::Report>,
+    },
+    /// Close the connection of this id. The answer says whether there is one.
+    Kick {
+        /// The id.
+        id: u64,
+        /// The answer.
+        reply: Reply<bool>,
+    },
 }
 
 /// The loop's end of the API.
@@ -38,18 +57,19 @@ pub struct PrivateApi {
 }
 
 impl PrivateApi {
-    /// Binds a port on loopback (`port` 0: any; one that is taken: any) and begins to answer.
+    /// Binds a port on loopback (`port` 0: any; one that is taken: any) and begins to answer those who have the token.
     ///
     /// # Errors
     /// When no port can be bound.
-    pub fn start(port: u16, waker: Waker) -> std::io::Result<Self> {
+    pub fn start(port: u16, token: Token, waker: Waker) -> std::io::Result<Self> {
         let bind = |port| Server::http(SocketAddr::from(([127, 0, 0, 1], port)));
         let server = bind(port).or_else(|_| bind(0)).map_err(std::io::Error::other)?;
         let port = server.server_addr().to_ip().map_or(0, |address| address.port());
         let (sender, queries) = sync_channel(16);
-        thread::Builder::new().name("private-api".to_owned()).stack_size(128 << 10).spawn(move || {
+        let asker = Asker { token, sender, waker };
+        thread::Builder::new().name("private-api".to_owned()).stack_size(256 << 10).spawn(move || {
             for request in server.incoming_requests() {
-                let response = answer(&request, &sender, &waker);
+                let response = asker.answer(&request);
                 let _ = request.respond(response);
             }
         })?;
@@ -69,28 +89,63 @@ impl PrivateApi {
     }
 }
 
-fn answer(
-    request: &Request,
-    sender: &SyncSender<Query>,
-    waker: &Waker,
-) -> Response<std::io::Cursor<Vec<u8>>> {
-    let path = request.url().split('?').next().unwrap_or("");
-    if path != "/api/v1/report" {
-        return json(
-            404,
-            &serde_json::json!({"code": 404, "error": "this private API knows /api/v1/report"}),
-        );
+type Answer = Response<std::io::Cursor<Vec<u8>>>;
+
+struct Asker {
+    token: Token,
+    sender: SyncSender<Query>,
+    waker: Waker,
+}
+
+impl Asker {
+    fn answer(&self, request: &Request) -> Answer {
+        if !self.is_allowed(request) {
+            return error(401, "this private API needs the server's token: Authorization: Bearer TOKEN");
+        }
+        let path = request.url().split('?').next().unwrap_or("");
+        let kicked = path.strip_prefix("/api/v1/clients/").and_then(|id| id.parse::<u64>().ok());
+        match (request.method(), path, kicked) {
+            (Method::Get, "/api/v1/report" | "/api/v1/brief", _) => {
+                let with_clients = path.ends_with("report");
+                match self.ask(|reply| Query::Report { with_clients, reply }) {
+                    Some(report) => json(200, &report),
+                    None => silent(),
+                }
+            }
+            (Method::Delete, _, Some(id)) => match self.ask(|reply| Query::Kick { id, reply }) {
+                Some(kicked) => json(200, &api::Kicked { id, kicked }),
+                None => silent(),
+            },
+            _ => error(
+                404,
+                "this private API knows /api/v1/report, /api/v1/brief and DELETE /api/v1/clients/ID",
+            ),
+        }
     }
-    let (reply, answers) = sync_channel(1);
-    let asked = sender.try_send(Query { reply }).is_ok() && waker.wake().is_ok();
-    match asked.then(|| answers.recv_timeout(PATIENCE)) {
-        Some(Ok(report)) => json(200, &serde_json::to_value(report).unwrap_or_default()),
-        _ => json(503, &serde_json::json!({"code": 503, "error": "the process does not answer"})),
+
+    fn is_allowed(&self, request: &Request) -> bool {
+        let said = request.headers().iter().find(|header| header.field.equiv("Authorization"));
+        let token = said.and_then(|header| header.value.as_str().strip_prefix("Bearer "));
+        token.is_some_and(|token| self.token.matches(token))
+    }
+
+    fn ask<T>(&self, query: impl FnOnce(Reply<T>) -> Query) -> Option<T> {
+        let (reply, answers) = sync_channel(1);
+        let asked = self.sender.try_send(query(Reply(reply))).is_ok() && self.waker.wake().is_ok();
+        if asked { answers.recv_timeout(PATIENCE).ok() } else { None }
     }
 }
 
-fn json(status: u16, body: &serde_json::Value) -> Response<std::io::Cursor<Vec<u8>>> {
-    let response = Response::from_string(body.to_string()).with_status_code(status);
+fn silent() -> Answer {
+    error(503, "the process does not answer")
+}
+
+fn error(status: u16, sentence: &str) -> Answer {
+    json(status, &json!({"code": status, "error": sentence}))
+}
+
+fn json(status: u16, body: &impl serde::Serialize) -> Answer {
+    let response = Response::from_data(serde_json::to_vec(body).unwrap_or_default()).with_status_code(status);
     match Header::from_bytes("Content-Type", "application/json;charset=utf-8") {
         Ok(header) => response.with_header(header),
         Err(()) => response,

@@ -3,12 +3,6 @@
 /// One such part; an operator gets one warning for each that would have had an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Feature {
-    /// Authentication of the management API.
-    ApiAuth,
-    /// Answers of the management API for pages of one origin only.
-    ApiCrossdomain,
-    /// Changes over the management API.
-    RawApi,
     /// TLS for HTTP services.
     Https,
     /// Quit when the parent dies.
@@ -25,8 +19,6 @@ pub enum Feature {
     Edge,
     /// Commands for publishers.
     Exec,
-    /// Metrics for Prometheus.
-    Exporter,
     /// Push to other servers.
     Forward,
     /// Adobe HDS.
@@ -72,9 +64,6 @@ impl Feature {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::ApiAuth => "http_api auth",
-            Self::ApiCrossdomain => "crossdomain off",
-            Self::RawApi => "raw_api",
             Self::Https => "https",
             Self::AsProcess => "asprocess",
             Self::CircuitBreaker => "circuit_breaker",
@@ -83,7 +72,6 @@ impl Feature {
             Self::Dvr => "dvr",
             Self::Edge => "edge (mode remote)",
             Self::Exec => "exec",
-            Self::Exporter => "exporter",
             Self::Forward => "forward",
             Self::Hds => "hds",
             Self::Heartbeat => "heartbeat",

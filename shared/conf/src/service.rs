@@ -24,6 +24,18 @@ pub struct HttpApi {
     pub auth: Option<Credentials>,
     /// The same API over TLS.
     pub https: Https,
+    /// Everybody may read without token or password; otherwise only programs on this host.
+    #[serde(default)]
+    pub reads_for_all: bool,
+    /// Host names under which it may be asked, beside addresses, localhost and the machine's name.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// Answers as a script when the query has a callback.
+    #[serde(default)]
+    pub jsonp: bool,
+    /// Answers as nginx-rtmp does, at its paths.
+    #[serde(default)]
+    pub nginx_rtmp: bool,
 }
 
 /// Requests of the management API that change the server.
@@ -88,6 +100,9 @@ pub struct Exporter {
     pub enabled: bool,
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Streams that have series of their own.
+    #[serde(default)]
+    pub top_streams: u32,
     /// Label `label` of every metric; empty for none.
     pub label: String,
     /// Label `tag` of every metric; empty for none.
@@ -172,6 +187,10 @@ impl Default for HttpApi {
             raw_api: RawApi::default(),
             auth: None,
             https: Https::on_port(1990),
+            reads_for_all: false,
+            hosts: Vec::new(),
+            jsonp: false,
+            nginx_rtmp: false,
         }
     }
 }
@@ -191,7 +210,13 @@ impl Default for HttpServer {
 
 impl Default for Exporter {
     fn default() -> Self {
-        Self { enabled: false, listen: any_address(9972), label: String::new(), tag: String::new() }
+        Self {
+            enabled: false,
+            listen: any_address(9972),
+            top_streams: 20,
+            label: String::new(),
+            tag: String::new(),
+        }
     }
 }
 

@@ -135,6 +135,10 @@ fn http_api(block: &Block<'_>) -> HttpApi {
         password: auth.string("password").unwrap_or_default(),
     });
     api.https = https(&block.block("https"), api.https);
+    api.reads_for_all = block.text("reads") == Some("all");
+    api.hosts = block.strings("hosts");
+    set(&mut api.jsonp, block.flag("jsonp"));
+    set(&mut api.nginx_rtmp, block.flag("nginx_rtmp"));
     api
 }
 
@@ -153,6 +157,7 @@ fn exporter(block: &Block<'_>) -> Exporter {
     let mut exporter = Exporter::default();
     set(&mut exporter.enabled, block.flag("enabled"));
     set(&mut exporter.listen, block.address("listen"));
+    set(&mut exporter.top_streams, block.int("top_streams"));
     set(&mut exporter.label, block.string("label"));
     set(&mut exporter.tag, block.string("tag"));
     exporter

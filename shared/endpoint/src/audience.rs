@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use conf::vhost::MwLatency;
 use media::{Kind, StreamKey};
-use mediaring::{Flags, HeaderKind, Lapped, Record, RingReader, Sent};
+use mediaring::{Flags, HeaderKind, Lapped, Record, RingReader, Sent, Tally};
 use slab::Slab;
 
 use crate::connection::Connection;
@@ -59,6 +59,8 @@ pub(crate) struct Audience {
     pub(crate) key: StreamKey,
     pub(crate) viewers: Slab<Viewer>,
     pub(crate) ring: Option<RingReader>,
+    /// Where what is sent is counted for the stream.
+    pub(crate) tally: Option<Tally>,
     pub(crate) gop_cache: bool,
     pub(crate) queue_ms: i64,
     /// How long packets are gathered.
@@ -93,6 +95,7 @@ impl Audience {
             key,
             viewers: Slab::new(),
             ring: None,
+            tally: None,
             gop_cache: true,
             queue_ms: 30_000,
             latency: MwLatency::Fixed(0),
@@ -333,11 +336,7 @@ impl Audience {
     }
 
     fn flush(&self, viewer: &mut Viewer, connection: &mut Connection, now_ms: u64) -> Result<Served, End> {
-        let before = connection.outbox.len();
-        let blocked = connection.flush()?;
-        if connection.outbox.len() < before {
-            viewer.progress_ms = now_ms;
-        }
+        let blocked = viewer.flush(connection, now_ms)?;
         viewer.set(BLOCKED, blocked);
         viewer.set(QUEUED, !connection.outbox.is_empty());
         Ok(Served::Done)
@@ -629,6 +628,5 @@ fn write(viewer: &mut Viewer, connection: &mut Connection, kind: Kind, time: u32
     let out = connection.outbox.tail();
     let csid = viewer.csid(kind);
     rtmp::chunk::writer::write_message(out, csid, time, kind.type_id(), viewer.msid, payload, chunk_size);
-    viewer.sent += payload.len() as u64;
     viewer.set(QUEUED, true);
 }

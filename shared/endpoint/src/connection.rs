@@ -19,6 +19,13 @@ pub(crate) struct Playing {
     pub(crate) viewer: usize,
 }
 
+/// Bytes received and sent until a time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    pub(crate) at_ms: u64,
+    pub(crate) bytes: (u64, u64),
+}
+
 /// A connection. Its owner is the hub; hosts look at it.
 #[derive(Debug)]
 pub struct Connection {
@@ -38,7 +45,10 @@ pub struct Connection {
     pub(crate) last_media_ms: u64,
     pub(crate) had_media: bool,
     pub(crate) bytes_in: u64,
+    /// Sent, but for what its viewers got since they joined.
     pub(crate) bytes_out: u64,
+    /// What was received and sent, and when, at two earlier times: rates are those since the older one.
+    pub(crate) marks: [Mark; 2],
     pub(crate) frames: u64,
     pub(crate) dropped: u64,
     /// Bytes of input that the session holds.
@@ -90,6 +100,7 @@ impl Connection {
             had_media: false,
             bytes_in: 0,
             bytes_out: 0,
+            marks: [Mark { at_ms: now_ms, bytes: (0, 0) }; 2],
             frames: 0,
             dropped: 0,
             buffered: 0,
@@ -117,6 +128,12 @@ impl Connection {
     #[must_use]
     pub fn vhost(&self) -> Option<&str> {
         self.vhost.as_deref()
+    }
+
+    /// Where it connected to, secrets masked; `None` before connect.
+    #[must_use]
+    pub fn tc_url(&self) -> Option<String> {
+        self.session.connect_request().map(|request| rtmp::url::mask_query(&request.tc_url))
     }
 
     pub(crate) fn fd(&self) -> RawFd {

@@ -83,6 +83,22 @@ impl End {
         }
     }
 
+    /// Whether it ended otherwise than it should.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        !matches!(
+            self,
+            Self::PeerClosed
+                | Self::Session(CloseReason::Goodbye)
+                | Self::TakenOver
+                | Self::HandedOver
+                | Self::Finished
+                | Self::Shutdown
+                | Self::Kicked
+                | Self::VhostGone
+        )
+    }
+
     /// Whether the peer is to blame.
     #[must_use]
     pub fn is_peer_error(&self) -> bool {

@@ -113,7 +113,6 @@ pub struct Hub {
     next_tick_ms: u64,
     auto_gather_ms: u64,
     ended: BTreeMap<&'static str, u64>,
-    sent_before: HashMap<StreamKey, u64>,
     buffer: Vec<u8>,
     now_ms: u64,
 }
@@ -155,7 +154,6 @@ impl Hub {
             next_tick_ms: 0,
             auto_gather_ms: 0,
             ended: BTreeMap::new(),
-            sent_before: HashMap::new(),
             buffer: vec![0; READ_BYTES],
             now_ms: reactor::now_ms(),
         })
@@ -310,9 +308,17 @@ impl Hub {
         self.refused.insert(ip, self.now_ms + for_ms);
     }
 
-    /// A stream is gone: what was counted for it is forgotten.
+    /// A stream is gone: nothing more is counted for it.
     pub fn forget_stream(&mut self, key: &StreamKey) {
-        self.sent_before.remove(key);
+        if let Some(audience) = self.by_key.get(key).and_then(|id| self.audiences.get_mut(id.0)) {
+            audience.tally = None;
+        }
+    }
+
+    /// The counters of all processes and streams.
+    #[must_use]
+    pub fn board(&self) -> &Scoreboard {
+        &self.board
     }
 }
 

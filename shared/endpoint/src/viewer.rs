@@ -5,6 +5,9 @@ use std::os::fd::RawFd;
 use media::Kind;
 use serde::{Deserialize, Serialize};
 
+use crate::connection::Connection;
+use crate::end::End;
+
 /// The socket takes nothing now; its writability brings the viewer back.
 pub(crate) const BLOCKED: u16 = 1;
 /// Bytes wait in the connection's outbox.
@@ -54,7 +57,7 @@ pub(crate) struct Viewer {
     /// Sequence number of its first packet, and how many it did not get since.
     pub(crate) first_seq: u64,
     pub(crate) dropped: u64,
-    /// Media bytes sent.
+    /// Bytes that its socket took since it joined.
     pub(crate) sent: u64,
     /// When it joined, ns.
     pub(crate) joined_ns: u64,
@@ -91,6 +94,19 @@ impl Viewer {
             duration_ms: None,
             drain_mark: (0, now_ms),
         }
+    }
+
+    /// Sends what waits in its connection's outbox, on its account; `true` when the socket takes no more.
+    pub(crate) fn flush(&mut self, connection: &mut Connection, now_ms: u64) -> Result<bool, End> {
+        let before = connection.bytes_out;
+        let blocked = connection.flush()?;
+        let sent = connection.bytes_out - before;
+        connection.bytes_out = before;
+        self.sent += sent;
+        if sent > 0 {
+            self.progress_ms = now_ms;
+        }
+        Ok(blocked)
     }
 
     pub(crate) fn has(&self, flag: u16) -> bool {

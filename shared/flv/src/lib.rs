@@ -8,10 +8,16 @@
 pub mod aac;
 pub mod avc;
 mod bitwise;
+pub mod describe;
 pub mod file;
 pub mod hvcc;
 pub mod packet;
 pub mod unit;
 
+mod bits;
+mod hevc;
+mod sps;
+
 pub use bitwise::BadBits;
+pub use describe::{AudioFacts, VideoFacts, describe_audio, describe_video};
 pub use packet::{Codec, PacketInfo, classify};

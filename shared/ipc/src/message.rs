@@ -20,6 +20,8 @@ pub enum Role {
     Http,
     /// Plays a file into the server.
     Ingest,
+    /// Answers operators: the management API and the metrics.
+    Api,
 }
 
 impl Role {
@@ -32,13 +34,14 @@ impl Role {
             Self::Stream => "stream",
             Self::Http => "http",
             Self::Ingest => "ingest",
+            Self::Api => "api",
         }
     }
 
     /// The reverse of [`Self::name`].
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Master, Self::BackSource, Self::Stream, Self::Http, Self::Ingest]
+        [Self::Master, Self::BackSource, Self::Stream, Self::Http, Self::Ingest, Self::Api]
             .into_iter()
             .find(|role| role.name() == name)
     }
@@ -62,6 +65,12 @@ pub struct Start {
     /// For [`Role::Ingest`]: vhost and id of the ingest it does.
     #[serde(default)]
     pub ingest: Option<(String, String)>,
+    /// What opens the private API, and write verbs of the management API.
+    #[serde(default)]
+    pub token: api::Token,
+    /// The server's version.
+    #[serde(default)]
+    pub version: String,
 }
 
 /// A process as the master knows it.
@@ -77,6 +86,21 @@ pub struct ProcessInfo {
     pub restarts: u32,
     /// Port of its private API on loopback; 0 until it said so.
     pub private_api_port: u16,
+    /// Its place on the scoreboard; `None` for the master, which has none.
+    #[serde(default)]
+    pub board_slot: Option<u32>,
+    /// Generation of the configuration it goes by.
+    #[serde(default)]
+    pub generation: u64,
+    /// How the master sees it.
+    #[serde(default)]
+    pub state: api::State,
+    /// When it was started, monotonic ms.
+    #[serde(default)]
+    pub started_ms: u64,
+    /// How the one before it ended, which process it was, and when, monotonic ms.
+    #[serde(default)]
+    pub last_end: Option<(String, u32, u64)>,
 }
 
 /// From the master to any child.
@@ -144,6 +168,18 @@ pub enum MasterToChild {
     },
     /// Are you there? Answered with [`ChildToMaster::Pong`].
     Ping,
+    /// Accept on these too, which belong to another process that can't be started. Descriptors as for [`Self::Listen`].
+    Lend {
+        /// The number of that process.
+        slot: u32,
+        /// Where they are bound.
+        addresses: Vec<SocketAddr>,
+    },
+    /// That process is there again: accept no more on what was lent of it.
+    TakeBack {
+        /// Its number.
+        slot: u32,
+    },
     /// Serve files and streams over HTTP on this. Descriptor: the listening socket.
     ListenHttp {
         /// Where it is bound.

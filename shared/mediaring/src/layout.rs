@@ -98,6 +98,11 @@ impl Shape {
         INDEX_AT + self.records * RECORD_WORDS * 8 + self.data_bytes
     }
 
+    /// What every ring touches: its first page, the index, and the media. Kept headers take memory when they come.
+    pub(crate) fn reserved(self) -> [(u64, u64); 2] {
+        [(0, HEADERS_AT), (INDEX_AT, self.total_bytes() - INDEX_AT)]
+    }
+
     pub(crate) fn data_at(self) -> u64 {
         INDEX_AT + self.records * RECORD_WORDS * 8
     }

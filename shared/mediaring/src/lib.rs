@@ -14,11 +14,13 @@ mod layout;
 mod map;
 mod reader;
 mod scoreboard;
+mod tally;
 mod writer;
 
 pub use layout::{Flags, HeaderKind, Record, Shape};
 pub use reader::{Lapped, RingReader, Sent, StoredHeader};
 pub use scoreboard::{Counter, SLOTS, Scoreboard, Work};
+pub use tally::{STREAMS, StreamCount, Tally};
 pub use writer::{Entry, RingWriter};
 
 /// Why a ring can't be made or opened.

@@ -66,6 +66,18 @@ impl Map {
         }
     }
 
+    /// Gets the memory of `len` bytes from byte offset `at` on now. Where there is none, this fails; a store into memory
+    /// that was not got could end the process when there is none left.
+    pub(crate) fn reserve(&self, at: u64, len: u64) -> Result<(), RingError> {
+        let at = libc::off_t::try_from(at).unwrap_or(libc::off_t::MAX);
+        let len = libc::off_t::try_from(len).unwrap_or(libc::off_t::MAX);
+        if len == 0 {
+            return Ok(());
+        }
+        nix::fcntl::fallocate(&self.fd, nix::fcntl::FallocateFlags::empty(), at, len)
+            .map_err(|error| RingError::os("fallocate", error))
+    }
+
     /// Size in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.words as u64 * WORD
@@ -122,6 +134,13 @@ impl Map {
         if let Some(word) = self.word(index) {
             word.fetch_add(value, Ordering::Relaxed);
         }
+    }
+
+    /// Replaces a word that has the value `from`. Returns whether it had. Only for writable maps.
+    pub(crate) fn replace(&self, index: usize, from: u64, to: u64) -> bool {
+        // Acquire and release: who finds the new value also finds what was stored before it, and partners with the loads of it.
+        self.word(index)
+            .is_some_and(|word| word.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok())
     }
 
     /// Copies `bytes` to the byte offset `at`. The writer is alone, so the words at both edges may be read and merged.

@@ -7,8 +7,8 @@ use std::sync::atomic::{Ordering, fence};
 use crate::RingError;
 use crate::layout::{
     HeaderKind, MAGIC, NOTES, Record, STATE_CLOSED, STATE_SUPERSEDED, Shape, W_CHUNK_BEFORE, W_CHUNK_SEQ,
-    W_CHUNK_SIZE, W_DATA_BYTES, W_GENERATION, W_HEAD, W_KEY, W_MAGIC, W_NOTES, W_RECORDS, W_STATE, W_TAIL,
-    W_TAIL_POS,
+    W_CHUNK_SIZE, W_DATA_BYTES, W_GENERATION, W_HEAD, W_KEY, W_MAGIC, W_NOTES, W_RECORDS, W_STATE,
+    W_STREAM_ID, W_TAIL, W_TAIL_POS,
 };
 use crate::map::Map;
 
@@ -114,6 +114,12 @@ impl RingReader {
     #[must_use]
     pub fn shape(&self) -> Shape {
         self.shape
+    }
+
+    /// Number of the stream, as its back-source gave it.
+    #[must_use]
+    pub fn stream_id(&self) -> u32 {
+        u32::try_from(self.map.load(W_STREAM_ID, Ordering::Relaxed)).unwrap_or(u32::MAX)
     }
 
     /// Generation number.

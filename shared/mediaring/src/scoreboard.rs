@@ -1,7 +1,7 @@
-//! The scoreboard: one page of counters per process, in memory that outlives them all.
+//! The scoreboard: one page of counters per process, and a table of counters per stream, in memory that outlives them all.
 //!
 //! Every process writes its own slot and reads all: that is how `max_connections` holds over all processes without a
-//! message. The master clears a slot when its process is gone.
+//! message. What was counted ever stays when a process dies; the master clears what was open.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 
 use crate::RingError;
 use crate::map::Map;
+use crate::tally;
 
 /// How many processes fit.
 pub const SLOTS: usize = 256;
@@ -35,6 +36,10 @@ pub enum Counter {
     BytesIn,
     /// Bytes sent to clients.
     BytesOut,
+    /// Client connections that ended.
+    Ended,
+    /// Of these, ended by an error, or with their process.
+    Errors,
 }
 
 /// What a process was doing with bytes from outside.
@@ -51,8 +56,12 @@ pub struct Work {
 /// Shared counters.
 #[derive(Debug)]
 pub struct Scoreboard {
-    map: Map,
+    pub(crate) map: Map,
 }
+
+/// Where the table of streams begins, in words.
+pub(crate) const TALLIES: usize = SLOTS * SLOT_WORDS;
+const BYTES: u64 = ((TALLIES + tally::WORDS) * 8) as u64;
 
 impl Scoreboard {
     /// A new one, all zero.
@@ -60,7 +69,9 @@ impl Scoreboard {
     /// # Errors
     /// [`RingError`] when the kernel has no memory.
     pub fn create() -> Result<Self, RingError> {
-        Ok(Self { map: Map::create("srs-scoreboard", (SLOTS * SLOT_WORDS * 8) as u64)? })
+        let map = Map::create("srs-scoreboard", BYTES)?;
+        map.reserve(0, map.bytes())?;
+        Ok(Self { map })
     }
 
     /// Opens the one that another process made.
@@ -69,7 +80,7 @@ impl Scoreboard {
     /// [`RingError`] when the descriptor is none.
     pub fn open(fd: OwnedFd) -> Result<Self, RingError> {
         let map = Map::writable(fd)?;
-        if map.bytes() < (SLOTS * SLOT_WORDS * 8) as u64 {
+        if map.bytes() < BYTES {
             return Err(RingError::Format("it is too short for a scoreboard"));
         }
         Ok(Self { map })
@@ -88,6 +99,11 @@ impl Scoreboard {
     /// Adds to a counter of `slot` (negative to take away).
     pub fn add(&self, slot: usize, counter: Counter, value: i64) {
         self.map.add(Self::word(slot, counter), value.cast_unsigned());
+    }
+
+    /// Sets a counter of `slot` to what its process knows.
+    pub fn set(&self, slot: usize, counter: Counter, value: u64) {
+        self.map.store(Self::word(slot, counter), value, Ordering::Relaxed);
     }
 
     /// One slot's counter.
@@ -158,9 +174,14 @@ impl Scoreboard {
         slot.min(SLOTS - 1) * SLOT_WORDS + word
     }
 
-    /// Forgets what is open in a slot whose process is gone; what was counted ever stays.
+    /// Forgets what is open in a slot whose process is gone: those connections have ended with it. What was counted ever
+    /// stays.
     pub fn release(&self, slot: usize) {
+        let open = self.get(slot, Counter::Connections);
         self.map.store(Self::word(slot, Counter::Connections), 0, Ordering::Relaxed);
+        for counter in [Counter::Ended, Counter::Errors] {
+            self.map.add(Self::word(slot, counter), open);
+        }
         self.end_work(slot);
     }
 }
@@ -198,5 +219,6 @@ mod tests {
         assert_eq!(board.sum(Counter::Connections), 7);
         board.release(1);
         assert_eq!(other.sum(Counter::Connections), 2);
+        assert_eq!((other.sum(Counter::Ended), other.get(1, Counter::Errors)), (5, 5));
     }
 }

@@ -49,6 +49,9 @@ impl RingWriter {
     pub fn create(shape: Shape, stream_id: u32, generation: u32, chunk_size: u32) -> Result<Self, RingError> {
         let shape = shape.check()?;
         let map = Map::create(&format!("srs-ring-{stream_id}"), shape.total_bytes())?;
+        for (at, len) in shape.reserved() {
+            map.reserve(at, len)?;
+        }
         for (word, value) in [
             (W_GENERATION, u64::from(generation)),
             (W_RECORDS, shape.records),
@@ -250,7 +253,8 @@ impl RingWriter {
     }
 
     /// Keeps a header for those who join later: valid for packets from `seq` on. The version before stays readable for
-    /// those who begin earlier. Headers beyond [`HeaderKind::max_bytes`] are not kept (`false`).
+    /// those who begin earlier. Headers beyond [`HeaderKind::max_bytes`], or for which there is no memory, are not kept
+    /// (`false`).
     pub fn store_header(&mut self, kind: HeaderKind, seq: u64, dts_ms: i64, bytes: &[u8]) -> bool {
         if bytes.len() > kind.max_bytes() {
             return false;
@@ -259,11 +263,13 @@ impl RingWriter {
         // A second one for the same packets replaces the first.
         let replaces = reader::load_header(&self.map, kind, newest).is_some_and(|header| header.seq == seq);
         let version = if replaces { newest } else { 1 - newest };
-        self.write_header(kind, version, seq, dts_ms, bytes);
-        true
+        self.write_header(kind, version, seq, dts_ms, bytes)
     }
 
-    fn write_header(&self, kind: HeaderKind, version: usize, seq: u64, dts_ms: i64, bytes: &[u8]) {
+    fn write_header(&self, kind: HeaderKind, version: usize, seq: u64, dts_ms: i64, bytes: &[u8]) -> bool {
+        if self.map.reserve(kind.at(version as u64), bytes.len() as u64).is_err() {
+            return false;
+        }
         let words = kind.words(version);
         let lock = self.map.load(words, Ordering::Relaxed);
         // Odd: being written. Partner: the lock loads in `RingReader::header`.
@@ -274,6 +280,7 @@ impl RingWriter {
         self.map.store(words + 3, bytes.len() as u64 + 1, Ordering::Relaxed);
         self.map.copy_in(kind.at(version as u64), bytes);
         self.map.store(words, (lock | 1).wrapping_add(1), Ordering::Release);
+        true
     }
 
     /// Forgets the kept headers (the publisher has gone).

@@ -71,6 +71,8 @@ pub(crate) enum Gone {
     Full,
     /// The server ends.
     Ending,
+    /// An operator closed it.
+    Kicked,
 }
 
 impl Gone {
@@ -82,7 +84,13 @@ impl Gone {
             Self::Refused => "http_refused",
             Self::Full => "full",
             Self::Ending => "server_end",
+            Self::Kicked => "kicked",
         }
+    }
+
+    /// Whether it ended otherwise than it should.
+    pub(crate) const fn is_error(self) -> bool {
+        matches!(self, Self::Failed | Self::Slow | Self::Refused | Self::Full)
     }
 }
 
@@ -105,6 +113,9 @@ pub(crate) struct Connection {
     pub(crate) deadline_ms: u64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
+    /// When (ms), and what was received and sent until then: rates are those since. The next is `newer`.
+    pub(crate) mark: (u64, u64, u64),
+    newer: (u64, u64, u64),
     pub(crate) page_url: Option<String>,
     /// What it asked for last, for the list of clients.
     pub(crate) target: String,
@@ -136,6 +147,8 @@ impl Connection {
             deadline_ms,
             bytes_in: 0,
             bytes_out: 0,
+            mark: (now_ms, 0, 0),
+            newer: (now_ms, 0, 0),
             page_url: None,
             target: String::new(),
         })
@@ -202,6 +215,13 @@ impl Connection {
     }
 
     /// The viewer, if it is one.
+    /// Rates are those of the last 15 to 30 seconds.
+    pub(crate) fn note_rates(&mut self, now_ms: u64) {
+        if now_ms.saturating_sub(self.newer.0) >= 15_000 {
+            (self.mark, self.newer) = (self.newer, (now_ms, self.bytes_in, self.bytes_out));
+        }
+    }
+
     pub(crate) fn viewer(&self) -> Option<&Viewer> {
         match &self.state {
             State::Answer(Body::Live(viewer)) => Some(viewer),

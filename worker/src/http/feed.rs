@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use endpoint::{NOTE_ABSOLUTE_TIME, NOTE_BEGAN_NS, NOTE_BORN_NS, NOTE_FIRST_SEQ};
 use media::{Kind, StreamKey};
-use mediaring::{Flags, HeaderKind, Lapped, Record, RingReader};
+use mediaring::{Flags, HeaderKind, Lapped, Record, RingReader, Tally};
 use remux::{Coded, Lineup, Seen};
 
 use super::backlog::{Format, Prelude};
@@ -71,7 +71,8 @@ pub(crate) struct Feed {
     pub(crate) rests_since_ms: Option<u64>,
     /// Packets that nothing could be made of.
     pub(crate) refused: u64,
-    pub(crate) sent_before: u64,
+    /// Where what is sent is counted for the stream.
+    pub(crate) tally: Option<Tally>,
 }
 
 impl Feed {
@@ -94,7 +95,7 @@ impl Feed {
             resting: false,
             rests_since_ms: None,
             refused: 0,
-            sent_before: 0,
+            tally: None,
         }
     }
 
@@ -366,7 +367,7 @@ fn read(ring: &RingReader, record: &Record) -> Result<Packet, Lapped> {
     let mut wire = Vec::new();
     ring.copy(record.position, record.wire_len, &mut wire)?;
     let mut payload = Vec::new();
-    if !endpoint::unpack(&wire, record.payload_len as usize, ring.chunk_size(), &mut payload) {
+    if !endpoint::unpack(&wire, record.payload_len as usize, ring.chunk_size_at(record.seq), &mut payload) {
         return Err(Lapped);
     }
     let payload = Bytes::from(payload);

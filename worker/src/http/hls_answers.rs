@@ -219,6 +219,14 @@ impl Web {
 
     /// Adds the players of HLS to a report.
     pub(crate) fn report_hls(&self, process: &str, report: &mut api::Report) {
+        let mut players: std::collections::HashMap<&media::StreamKey, u64> = std::collections::HashMap::new();
+        for session in self.hls.sessions.all() {
+            *players.entry(&session.key).or_default() += 1;
+        }
+        for (key, clients) in players {
+            let (vhost, app, name) = (key.vhost.clone(), key.app.clone(), key.stream.clone());
+            report.viewers.push(api::Viewers { vhost, app, name, clients });
+        }
         for session in self.hls.sessions.all() {
             report.clients.push(api::Client {
                 id: session.id,
@@ -228,12 +236,15 @@ impl Web {
                 page_url: session.page_url.clone().unwrap_or_default(),
                 swf_url: String::new(),
                 tc_url: String::new(),
+                url: format!("/{}/{}", session.key.app, session.key.stream),
+                name: session.key.stream.clone(),
                 kind: "hls-play".to_owned(),
                 publish: false,
                 #[expect(clippy::cast_precision_loss, reason = "seconds for people")]
                 alive: self.now_ms.saturating_sub(session.since_ms) as f64 / 1000.0,
                 send_bytes: session.bytes,
                 recv_bytes: 0,
+                kbps: api::Kbps::of(0, session.bytes, self.now_ms.saturating_sub(session.since_ms)),
                 dropped: 0,
                 jumps: 0,
                 process: process.to_owned(),

@@ -33,6 +33,8 @@ const IDLE_MS: u64 = 60_000;
 const LINGER_MS: u64 = 1_000;
 /// How often it is looked whether a stream can be read that is held back, ms.
 const HOLD_LOOK_MS: u64 = 3;
+/// How long a player of HLS that an operator ended is refused, ms.
+const REFUSE_MS: u64 = 60_000;
 /// How long viewers stay when nobody publishes any more, at least, ms.
 const LEAST_GRACE_MS: u64 = 5_000;
 
@@ -143,6 +145,7 @@ impl Web {
             match event {
                 LinkEvent::Ring(audience, ring) => {
                     if let Some(feed) = self.feeds.get_mut(audience.key()) {
+                        feed.tally = self.board.tally(ring.stream_id());
                         feed.set_ring(ring);
                         self.stirred.insert(audience.key());
                     }
@@ -299,7 +302,9 @@ impl Web {
         self.board.add(self.slot, Counter::Accepted, 1);
         let open = self.board.sum(Counter::Connections);
         if open >= u64::from(self.config.max_connections) || self.tls.contains(&at) {
-            self.board.add(self.slot, Counter::Refused, 1);
+            for counter in [Counter::Refused, Counter::Ended, Counter::Errors] {
+                self.board.add(self.slot, counter, 1);
+            }
             *self.ended.entry(Gone::Full.reason()).or_default() += 1;
             return;
         }
@@ -329,7 +334,11 @@ impl Web {
     fn try_serve(&mut self, key: usize, readable: bool) -> Result<(), Gone> {
         let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
         if readable {
-            connection.read()?;
+            let before = connection.bytes_in;
+            let read = connection.read();
+            let moved = connection.bytes_in - before;
+            self.board.add(self.slot, Counter::BytesIn, i64::try_from(moved).unwrap_or(0));
+            read?;
             if matches!(connection.state, State::Answer(Body::Live(_) | Body::Wait(_))) && connection.at_end {
                 return Err(Gone::Left);
             }
@@ -341,10 +350,17 @@ impl Web {
                 return Ok(());
             }
             let before = connection.bytes_out;
-            let is_free = connection.flush()?;
+            let flushed = connection.flush();
             let moved = connection.bytes_out - before;
+            let tally = connection.feed().and_then(|(feed, _)| self.feeds.get(feed)?.tally);
             if moved > 0 {
                 self.board.add(self.slot, Counter::BytesOut, i64::try_from(moved).unwrap_or(0));
+                if let Some(tally) = tally {
+                    self.board.tally_sent(tally, moved);
+                }
+            }
+            let is_free = flushed?;
+            if moved > 0 {
                 connection.deadline_ms = self.now_ms + self.config.limits.stalled_timeout_ms;
             }
             if !is_free {
@@ -462,13 +478,24 @@ impl Web {
     pub(crate) fn end(&mut self, key: usize, gone: Gone) {
         let Some(connection) = self.connections.try_remove(key) else { return };
         self.board.add(self.slot, Counter::Connections, -1);
+        self.board.add(self.slot, Counter::Ended, 1);
+        if gone.is_error() {
+            self.board.add(self.slot, Counter::Errors, 1);
+        }
         *self.ended.entry(gone.reason()).or_default() += 1;
         if let Some((feed, format)) = connection.feed() {
-            if let Some(feed) = self.feeds.get_mut(feed) {
-                feed.sent_before += connection.bytes_out;
-            }
             self.leave(key, feed, format);
         }
+    }
+
+    /// Closes a connection because an operator wants it. Returns whether there is one of that id.
+    pub(crate) fn kick(&mut self, id: u64) -> bool {
+        let found = self.connections.iter().find(|(_, connection)| connection.id == id).map(|(key, _)| key);
+        if let Some(key) = found {
+            tracing::info!(cid = id, "kicked by an operator");
+            self.end(key, Gone::Kicked);
+        }
+        found.is_some() || self.hls.sessions.kick(id, self.now_ms + REFUSE_MS)
     }
 
     fn look_at_waiting(&mut self) {
@@ -491,8 +518,13 @@ impl Web {
     /// Looks after all: deadlines, streams that rest, viewers who lag.
     fn sweep(&mut self) {
         self.news = false;
+        // Whatever others may have written there.
+        self.board.set(self.slot, Counter::Connections, self.connections.len() as u64);
         self.look_at_waiting();
         let now_ms = self.now_ms;
+        for (_, connection) in &mut self.connections {
+            connection.note_rates(now_ms);
+        }
         let grace_ms = self.config.http_server.stream_wait_ms.max(LEAST_GRACE_MS);
         let mut late = Vec::new();
         let mut over = Vec::new();
@@ -581,13 +613,11 @@ impl Web {
         }
         for (key, feed) in &self.feeds {
             let members = self.members.get(&key);
-            let bytes = members.into_iter().flatten().filter_map(|member| self.connections.get(*member));
             report.viewers.push(api::Viewers {
                 vhost: feed.key.vhost.clone(),
                 app: feed.key.app.clone(),
                 name: feed.key.stream.clone(),
                 clients: members.map_or(0, |members| members.len() as u64),
-                send_bytes: feed.sent_before + bytes.map(|connection| connection.bytes_out).sum::<u64>(),
             });
         }
         self.report_hls(process, report);
@@ -602,6 +632,9 @@ impl Web {
             vhost: watched.map_or_else(String::new, |(_, feed)| feed.key.vhost.clone()),
             stream: watched
                 .map_or_else(String::new, |(_, feed)| format!("{}/{}", feed.key.app, feed.key.stream)),
+            url: watched
+                .map_or_else(String::new, |(_, feed)| format!("/{}/{}", feed.key.app, feed.key.stream)),
+            name: watched.map_or_else(String::new, |(_, feed)| feed.key.stream.clone()),
             ip: connection.peer.ip().to_canonical().to_string(),
             page_url: connection.page_url.clone().unwrap_or_default(),
             swf_url: String::new(),
@@ -619,6 +652,11 @@ impl Web {
             alive: alive_ms as f64 / 1000.0,
             send_bytes: connection.bytes_out,
             recv_bytes: connection.bytes_in,
+            kbps: api::Kbps::of(
+                connection.bytes_in.saturating_sub(connection.mark.1),
+                connection.bytes_out.saturating_sub(connection.mark.2),
+                self.now_ms.saturating_sub(connection.mark.0),
+            ),
             dropped: watched.map_or(0, |(viewer, _)| viewer.dropped),
             jumps: watched.map_or(0, |(viewer, _)| viewer.jumps),
             process: process.to_owned(),

@@ -22,6 +22,8 @@ struct Listener {
     address: SocketAddr,
     token: Token,
     ready: bool,
+    /// It belongs to the process of this number.
+    lent: Option<u32>,
 }
 
 /// The listening sockets of a process: bound by the master, accepted from here.
@@ -44,6 +46,39 @@ impl Listeners {
 
     /// Accepts from these from now on.
     pub(crate) fn add(&mut self, reactor: &Reactor, addresses: &[SocketAddr], sockets: Vec<OwnedFd>) {
+        self.add_of(reactor, addresses, sockets, None);
+    }
+
+    /// Accepts from those of another process, too, until [`Self::give_back`].
+    pub(crate) fn borrow(
+        &mut self,
+        reactor: &Reactor,
+        slot: u32,
+        addresses: &[SocketAddr],
+        sockets: Vec<OwnedFd>,
+    ) {
+        self.give_back(reactor, slot);
+        self.add_of(reactor, addresses, sockets, Some(slot));
+    }
+
+    /// Accepts no more from those of another process; who waits there is its business.
+    pub(crate) fn give_back(&mut self, reactor: &Reactor, slot: u32) {
+        self.listeners.retain(|listener| {
+            let goes = listener.lent == Some(slot);
+            if goes {
+                let _ = reactor.deregister(listener.socket.as_raw_fd());
+            }
+            !goes
+        });
+    }
+
+    fn add_of(
+        &mut self,
+        reactor: &Reactor,
+        addresses: &[SocketAddr],
+        sockets: Vec<OwnedFd>,
+        lent: Option<u32>,
+    ) {
         for (socket, address) in sockets.into_iter().zip(addresses) {
             let socket = TcpListener::from(socket);
             let token = Token(FIRST_LISTENER_TOKEN + self.free_place());
@@ -52,7 +87,7 @@ impl Listeners {
                 .and_then(|()| reactor.register_readable(socket.as_raw_fd(), token));
             match watched {
                 Ok(()) if self.listeners.len() < MAX_LISTENERS => {
-                    self.listeners.push(Listener { socket, address: *address, token, ready: true });
+                    self.listeners.push(Listener { socket, address: *address, token, ready: true, lent });
                 }
                 Ok(()) => tracing::error!("too many listeners: {address} is not served"),
                 Err(error) => tracing::error!("{address} can't be served: {error}"),
@@ -98,7 +133,7 @@ impl Listeners {
     /// Where it is accepted, with a duplicate of each socket.
     pub(crate) fn duplicates(&self) -> (Vec<SocketAddr>, Vec<OwnedFd>) {
         let one = |listener: &Listener| Some((listener.address, listener.socket.try_clone().ok()?.into()));
-        self.listeners.iter().filter_map(one).unzip()
+        self.listeners.iter().filter(|listener| listener.lent.is_none()).filter_map(one).unzip()
     }
 
     /// As [`Self::remove`], all of them.

@@ -1,6 +1,7 @@
 //! What clients ask: connect, publish, play and the rest.
 
 use std::net::TcpStream;
+use std::sync::Arc;
 
 use conf::config::Lookup;
 use conf::vhost::Vhost;
@@ -110,6 +111,18 @@ impl Hub {
         Ok(StreamKey { vhost, app, stream })
     }
 
+    /// The vhost of what a client plays or publishes is its vhost from now on, also where it connected to another.
+    pub(super) fn enter(&mut self, key: usize, vhost: &str) {
+        let config = Arc::clone(&self.config);
+        let found = config.vhosts.iter().find(|known| known.name == vhost);
+        if let (Some(vhost), Some(connection)) = (found, self.connections.get_mut(key))
+            && connection.vhost() != Some(&*vhost.name)
+        {
+            connection.vhost = Some(vhost.name.as_str().into());
+            tune(&connection.socket, vhost);
+        }
+    }
+
     pub(super) fn page_allowed(
         &self,
         key: usize,
@@ -138,6 +151,7 @@ impl Hub {
                 return;
             }
         };
+        self.enter(key, &name.vhost);
         self.establish(key);
         host.publish(self, ConnectionId(key), name, request);
     }

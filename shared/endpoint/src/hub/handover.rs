@@ -8,7 +8,7 @@ use rtmp::{Pending, ServerSession};
 
 use super::lifetime::prepare;
 use super::{ConnectionId, Host, Hub};
-use crate::connection::Connection;
+use crate::connection::{Connection, Mark};
 use crate::end::End;
 use crate::snapshot::{ConnectionSnapshot, SnapshotError};
 
@@ -79,6 +79,7 @@ impl Hub {
         connection.accepted_ms = snapshot.accepted_ms;
         connection.vhost = snapshot.vhost.map(String::into_boxed_str);
         (connection.bytes_in, connection.bytes_out) = snapshot.bytes;
+        connection.marks = [Mark { at_ms: self.now_ms, bytes: snapshot.bytes }; 2];
         connection.publishing = snapshot.publishing;
         connection.established = true;
         connection.outbox.tail().extend_from_slice(&snapshot.outbox);

@@ -25,14 +25,12 @@ impl Hub {
         let open = self.board.sum(Counter::Connections);
         let limit = u64::from(self.config.max_connections);
         if self.refused.get(&peer.ip().to_canonical()).is_some_and(|until| *until > self.now_ms) {
-            self.board.add(self.board_slot, Counter::Refused, 1);
-            *self.ended.entry(End::Poison.reason()).or_default() += 1;
+            self.refused_at_once(&End::Poison);
             return;
         }
         // A few places beyond the limit are for telling clients why they are refused.
         if open >= limit + 64 || prepare(&socket).is_err() {
-            self.board.add(self.board_slot, Counter::Refused, 1);
-            *self.ended.entry(End::Full.reason()).or_default() += 1;
+            self.refused_at_once(&End::Full);
             return;
         }
         let ip = peer.ip();
@@ -74,6 +72,14 @@ impl Hub {
             }
             self.readable(host, key, false);
         }
+    }
+
+    /// A connection that is not even looked at.
+    fn refused_at_once(&mut self, end: &End) {
+        for counter in [Counter::Refused, Counter::Ended, Counter::Errors] {
+            self.board.add(self.board_slot, counter, 1);
+        }
+        *self.ended.entry(end.reason()).or_default() += 1;
     }
 
     pub(super) fn insert(&mut self, connection: Connection) -> Option<usize> {
@@ -184,6 +190,10 @@ impl Hub {
 
     pub(super) fn forget(&mut self, connection: &Connection, end: &End) {
         self.board.add(self.board_slot, Counter::Connections, -1);
+        self.board.add(self.board_slot, Counter::Ended, 1);
+        if end.is_error() {
+            self.board.add(self.board_slot, Counter::Errors, 1);
+        }
         if !connection.established {
             self.forget_unestablished(connection.peer.ip());
         }
@@ -237,6 +247,22 @@ impl Hub {
             self.pump(host, key);
             self.close_softly(host, key, End::VhostGone);
         }
+    }
+
+    /// Closes a connection because an operator wants it. Returns whether there is one of that id.
+    pub fn kick<H: Host>(&mut self, host: &mut H, id: u64) -> bool {
+        let found = self.connections.iter().find(|(_, connection)| connection.id == id);
+        let Some(key) = found.filter(|(_, connection)| connection.closing.is_none()).map(|(key, _)| key)
+        else {
+            return false;
+        };
+        tracing::info!(cid = id, "kicked by an operator");
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.session.goodbye("Closed by an operator");
+        }
+        self.pump(host, key);
+        self.close_softly(host, key, End::Kicked);
+        true
     }
 
     /// Says goodbye to every client; [`Self::connection_count`] falls to 0 as they go.

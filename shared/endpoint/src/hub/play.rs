@@ -4,7 +4,7 @@ use std::os::fd::RawFd;
 
 use conf::vhost::MwLatency;
 use media::StreamKey;
-use mediaring::{Counter, RingReader};
+use mediaring::{Counter, RingReader, Scoreboard, Tally};
 use rtmp::{PlayReject, PlayRequest};
 
 use super::{Host, Hub, MAX_GATHER_MS};
@@ -12,6 +12,19 @@ use crate::audience::{Audience, AudienceId};
 use crate::connection::Playing;
 use crate::end::End;
 use crate::viewer::{BLOCKED, GATED, NO_VIDEO, PAUSED, PRIVATE, QUEUED, Viewer};
+
+/// Sends that are counted together: should the process be killed meanwhile, what they sent is not counted.
+const COUNTED_TOGETHER: usize = 16;
+
+/// Counts what was sent to viewers of a stream.
+pub(super) fn count_sent(board: &Scoreboard, slot: usize, tally: Option<Tally>, bytes: u64) {
+    if bytes > 0 {
+        board.add(slot, Counter::BytesOut, i64::try_from(bytes).unwrap_or(0));
+        if let Some(tally) = tally {
+            board.tally_sent(tally, bytes);
+        }
+    }
+}
 
 impl Hub {
     pub(super) fn play<H: Host>(&mut self, host: &mut H, key: usize, request: &PlayRequest) {
@@ -25,6 +38,7 @@ impl Hub {
                 return;
             }
         };
+        self.enter(key, &name.vhost);
         self.establish(key);
         let now_ms = self.now_ms();
         let Some(connection) = self.connections.get_mut(key) else { return };
@@ -124,9 +138,6 @@ impl Hub {
         connection.bytes_out += viewer.sent;
         let name = audience.key.clone();
         let empty = audience.viewers.is_empty();
-        if viewer.sent > 0 {
-            *self.sent_before.entry(name.clone()).or_default() += viewer.sent;
-        }
         if empty {
             self.audiences.remove(play.audience.0);
             self.by_key.remove(&name);
@@ -154,7 +165,9 @@ impl Hub {
 
     /// Reads from a ring from now on, for the viewers of a stream.
     pub fn set_ring<H: Host>(&mut self, host: &mut H, id: AudienceId, ring: RingReader) {
+        let tally = self.board.tally(ring.stream_id());
         let Some(audience) = self.audiences.get_mut(id.0) else { return };
+        audience.tally = tally;
         audience.set_ring(ring);
         audience.flushed = audience.head_position;
         audience.pace_ms = None;
@@ -250,8 +263,11 @@ impl Hub {
             }
             sent += audience.viewers.get(key).map_or(0, |viewer| viewer.sent - before);
             key += 1;
+            if key.is_multiple_of(COUNTED_TOGETHER) {
+                count_sent(&self.board, self.board_slot, audience.tally, std::mem::take(&mut sent));
+            }
         }
-        self.board.add(self.board_slot, Counter::BytesOut, i64::try_from(sent).unwrap_or(0));
+        count_sent(&self.board, self.board_slot, audience.tally, sent);
         for (viewer, connection) in slow {
             self.serve(host, id, viewer, connection);
         }

@@ -1,18 +1,24 @@
 //! What is looked at now and then: slow viewers, silent publishers, the load.
 
 use media::StreamKey;
+use mediaring::Counter;
 
 use super::{Host, Hub, LINES_PER_TICK, MAX_GATHER_MS};
 use crate::audience::AudienceId;
+use crate::connection::Mark;
 use crate::end::End;
 use crate::viewer::{BLOCKED, PAUSED};
 
+/// Between two marks of a connection, ms: rates are those of the last 15 to 30 seconds.
+const MARK_MS: u64 = 15_000;
 /// Least time between two lines about lines that were left out, ms.
 const COMPLAIN_MS: u64 = 5_000;
 
 impl Hub {
     pub(super) fn tick<H: Host>(&mut self, host: &mut H) {
         self.adapt_gathering();
+        // Whatever others may have written there.
+        self.board.set(self.board_slot, Counter::Connections, self.connections.len() as u64);
         self.lines_left = LINES_PER_TICK;
         if self.lines_dropped > 0 && self.now_ms >= self.next_lines_ms {
             self.next_lines_ms = self.now_ms + COMPLAIN_MS;
@@ -53,13 +59,25 @@ impl Hub {
                 }
             }
         }
-        for (key, connection) in &self.connections {
+        for (key, connection) in &mut self.connections {
+            if self.now_ms.saturating_sub(connection.marks[1].at_ms) >= MARK_MS {
+                let watched = connection.playing.iter().filter_map(|play| {
+                    self.audiences.get(play.audience.0)?.viewers.get(play.viewer).map(|viewer| viewer.sent)
+                });
+                let bytes = (connection.bytes_in, connection.bytes_out + watched.sum::<u64>());
+                connection.marks = [connection.marks[1], Mark { at_ms: self.now_ms, bytes }];
+            }
             if connection.closing.is_some() {
                 continue;
             }
             if !connection.publishing.is_empty() {
-                let rules =
-                    connection.vhost.as_deref().and_then(|name| self.vhost(name)).map(|vhost| &vhost.publish);
+                let vhost = connection.vhost.as_deref();
+                let rules = self
+                    .config
+                    .vhosts
+                    .iter()
+                    .find(|known| Some(known.name.as_str()) == vhost)
+                    .map(|vhost| &vhost.publish);
                 let silent = self.now_ms.saturating_sub(connection.last_media_ms);
                 let bound = rules.map_or(30_000, |rules| {
                     if connection.had_media { rules.normal_timeout_ms } else { rules.firstpkt_timeout_ms }

@@ -3,9 +3,10 @@
 use mediaring::Counter;
 use rtmp::Output;
 
+use super::play::count_sent;
 use super::{Host, Hub, READ_BYTES};
-use crate::audience::{AudienceId, Served};
-use crate::connection::ReadTurn;
+use crate::audience::{Audience, AudienceId, Served};
+use crate::connection::{Connection, ReadTurn};
 use crate::end::End;
 use crate::viewer::QUEUED;
 
@@ -141,8 +142,24 @@ impl Hub {
     /// Sends what waits, then what the connection's viewers may get.
     pub(super) fn flush<H: Host>(&mut self, host: &mut H, key: usize) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let before = connection.bytes_out;
-        match connection.flush() {
+        // What waits for one that plays is of its first stream, nearly all of it.
+        let first = connection.playing.first().cloned();
+        let mut audience = first.as_ref().and_then(|play| self.audiences.get_mut(play.audience.0));
+        let tally = audience.as_ref().and_then(|audience| audience.tally);
+        let viewer = first
+            .as_ref()
+            .zip(audience.as_mut())
+            .and_then(|(play, audience)| audience.viewers.get_mut(play.viewer));
+        let (before, viewer_before) = (connection.bytes_out, viewer.as_ref().map_or(0, |viewer| viewer.sent));
+        let mut viewer = viewer;
+        let flushed = match &mut viewer {
+            Some(viewer) => viewer.flush(connection, self.now_ms),
+            None => connection.flush(),
+        };
+        let to_viewer = viewer.map_or(0, |viewer| viewer.sent - viewer_before);
+        count_sent(&self.board, self.board_slot, None, connection.bytes_out - before);
+        count_sent(&self.board, self.board_slot, tally, to_viewer);
+        match flushed {
             Ok(false) => {}
             Ok(true) => return,
             Err(end) => {
@@ -151,8 +168,6 @@ impl Hub {
                 return;
             }
         }
-        let sent = connection.bytes_out - before;
-        self.board.add(self.board_slot, Counter::BytesOut, i64::try_from(sent).unwrap_or(0));
         if connection.closing.is_some() {
             if !connection.half_closed {
                 connection.half_closed = true;
@@ -172,7 +187,14 @@ impl Hub {
         else {
             return;
         };
-        match audience.serve(viewer, connection, self.now_ms) {
+        let sent = |audience: &Audience, connection: &Connection| {
+            connection.bytes_out + audience.viewers.get(viewer).map_or(0, |viewer| viewer.sent)
+        };
+        let before = sent(audience, connection);
+        let served = audience.serve(viewer, connection, self.now_ms);
+        let now = sent(audience, connection);
+        count_sent(&self.board, self.board_slot, audience.tally, now.saturating_sub(before));
+        match served {
             Ok(Served::Done | Served::NotYet) => {}
             Ok(Served::Finished) => {
                 let msid = audience.viewers.get(viewer).map_or(0, |viewer| viewer.msid);

@@ -79,6 +79,17 @@ impl Sessions {
         self.refused.retain(|_, until_ms| *until_ms > now_ms);
     }
 
+    /// An operator ends a player by its number: it is refused for a while. `false` when there is none.
+    pub(crate) fn kick(&mut self, id: u64, until_ms: u64) -> bool {
+        let found = self.by_name.iter().find(|(_, session)| session.id == id);
+        let Some(name) = found.map(|(name, _)| name.clone()) else { return false };
+        self.by_name.remove(&name);
+        if self.refused.len() < MAX_SESSIONS {
+            self.refused.insert(name, until_ms);
+        }
+        true
+    }
+
     pub(crate) fn all(&self) -> impl Iterator<Item = &Session> {
         self.by_name.values()
     }
@@ -115,6 +126,9 @@ mod tests {
             sessions.all().map(|session| (session.since_ms, session.bytes)).collect::<Vec<_>>(),
             [(0, 5)]
         );
+        assert!(sessions.kick(1, 20_000) && !sessions.kick(1, 20_000) && sessions.is_refused(&name));
+        sessions.expire(20_001, |_| 10_000);
+        assert!(!sessions.is_refused(&name));
         sessions.expire(19_001, |_| 10_000);
         assert_eq!(sessions.all().count(), 0);
     }

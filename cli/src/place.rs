@@ -1,0 +1,150 @@
+//! Where servers are asked: at control sockets of this host, or at HTTP APIs.
+
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use api::{Done, Order, Reload, Token};
+
+use crate::arguments::Target;
+use crate::control;
+use crate::picture::{Picture, Want};
+use crate::question::{self, Api};
+
+/// Control sockets that are tried when none is named, in this order.
+const SOCKETS: [&str; 2] = ["./objs/srs.sock", "/run/srs/srs.sock"];
+
+/// A server to ask.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    Socket(PathBuf),
+    Http(Api),
+}
+
+/// The servers that the command line names.
+pub(crate) fn places(target: &Target) -> Result<Vec<Place>, String> {
+    let token = match &target.token_file {
+        Some(path) => {
+            Some(question::token(path).ok_or_else(|| format!("there is no token in {}", path.display()))?)
+        }
+        None => None,
+    };
+    if target.api.is_empty() {
+        let named = target
+            .socket
+            .clone()
+            .or_else(|| SOCKETS.iter().map(PathBuf::from).find(|socket| socket.exists()));
+        return Ok(vec![Place::Socket(named.unwrap_or_else(|| PathBuf::from(SOCKETS[0])))]);
+    }
+    Ok(target.api.iter().map(|place| one(place, token.as_ref())).collect())
+}
+
+fn one(place: &str, token: Option<&Token>) -> Place {
+    let is_path = !place.contains("://") && (place.starts_with(['/', '.']) || place.contains('/'));
+    if is_path { Place::Socket(PathBuf::from(place)) } else { Place::Http(Api::new(place, token)) }
+}
+
+/// All servers, asked side by side; what can't be asked is told beside them.
+pub(crate) fn look_at_all(places: &[Place], want: Want) -> (Vec<Picture>, Vec<String>) {
+    let asked: Vec<_> = places
+        .iter()
+        .map(|place| {
+            let place = place.clone();
+            thread::spawn(move || place.look(want))
+        })
+        .collect();
+    let (mut pictures, mut errors) = (Vec::new(), Vec::new());
+    for thread in asked {
+        match thread.join() {
+            Ok(Ok(picture)) => pictures.push(picture),
+            Ok(Err(error)) => errors.push(error),
+            Err(_) => errors.push("a question has failed".to_owned()),
+        }
+    }
+    (pictures, errors)
+}
+
+impl Place {
+    /// What the server is now. When the master does not answer, its API process may.
+    pub(crate) fn look(&self, want: Want) -> Result<Picture, String> {
+        match self {
+            Self::Http(api) => api.look(want).map_err(|error| error.to_string()),
+            Self::Socket(socket) => control::look(socket, want).or_else(|error| {
+                let api = beside(socket).ok_or_else(|| error.to_string())?;
+                let mut picture = api.look(want).map_err(|_| error.to_string())?;
+                picture.node = "local".to_owned();
+                picture.note = Some(error.to_string());
+                Ok(picture)
+            }),
+        }
+    }
+
+    /// The server's version.
+    pub(crate) fn version(&self) -> Result<String, String> {
+        match self {
+            Self::Http(api) => api.versions().map_err(|error| error.to_string()),
+            Self::Socket(_) => self.look(Want::Streams).map(|picture| picture.version),
+        }
+    }
+
+    /// Closes a connection; `false` when nobody has it.
+    pub(crate) fn kick(&self, id: u64) -> Result<bool, String> {
+        match self {
+            Self::Http(api) => api.kick(id).map_err(|error| error.to_string()),
+            Self::Socket(socket) => match control::kick(socket, id) {
+                Ok(Some(kicked)) => Ok(kicked),
+                Ok(None) => {
+                    Err(format!("no process says that it has client {id}, and not all have answered"))
+                }
+                Err(error) => Err(error.to_string()),
+            },
+        }
+    }
+
+    pub(crate) fn reload(&self, dry_run: bool) -> Result<Reload, String> {
+        match self {
+            Self::Http(api) => api.reload(dry_run).map_err(|error| error.to_string()),
+            Self::Socket(socket) => {
+                control::order(socket, &Order::Reload { dry_run }).map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    pub(crate) fn drain(&self, process: &str) -> Result<Done, String> {
+        match self {
+            Self::Http(api) => api.drain(process).map_err(|error| error.to_string()),
+            Self::Socket(socket) => {
+                let order = Order::Drain { process: process.to_owned() };
+                control::order(socket, &order).map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    /// The log file, as the server says.
+    pub(crate) fn log_file(&self) -> Result<PathBuf, String> {
+        let Self::Socket(socket) = self else {
+            return Err("logs are read on the server's own host: --file PATH, or --socket PATH".to_owned());
+        };
+        let census: api::Census =
+            control::order(socket, &Order::Processes).map_err(|error| error.to_string())?;
+        census.log_file.ok_or_else(|| "the server logs to its console, not to a file".to_owned())
+    }
+}
+
+/// The API of the server whose control socket this is, by the files beside it.
+fn beside(socket: &Path) -> Option<Api> {
+    #[derive(serde::Deserialize)]
+    struct Ports {
+        http_api: Option<std::net::SocketAddr>,
+    }
+    let directory = socket.parent()?;
+    let ports: Ports = serde_json::from_slice(&std::fs::read(directory.join("ports.json")).ok()?).ok()?;
+    let mut address = ports.http_api?;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            std::net::IpAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            std::net::IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    let token = question::token(&directory.join("token"));
+    Some(Api::new(&address.to_string(), token.as_ref()))
+}

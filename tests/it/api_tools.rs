@@ -1,0 +1,280 @@
+//! The API as other programs see it: an AMF decoder, Prometheus' checker, scripts of curl and jq, a reader of nginx-rtmp's
+//! statistics page; and the examples of docs/api.md.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use srs_tests::capture::player;
+use srs_tests::http::ask;
+use srs_tests::pattern::Live;
+use srs_tests::process::run;
+use srs_tests::program::{self, have, source_tree};
+use srs_tests::server::Server;
+use srs_tests::tools;
+use srs_tests::wait::SOON;
+
+const CONFIGURATION: &str = "http_api { enabled on; listen 127.0.0.1:0; nginx_rtmp on; raw_api { enabled on; \
+                             allow_reload on; } }\nexporter { enabled on; listen 127.0.0.1:0; }\n";
+
+fn busy() -> (Server, Live, client::Player) {
+    let server = Server::start(CONFIGURATION);
+    let live = Live::start(&server.url("live/livestream"), Duration::from_millis(20));
+    server.wait_published("live/livestream");
+    let player = player(&server.url("live/livestream"));
+    server.wait_players(1);
+    (server, live, player)
+}
+
+/// Decodes AMF0 and compares it with JSON: all names, all kinds, all values. What changes from one moment to the next may
+/// differ in its number only.
+const COMPARE: &str = r#"
+import json, sys, pyamf
+amf = list(pyamf.decode(open(sys.argv[1], "rb").read(), encoding=pyamf.AMF0))
+assert len(amf) == 1, amf
+def plain(value):
+    if isinstance(value, dict): return {str(k): plain(v) for k, v in value.items()}
+    if hasattr(value, "__dict__") and not isinstance(value, (str, int, float, bool)): return plain(vars(value))
+    if isinstance(value, (list, tuple)): return [plain(v) for v in value]
+    if value is pyamf.Undefined: return None
+    return value
+exact = sys.argv[3] == "exact"
+def same(a, b, at):
+    number = lambda v: isinstance(v, (int, float)) and not isinstance(v, bool)
+    if number(a) and number(b):
+        assert not exact or a == b, (at, a, b)
+    elif isinstance(a, dict):
+        assert isinstance(b, dict) and sorted(a) == sorted(b), (at, sorted(a), sorted(b))
+        for key in a: same(a[key], b[key], at + "." + key)
+    elif isinstance(a, list):
+        assert isinstance(b, list) and len(a) == len(b), (at, a, b)
+        for n, (x, y) in enumerate(zip(a, b)): same(x, y, "%s[%d]" % (at, n))
+    else:
+        assert a == b and type(a) == type(b), (at, a, b)
+same(plain(amf[0]), json.load(open(sys.argv[2])), "")
+print("same")
+"#;
+
+fn compare(python: &Path, directory: &Path, amf: &[u8], json: &[u8], exact: bool) {
+    fs::write(directory.join("answer.amf"), amf).unwrap();
+    fs::write(directory.join("answer.json"), json).unwrap();
+    let mut command = Command::new(python);
+    command.current_dir(directory).args(["-c", COMPARE, "answer.amf", "answer.json"]);
+    command.arg(if exact { "exact" } else { "moving" });
+    let ended = run(&mut command, SOON);
+    assert!(ended.status.success() && ended.stdout.contains("same"), "{}{}", ended.stdout, ended.stderr);
+}
+
+#[test]
+fn amf0_answers_say_the_same_as_json() {
+    let Some(python) = tools::python_with_amf() else { return };
+    let (server, live, _player) = busy();
+    let _ = live.stop();
+    let amf = |path: &str| {
+        let answer = ask(&server.api(), "GET", path, &["Accept: application/x-amf"]);
+        assert_eq!(answer.header("Content-Type"), Some("application/x-amf"), "{path}");
+        answer.body
+    };
+    for (path, exact) in [
+        ("/", true),
+        ("/api/v1", true),
+        ("/api/v1/versions", true),
+        ("/api/v1/authors", true),
+        ("/api/v1/streams", false),
+        ("/api/v1/clients", false),
+        ("/api/v1/vhosts", false),
+        ("/api/v1/processes", false),
+        ("/api/v1/summaries", false),
+        ("/api/v1/rusages", false),
+        ("/api/v1/self_proc_stats", false),
+        ("/api/v1/system_proc_stats", false),
+        ("/api/v1/meminfos", false),
+        ("/api/v1/reload", true),
+        ("/api/v1/nothing", true),
+    ] {
+        let json = ask(&server.api(), "GET", path, &[]).body;
+        compare(&python, server.directory(), &amf(path), &json, exact);
+    }
+    for what in ["streams", "clients", "vhosts", "processes"] {
+        let cli = |format: &str| {
+            let mut command = Command::new(program::srs_cli());
+            let output = command
+                .arg("--socket")
+                .arg(server.socket())
+                .args(["--format", format, what])
+                .output()
+                .unwrap();
+            assert!(output.status.success());
+            output.stdout
+        };
+        compare(&python, server.directory(), &cli("amf0"), &cli("json"), false);
+    }
+}
+
+#[test]
+fn prometheus_understands_the_metrics() {
+    let (server, _live, _player) = busy();
+    let answer = ask(&server.exporter(), "GET", "/metrics", &[]);
+    assert_eq!(answer.header("Content-Type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    let text = String::from_utf8(answer.body).unwrap();
+    let value = |name: &str| -> f64 {
+        let line = text.lines().find(|line| line.split([' ', '{']).next() == Some(name));
+        let line = line.unwrap_or_else(|| panic!("no {name} in {text}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    for name in ["srs_node_uname_info", "srs_build_info", "srs_streams"] {
+        assert!((value(name) - 1.0).abs() < f64::EPSILON, "{name}");
+    }
+    assert!(value("srs_memory") > 0.0 && value("srs_cpu_percent") >= 0.0);
+    assert!(value("srs_send_bytes_total") > 0.0 && value("srs_receive_bytes_total") > 0.0);
+    assert!((value("srs_clients") - 2.0).abs() < f64::EPSILON && value("srs_clients_total") >= 2.0);
+    assert!(value("srs_clients_errs_total") >= 0.0);
+    let merged = text.lines().filter(|line| {
+        line.starts_with("srs_") && !line.starts_with("srs_process_") && line.contains("role=")
+    });
+    assert_eq!(merged.count(), 0, "merged values have no process");
+    for role in ["master", "backsource", "stream", "http", "api"] {
+        assert!(text.contains(&format!("role=\"{role}\"")), "{role}");
+    }
+    assert!(
+        text.contains("srs_stream_clients{app=\"live\",stream=\"livestream\",vhost=\"__defaultVhost__\"} 2")
+    );
+    assert_eq!(ask(&server.exporter(), "GET", "/api/v1/clients", &[]).status, 404, "it is for metrics alone");
+    let Some(promtool) = tools::promtool() else { return };
+    let path = server.directory().join("metrics");
+    fs::write(&path, &text).unwrap();
+    let mut command = Command::new(promtool);
+    command.args(["check", "metrics"]).stdin(fs::File::open(path).unwrap());
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    // Its style guide would rather have no unit but base units; the exporter's own name is what dashboards know.
+    let faults: Vec<&str> = said.lines().filter(|line| !line.starts_with("srs_memory ")).collect();
+    assert!(faults.is_empty(), "{said}");
+}
+
+/// A reader of the statistics page as nginx-rtmp's users have them.
+const READ_STAT: &str = r#"
+import sys, xml.etree.ElementTree as ET
+root = ET.fromstring(sys.stdin.buffer.read())
+assert root.tag == "rtmp"
+for name in ("nginx_version", "pid", "uptime", "naccepted", "bw_in", "bytes_in", "bw_out", "bytes_out"):
+    assert root.findtext(name) is not None, name
+for application in root.findall("./server/application"):
+    for stream in application.findall("./live/stream"):
+        active = stream.find("publishing") is not None
+        viewers = [c for c in stream.findall("client") if c.find("publishing") is None]
+        print(application.findtext("name"), stream.findtext("name"), active, len(viewers), stream.findtext("nclients"),
+              stream.findtext("./meta/video/codec"), stream.findtext("./meta/audio/sample_rate"))
+"#;
+
+#[test]
+fn scripts_for_nginx_rtmp_find_what_they_look_for() {
+    if !have(&["python3", "curl"]) {
+        return;
+    }
+    let (server, _live, _player) = busy();
+    let shell = |script: &str| {
+        let mut command = Command::new("bash");
+        command
+            .args(["-ec", script])
+            .env("API", server.api())
+            .env("TOKEN", server.token())
+            .env("READ", READ_STAT);
+        run(&mut command, SOON).expect_success()
+    };
+    assert_eq!(
+        shell("curl -sf $API/stat | python3 -c \"$READ\"").trim(),
+        "live livestream True 1 2 H264 44100"
+    );
+    assert!(shell("curl -sf $API/stat.json").contains("\"nclients\":2"));
+    assert!(shell("curl -sf \"$API/stat?format=json\"").contains("\"nclients\":2"));
+    let drop = |query: &str| {
+        shell(&format!("curl -sf -H \"Authorization: Bearer $TOKEN\" \"$API/control/drop/{query}\""))
+    };
+    assert_eq!(drop("subscriber?app=live&name=other"), "0");
+    assert_eq!(drop("subscriber?app=live&name=livestream"), "1");
+    server.wait_players(0);
+    assert_eq!(drop("publisher?app=live&name=livestream"), "1");
+    assert_eq!(ask(&server.api(), "GET", "/control/drop/client?app=live", &[]).status, 401);
+    // Who does not want it does not have it.
+    let plain = Server::start("");
+    assert_eq!(ask(&plain.api(), "GET", "/stat", &[]).status, 404);
+}
+
+/// Calls that users have in their scripts, and what each must print.
+const CALLS: [(&str, &str); 12] = [
+    ("curl -s $API/api/v1/versions | jq -r '.code'", "0"),
+    (
+        "curl -s $API/api/v1/versions | jq -r '.data | has(\"major\") and has(\"minor\") and has(\"revision\")'",
+        "true",
+    ),
+    ("curl -s $API/api/v1/summaries | jq -r '.data.ok, .data.system.conn_srs'", "true\n2"),
+    ("curl -s $API/api/v1/streams | jq -r '.streams[] | select(.publish.active) | .name'", "livestream"),
+    ("curl -s $API/api/v1/streams | jq -r '.streams[0] | .video.codec, .audio.codec'", "H264\nAAC"),
+    ("curl -s $API/api/v1/streams | jq -r '[.streams[].clients] | add'", "2"),
+    ("curl -s \"$API/api/v1/streams?start=0&count=10\" | jq -r '.streams | length'", "1"),
+    ("curl -s $API/api/v1/clients | jq -r '[.clients[] | select(.publish | not)] | length'", "1"),
+    (
+        "curl -s $API/api/v1/clients | jq -r '.clients[] | select(.url == \"/live/livestream\") | .type' | sort",
+        "fmle-publish\nplay",
+    ),
+    (
+        "curl -s $API/api/v1/vhosts | jq -r '.vhosts[0] | .name, .enabled, .streams'",
+        "__defaultVhost__\ntrue\n1",
+    ),
+    (
+        "id=$(curl -s $API/api/v1/clients | jq '.clients[] | select(.publish | not) | .id'); \
+         curl -s -X DELETE -H \"Authorization: Bearer $TOKEN\" $API/api/v1/clients/$id | jq -r .code",
+        "0",
+    ),
+    ("curl -s -H \"Authorization: Bearer $TOKEN\" \"$API/api/v1/raw?rpc=reload\" | jq -r .code", "0"),
+];
+
+#[test]
+fn scripts_of_curl_and_jq_find_what_they_look_for() {
+    if !have(&["curl", "jq"]) {
+        return;
+    }
+    let (server, _live, _player) = busy();
+    for (script, wanted) in CALLS {
+        let mut command = Command::new("bash");
+        command.args(["-ec", script]).env("API", server.api()).env("TOKEN", server.token());
+        assert_eq!(run(&mut command, SOON).expect_success().trim_end(), wanted, "{script}");
+    }
+}
+
+#[test]
+fn examples_of_the_document_do_what_it_says() {
+    if !have(&["curl", "jq"]) {
+        return;
+    }
+    let text = fs::read_to_string(source_tree().join("docs/api.md")).unwrap();
+    let examples: Vec<&str> = text.lines().filter_map(|line| line.trim().strip_prefix("$ ")).collect();
+    assert!(examples.len() >= 15, "{} examples", examples.len());
+    for example in examples {
+        // Each has a server of its own: some change it.
+        let (server, _live, _player) = busy();
+        let clients = server.clients();
+        let id = clients.iter().find(|client| client.kind == "play").unwrap().id.to_string();
+        let path = std::env::join_paths(
+            std::iter::once(program::srs_cli().parent().unwrap().to_owned())
+                .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+        );
+        let mut command = Command::new("bash");
+        command.args(["-o", "pipefail", "-ec", example]).env("PATH", path.unwrap());
+        command.env("API", server.api()).env("METRICS", server.exporter()).env("TOKEN", server.token());
+        command
+            .env("ID", id)
+            .env("STREAM", server.streams()[0].id.to_string())
+            .env("SRS_SOCKET", server.socket());
+        let ended = run(&mut command, SOON);
+        assert!(
+            ended.status.success() && !ended.stdout.is_empty(),
+            "{example}\n{}{}",
+            ended.stdout,
+            ended.stderr
+        );
+        assert!(!ended.stdout.contains("\"code\":3011"), "{example}\n{}", ended.stdout);
+    }
+}

@@ -1,0 +1,189 @@
+//! The api process: the management API and the metrics. It asks every process for what it knows and merges the answers,
+//! and serves nobody else, so that it answers whatever the others do. A process that does not answer within a second is
+//! left out and shown as such.
+
+mod access;
+mod gate;
+mod gather;
+mod head;
+mod machine_room;
+mod master;
+mod metrics;
+mod nginx;
+mod reply;
+mod routes;
+mod server;
+
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::{Arc, Mutex, RwLock};
+
+use ::api::{Process, Reload, Token, Totals};
+use child::{API_TOKEN, CONTROL_TOKEN, Control, Observer, PrivateApi, Query};
+use conf::Config;
+use ipc::{ChildToMaster, MasterToChild, ProcessInfo};
+use machine::Host;
+use mediaring::Scoreboard;
+use reactor::Reactor;
+
+use access::Failures;
+use gate::Gate;
+
+/// Name of the socket between the gate and the API in the runtime directory.
+const INNER_SOCKET: &str = "api.sock";
+
+/// What the API's threads need to know; the loop keeps it true.
+pub(crate) struct Known {
+    token: Token,
+    version: String,
+    board: Arc<Scoreboard>,
+    processes: Mutex<Vec<ProcessInfo>>,
+    reload: Mutex<Reload>,
+    config: RwLock<Arc<Config>>,
+    observer: Mutex<Observer>,
+    host: Mutex<Host>,
+    failures: Mutex<Failures>,
+}
+
+impl Known {
+    fn new(control: &Control) -> Self {
+        Self {
+            token: control.start.token.clone(),
+            version: control.start.version.clone(),
+            board: Arc::clone(&control.board),
+            processes: Mutex::default(),
+            reload: Mutex::default(),
+            config: RwLock::new(Arc::new((*control.start.config).clone())),
+            observer: Mutex::default(),
+            host: Mutex::default(),
+            failures: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn processes(&self) -> Vec<ProcessInfo> {
+        self.processes.lock().map(|processes| processes.clone()).unwrap_or_default()
+    }
+
+    /// All processes as they are, and what they come to together. Nobody is asked.
+    pub(crate) fn census(&self) -> (Vec<Process>, Totals) {
+        let infos = self.processes();
+        self.observer.lock().map(|observer| observer.describe(&infos, &self.board)).unwrap_or_default()
+    }
+
+    /// Processor time of all, per cent of one processor.
+    pub(crate) fn cpu_percent(&self) -> f64 {
+        let infos = self.processes();
+        self.observer.lock().map_or(0.0, |observer| observer.cpu_percent(&infos))
+    }
+
+    /// What the last reload did.
+    pub(crate) fn reload(&self) -> Reload {
+        self.reload.lock().map(|reload| reload.clone()).unwrap_or_default()
+    }
+
+    pub(crate) fn config(&self) -> Arc<Config> {
+        match self.config.read() {
+            Ok(config) => Arc::clone(&config),
+            Err(poisoned) => Arc::clone(&poisoned.into_inner()),
+        }
+    }
+}
+
+/// Runs the api process until the master ends it. `control` is the channel to the master.
+///
+/// # Errors
+/// When it can't begin, or the master has gone.
+pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let mut control = Control::begin(control)?;
+    let mut reactor = Reactor::new()?;
+    reactor.register(control.as_raw_fd(), CONTROL_TOKEN)?;
+    let known = Arc::new(Known::new(&control));
+    let inner = control.start.config.runtime_dir.join(INNER_SOCKET);
+    server::start(&inner, &known)?;
+    let gate = Gate::open(inner)?;
+    let waker = reactor.waker(API_TOKEN)?;
+    let private = PrivateApi::start(control.private_api_port(), control.start.token.clone(), waker)?;
+    control.send(&ChildToMaster::Ready { private_api_port: private.port() }, Vec::new());
+    let mut ready = Vec::new();
+    loop {
+        if control.look_for_master(&reactor)? {
+            let (addresses, sockets) = gate.duplicates();
+            control.send(&ChildToMaster::Listening { addresses }, sockets);
+            control.send(&ChildToMaster::Ready { private_api_port: private.port() }, Vec::new());
+        }
+        while let Some((message, fds)) = control.receive()? {
+            if matches!(message, MasterToChild::Stop) {
+                return Ok(());
+            }
+            obey(&mut control, &known, &gate, message, fds);
+        }
+        observe(&known);
+        ready.clear();
+        reactor.wait(Some(control.beat()), &mut ready)?;
+        while let Some(query) = private.next() {
+            match query {
+                Query::Report { reply, .. } => reply.answer(::api::Report {
+                    process: control.name(),
+                    pid: std::process::id(),
+                    ..::api::Report::default()
+                }),
+                Query::Kick { reply, .. } => reply.answer(false),
+            }
+        }
+    }
+}
+
+fn obey(control: &mut Control, known: &Arc<Known>, gate: &Gate, message: MasterToChild, fds: Vec<OwnedFd>) {
+    match message {
+        MasterToChild::Listen { addresses } => listen(&addresses, fds, gate),
+        MasterToChild::StopListening { addresses } => {
+            for address in addresses {
+                if let Err(error) = gate.leave(address) {
+                    tracing::error!("the API on {address} can't be left: {error}");
+                }
+            }
+        }
+        MasterToChild::Configure { generation, config } => {
+            child::configure_log(&config.log);
+            if let Ok(mut place) = known.config.write() {
+                *place = Arc::new(*config);
+            }
+            control.applied(generation);
+        }
+        MasterToChild::ReopenLog => child::reopen_log(),
+        MasterToChild::Reloaded(reload) => {
+            if let Ok(mut place) = known.reload.lock() {
+                *place = reload;
+            }
+        }
+        MasterToChild::Processes(processes) => {
+            if let Ok(mut place) = known.processes.lock() {
+                *place = processes;
+            }
+        }
+        message => tracing::debug!("a message that is not for api: {message:?}"),
+    }
+}
+
+/// Notes what is needed for rates.
+fn observe(known: &Known) {
+    let infos = known.processes();
+    let due = known.observer.lock().is_ok_and(|mut observer| {
+        let due = reactor::now_ms() >= observer.deadline();
+        if due {
+            observer.look(&infos, &known.board);
+        }
+        due
+    });
+    if due && let Ok(mut host) = known.host.lock() {
+        host.look(&known.config().stats.disks);
+    }
+}
+
+fn listen(addresses: &[SocketAddr], fds: Vec<OwnedFd>, gate: &Gate) {
+    for (fd, address) in fds.into_iter().zip(addresses) {
+        if let Err(error) = gate.listen(*address, fd) {
+            tracing::error!("the API on {address} can't be served: {error}");
+        }
+    }
+}

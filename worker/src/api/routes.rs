@@ -1,0 +1,275 @@
+//! The paths of the management API.
+
+use api::{Clients, Done, Merged, Order, Processes, Reload, Streams, Vhosts};
+use conf::Config;
+use serde::Serialize;
+use serde_json::json;
+use tiny_http::{Method, Request, Response};
+
+use super::access::{self, Refusal, Wish};
+use super::reply::{self, Form, Reply, query};
+use super::{Known, gather, machine_room, master, metrics, nginx};
+
+/// Error codes that users of SRS know.
+const NOT_FOUND: u32 = 3011;
+const NO_SUCH_CLIENT: u32 = 2049;
+
+/// What a route needs.
+struct Asked<'a> {
+    request: &'a Request,
+    known: &'a Known,
+    config: &'a Config,
+    form: Form,
+}
+
+/// Answers a request.
+pub(crate) fn answer(request: &Request, known: &Known) -> Reply {
+    let config = known.config();
+    let path = request.url().split(['?', '#']).next().unwrap_or("").to_owned();
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    if access::is_for_metrics(request, &config) {
+        return match (request.method(), parts.as_slice()) {
+            (Method::Get | Method::Head, ["metrics"]) => metrics::answer(known, &config),
+            _ => reply::text(404, "text/plain;charset=utf-8", "the metrics are at /metrics\n"),
+        };
+    }
+    let Some(form) = reply::form(request, config.http_api.jsonp) else {
+        return error(&Form::Json, request, 400, "this is no name of a function");
+    };
+    let wish = match (request.method(), parts.as_slice()) {
+        (Method::Options, _) => return preflight(&config),
+        (Method::Get, ["api", "v1", "raw"] | ["control", ..]) => Wish::Write,
+        (Method::Get | Method::Head, _) => Wish::Read,
+        (Method::Delete | Method::Post, _) => Wish::Write,
+        _ => return error(&form, request, 405, "Method Not Allowed"),
+    };
+    let allowed = match known.failures.lock() {
+        Ok(mut failures) => {
+            access::check(request, wish, &config, &known.token, &mut failures, reactor::now_ms())
+        }
+        Err(_) => Err((500, "the API is out of order")),
+    };
+    if let Err((status, why)) = allowed {
+        return refuse(&form, request, (status, why), &config);
+    }
+    let asked = Asked { request, known, config: &config, form };
+    let mut reply = match wish {
+        Wish::Read => asked.read(&parts),
+        Wish::Write => asked.write(&parts),
+    };
+    if wish == Wish::Read && config.http_api.crossdomain {
+        reply::add(&mut reply, "Access-Control-Allow-Origin", "*");
+    }
+    reply
+}
+
+/// Browsers ask this before they let a page of another site do more than read.
+fn preflight(config: &Config) -> Reply {
+    let mut reply = Response::from_data(Vec::new()).with_status_code(200);
+    reply::add(&mut reply, "Allow", "DELETE, GET, HEAD, OPTIONS, POST");
+    if config.http_api.crossdomain {
+        reply::add(&mut reply, "Access-Control-Allow-Origin", "*");
+        reply::add(&mut reply, "Access-Control-Allow-Methods", "GET, HEAD");
+    }
+    reply
+}
+
+fn refuse(form: &Form, request: &Request, (status, why): Refusal, config: &Config) -> Reply {
+    let mut reply = error(form, request, status, why);
+    if status == 401 && config.http_api.auth.is_some() {
+        reply::add(&mut reply, "WWW-Authenticate", "Basic realm=\"SRS\"");
+    }
+    reply
+}
+
+/// The form that the reference's users know: code 3011 with the reason inside.
+fn error(form: &Form, request: &Request, status: u16, reason: &str) -> Reply {
+    // The query may hold secrets.
+    let url = request.url().split('?').next().unwrap_or("");
+    let data = json!({"status_code": status, "reason_phrase": reason, "url": url});
+    reply::answer(form, status, &json!({"code": NOT_FOUND, "data": data}))
+}
+
+impl Asked<'_> {
+    fn respond<T: Serialize>(&self, data: T) -> Reply {
+        let server = std::process::id().to_string();
+        reply::answer(&self.form, 200, &api::Answer { code: 0, server, data })
+    }
+
+    fn data<T: Serialize>(&self, data: T) -> Reply {
+        self.respond(api::Data { data })
+    }
+
+    fn not_found(&self) -> Reply {
+        error(&self.form, self.request, 404, "Not Found")
+    }
+
+    fn merged(&self, with_clients: bool) -> Merged {
+        let (mut processes, _) = self.known.census();
+        api::merge(gather::gather(&mut processes, &self.known.token, with_clients))
+    }
+
+    /// The part of a list that `start` and `count` ask for.
+    fn page<T>(&self, list: Vec<T>) -> Vec<T> {
+        let number = |name| query(self.request.url(), name).and_then(|value| value.parse::<usize>().ok());
+        list.into_iter()
+            .skip(number("start").unwrap_or(0))
+            .take(number("count").unwrap_or(usize::MAX))
+            .collect()
+    }
+
+    fn vhosts(&self) -> Vec<api::Vhost> {
+        let known: Vec<(String, bool, bool)> = self
+            .config
+            .vhosts
+            .iter()
+            .map(|vhost| (vhost.name.clone(), vhost.enabled, vhost.hls.enabled))
+            .collect();
+        api::vhosts(&known, &self.merged(true))
+    }
+
+    fn read(&self, path: &[&str]) -> Reply {
+        let known = self.known;
+        match path {
+            [] => self.respond(json!({"urls": {"api": "the api root"}})),
+            ["api"] => self.respond(json!({"urls": {"v1": "the api version 1.0"}})),
+            ["api", "v1"] => self
+                .respond(json!({"urls": URLS.iter().copied().collect::<std::collections::BTreeMap<_, _>>()})),
+            ["api", "v1", "versions"] => self.data(api::Version::parse(&known.version)),
+            ["api", "v1", "summaries"] => self.data(machine_room::summaries(known)),
+            ["api", "v1", "rusages"] => self.data(machine_room::rusage(known)),
+            ["api", "v1", "self_proc_stats"] => self.data(machine_room::self_proc_stat(known)),
+            ["api", "v1", "system_proc_stats"] => self.data(machine_room::system_proc_stat(known)),
+            ["api", "v1", "meminfos"] => self.data(machine::mem_info()),
+            ["api", "v1", "authors"] => self.data(api::Authors {
+                primary: "the authors of SRS in Rust".to_owned(),
+                authors: "the authors of SRS in Rust".to_owned(),
+                license: env!("CARGO_PKG_LICENSE").to_owned(),
+                contributors_link: String::new(),
+                contributors: String::new(),
+            }),
+            ["api", "v1", "requests"] => self.data(machine_room::request(known, self.request)),
+            ["api", "v1", "vhosts"] => self.respond(Vhosts { vhosts: self.page(self.vhosts()) }),
+            ["api", "v1", "vhosts", id] => match self.vhosts().into_iter().find(|vhost| vhost.id == *id) {
+                Some(vhost) => self.respond(json!({"vhost": vhost})),
+                None => self.not_found(),
+            },
+            ["api", "v1", "streams"] => {
+                self.respond(Streams { streams: self.page(self.merged(false).streams) })
+            }
+            ["api", "v1", "streams", id] => {
+                let found =
+                    self.merged(false).streams.into_iter().find(|stream| stream.id.to_string() == *id);
+                found.map_or_else(|| self.not_found(), |stream| self.respond(json!({"stream": stream})))
+            }
+            ["api", "v1", "clients"] => {
+                self.respond(Clients { clients: self.page(self.merged(true).clients) })
+            }
+            ["api", "v1", "clients", id] => {
+                let found = self.merged(true).clients.into_iter().find(|client| client.id.to_string() == *id);
+                found.map_or_else(|| self.not_found(), |client| self.respond(json!({"client": client})))
+            }
+            ["api", "v1", "processes"] => {
+                let (mut processes, totals) = known.census();
+                let reports = gather::gather(&mut processes, &known.token, false);
+                let ended = api::merge_ended(&reports);
+                let externals = reports.into_iter().flat_map(|report| report.externals).collect();
+                self.respond(Processes { processes, totals, ended, externals })
+            }
+            ["api", "v1", "reload"] => self.respond(json!({"reload": known.reload()})),
+            ["stat"] if self.config.http_api.nginx_rtmp => {
+                if query(self.request.url(), "format").as_deref() == Some("json") {
+                    nginx::stat_json(known, &self.merged(true))
+                } else {
+                    nginx::stat_xml(known, &self.merged(true))
+                }
+            }
+            ["stat.json"] if self.config.http_api.nginx_rtmp => nginx::stat_json(known, &self.merged(true)),
+            _ => self.not_found(),
+        }
+    }
+
+    fn write(&self, path: &[&str]) -> Reply {
+        match (self.request.method(), path) {
+            (Method::Delete, ["api", "v1", "clients", id]) => self.kick(id),
+            (Method::Post, ["api", "v1", "reload"]) => {
+                let dry_run = query(self.request.url(), "dry_run").is_some_and(|value| value != "0");
+                self.reload(dry_run)
+            }
+            (Method::Post, ["api", "v1", "processes", role, slot, "drain"]) => {
+                self.drain(format!("{role}#{slot}"))
+            }
+            (Method::Get, ["api", "v1", "raw"]) => {
+                let raw = &self.config.http_api.raw_api;
+                match query(self.request.url(), "rpc").as_deref() {
+                    Some("reload") if raw.enabled && raw.allow_reload => self.reload(false),
+                    Some("reload") => error(
+                        &self.form,
+                        self.request,
+                        403,
+                        "raw_api { enabled on; allow_reload on; } is not in the configuration",
+                    ),
+                    _ => self.not_found(),
+                }
+            }
+            (Method::Get, ["control", "drop", whom]) if self.config.http_api.nginx_rtmp => {
+                let (processes, _) = self.known.census();
+                nginx::drop(self.known, &processes, whom, self.request.url(), &self.merged(true))
+            }
+            _ => self.not_found(),
+        }
+    }
+
+    fn kick(&self, id: &str) -> Reply {
+        let Ok(id) = id.parse::<u64>() else { return self.not_found() };
+        let (processes, _) = self.known.census();
+        match gather::kick(&processes, &self.known.token, id) {
+            Some(true) => self.respond(api::Kicked { id, kicked: true }),
+            Some(false) => {
+                let data = json!({"status_code": 404, "reason_phrase": "there is no such client"});
+                reply::answer(&self.form, 404, &json!({"code": NO_SUCH_CLIENT, "data": data}))
+            }
+            None => error(&self.form, self.request, 503, "not every process has answered"),
+        }
+    }
+
+    fn reload(&self, dry_run: bool) -> Reply {
+        match master::order::<Reload>(&self.config.runtime_dir, &Order::Reload { dry_run }) {
+            Ok(reload) => {
+                let code = if reload.error.is_some() { NOT_FOUND } else { 0 };
+                reply::answer(&self.form, 200, &json!({"code": code, "reload": reload}))
+            }
+            Err(cause) => self.master_is_silent(&cause),
+        }
+    }
+
+    fn drain(&self, process: String) -> Reply {
+        match master::order::<Done>(&self.config.runtime_dir, &Order::Drain { process }) {
+            Ok(Done { said, error: None }) => self.respond(json!({"said": said})),
+            Ok(Done { error: Some(why), .. }) => error(&self.form, self.request, 409, &why),
+            Err(cause) => self.master_is_silent(&cause),
+        }
+    }
+
+    fn master_is_silent(&self, cause: &std::io::Error) -> Reply {
+        tracing::warn!("the master does not take an order: {cause}");
+        error(&self.form, self.request, 503, "the master does not answer")
+    }
+}
+
+/// What is below `/api/v1`.
+const URLS: [(&str, &str); 13] = [
+    ("versions", "the version of this server"),
+    ("summaries", "the server and the machine in short"),
+    ("rusages", "what all processes have used"),
+    ("self_proc_stats", "the server as the kernel sees it"),
+    ("system_proc_stats", "the processors of the machine"),
+    ("meminfos", "the memory of the machine"),
+    ("authors", "who made it"),
+    ("requests", "the request itself"),
+    ("vhosts", "all vhosts, or one: vhosts/NAME"),
+    ("streams", "all streams over all processes, or one: streams/ID"),
+    ("clients", "all connections over all processes, or one: clients/ID; DELETE closes it"),
+    ("processes", "the processes of this server; POST processes/stream/N/drain lets one end"),
+    ("reload", "what the last reload of the configuration did; POST reloads"),
+];
