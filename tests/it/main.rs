@@ -20,6 +20,7 @@ mod crash_points;
 mod demo;
 mod external;
 mod faults;
+mod hls;
 mod hostile;
 mod hostile_table;
 mod http_files;

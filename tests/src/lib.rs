@@ -27,4 +27,5 @@ pub mod raw;
 pub mod server;
 pub mod soak;
 pub mod tools;
+pub mod transport;
 pub mod wait;

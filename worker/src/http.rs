@@ -4,9 +4,12 @@ mod answers;
 mod backlog;
 mod connection;
 mod console;
+mod disk;
 mod feed;
 mod files;
 mod formats;
+mod hls;
+mod hls_answers;
 mod live;
 mod mount;
 mod outbox;
@@ -18,8 +21,11 @@ use std::sync::Arc;
 
 use child::{API_TOKEN, CONTROL_TOKEN, Control, PrivateApi, Query};
 use ipc::{ChildToMaster, MasterToChild};
-use reactor::Reactor;
+use reactor::{Reactor, Token};
 use web::Web;
+
+/// Token of what rings when the disk's thread has done something.
+const DISK_TOKEN: Token = Token(2);
 
 /// Runs the http process until the master ends it. `control` is the channel to the master.
 ///
@@ -35,7 +41,10 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     let mut ready = Vec::new();
     let start = &control.start;
     let config = Arc::new((*start.config).clone());
-    let mut web = Web::new(config, Arc::clone(&control.board), start.board_slot, start.first_connection_id);
+    let disk = disk::Disk::start()?;
+    reactor.register_readable(disk.bell(), DISK_TOKEN)?;
+    let place = (start.slot, start.board_slot);
+    let mut web = Web::new(config, Arc::clone(&control.board), place, start.first_connection_id, disk);
     web.version.clone_from(&start.version);
     loop {
         if control.look_for_master(&reactor)? {
@@ -74,8 +83,10 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
         ready.clear();
         reactor.wait(Some(control.beat().min(web.deadline())), &mut ready)?;
         for event in &ready {
-            if !matches!(event.token, CONTROL_TOKEN | API_TOKEN) {
-                web.ready(*event);
+            match event.token {
+                CONTROL_TOKEN | API_TOKEN => {}
+                DISK_TOKEN => web.hls.disk.hear(),
+                _ => web.ready(*event),
             }
         }
         web.work(&reactor);

@@ -9,6 +9,7 @@ use media::StreamKey;
 use super::backlog::Format;
 use super::connection::{Body, Connection, FileBody, State, Wait};
 use super::files::{Found, Missing};
+use super::hls_answers::Hls;
 use super::live::{Framing, Viewer};
 use super::mount;
 use super::web::Web;
@@ -50,6 +51,12 @@ impl Web {
             Lookup::Found(vhost) => Some(vhost),
             Lookup::Disabled(_) | Lookup::NotFound => None,
         };
+        let hls = vhost.map(|vhost| self.hls_request(key, vhost, &request, waited.map(|(_, until)| until)));
+        let of_hls = match hls {
+            Some(Hls::Answered) => return,
+            Some(Hls::Perhaps(until_ms)) => Some(until_ms),
+            Some(Hls::Other) | None => None,
+        };
         let live = vhost.and_then(|vhost| Some((vhost, live_target(vhost, &request, &config)?)));
         if let Some((vhost, (stream, format))) = &live
             && self.streams.get(stream).copied().unwrap_or(false)
@@ -65,13 +72,14 @@ impl Web {
                 let response = self.head(301).field("Location", to);
                 return self.reply(key, request.method, response, Bytes::new());
             }
-            Err(Missing::NotFound) if live.is_some() => Found404::Perhaps,
+            Err(Missing::NotFound) if live.is_some() || of_hls.is_some() => Found404::Perhaps,
             Err(Missing::NotFound) if self.old_names(key, &request) => return,
             Err(Missing::NotFound) => Found404::Never,
             Err(Missing::Failed) => return self.refuse(key, 503),
         };
         let (since_ns, until_ms) = waited
             .unwrap_or_else(|| (reactor::now_ns(), self.now_ms + self.config.http_server.stream_wait_ms));
+        let until_ms = of_hls.unwrap_or(0).max(until_ms);
         if missing == Found404::Perhaps && self.now_ms < until_ms {
             if let Some(connection) = self.connections.get_mut(key) {
                 connection.state = State::Answer(Body::Wait(Box::new(Wait { request, since_ns, until_ms })));
@@ -116,7 +124,7 @@ impl Web {
         self.reply(key, method, response, Bytes::from_static(b"404\n"));
     }
 
-    fn send_file(&mut self, key: usize, request: &Request, found: Found) {
+    pub(crate) fn send_file(&mut self, key: usize, request: &Request, found: Found) {
         let response = |web: &Self, status| {
             let response = web.head(status).field("ETag", &found.tag);
             response.date("Last-Modified", found.modified_s).field("X-Content-Type-Options", "nosniff")

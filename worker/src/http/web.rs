@@ -14,8 +14,10 @@ use slab::Slab;
 
 use super::backlog::Format;
 use super::connection::{Body, Connection, Gone, State};
+use super::disk::Disk;
 use super::feed::Feed;
 use super::files::Mounts;
+use super::hls::House;
 use super::live::Filled;
 use super::tunnel;
 use crate::stream::accept::Listeners;
@@ -30,6 +32,10 @@ const HEAD_MS: u64 = 5_000;
 const IDLE_MS: u64 = 60_000;
 /// How long a client may take to read our last words, ms.
 const LINGER_MS: u64 = 1_000;
+/// How often it is looked whether a stream can be read that is held back, ms.
+const HOLD_LOOK_MS: u64 = 3;
+/// How long a player of HLS that an operator ended is refused, ms.
+const REFUSE_MS: u64 = 60_000;
 /// How long viewers stay when nobody publishes any more, at least, ms.
 const LEAST_GRACE_MS: u64 = 5_000;
 
@@ -59,6 +65,7 @@ pub(crate) struct Web {
     again: BTreeSet<usize>,
     /// Something is there that was not: who waits is looked at.
     pub(crate) news: bool,
+    pub(crate) hls: House,
     swept_ms: u64,
     /// Requests for the API whose sockets are to be watched.
     pub(super) knocks: Vec<usize>,
@@ -70,8 +77,15 @@ pub(crate) struct Web {
 }
 
 impl Web {
-    pub(crate) fn new(config: Arc<Config>, board: Arc<Scoreboard>, slot: u32, first_id: u64) -> Self {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        board: Arc<Scoreboard>,
+        (number, slot): (u32, u32),
+        first_id: u64,
+        disk: Disk,
+    ) -> Self {
         Self {
+            hls: House::new(disk, &config.runtime_dir, number),
             mounts: Mounts::new(&config),
             links: Links::new(config.backsources.max(1)),
             listeners: Listeners::new(config.limits.turn_accepts),
@@ -113,6 +127,7 @@ impl Web {
         self.config = config;
         self.news = true;
         self.end_homeless();
+        self.review_hls();
     }
 
     /// Who watches a stream of a vhost that is no more has nothing to watch.
@@ -204,9 +219,15 @@ impl Web {
         self.streams.insert(key, live);
         self.news = true;
         if live {
+            self.review_hls();
             // At once: a short publish may be over with the next event.
             self.look_at_waiting();
         }
+    }
+
+    pub(crate) fn take_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id - 1
     }
 
     /// The feed of a stream; there is one when this returns.
@@ -277,6 +298,7 @@ impl Web {
         for feed in std::mem::take(&mut self.stirred) {
             self.pump(feed);
         }
+        self.news |= self.hls.work(now_ms);
         for key in std::mem::take(&mut self.again) {
             self.serve(key, false);
         }
@@ -291,9 +313,21 @@ impl Web {
 
     fn pump(&mut self, key: usize) {
         self.due.remove(&key);
+        if self.hls.holds(key, self.now_ms) {
+            self.due.insert(key, self.now_ms + HOLD_LOOK_MS);
+            return;
+        }
         let Some(feed) = self.feeds.get_mut(key) else { return };
-        if let Some(at) = feed.pump(self.now_ms, &mut |_, _| {}) {
+        let hls = &mut self.hls;
+        let unix_ms = unix_ms();
+        let again = feed.pump(self.now_ms, &mut |happening, lineup| {
+            hls.take(key, happening, lineup, unix_ms);
+        });
+        if let Some(at) = again {
             self.due.insert(key, at);
+        }
+        if feed.has_ended() {
+            self.hls.rest(key, self.now_ms);
         }
         let members: Vec<usize> = self.members.get(&key).into_iter().flatten().copied().collect();
         for member in members {
@@ -519,7 +553,7 @@ impl Web {
             tracing::info!(cid = id, "kicked by an operator");
             self.end(key, Gone::Kicked);
         }
-        found.is_some()
+        found.is_some() || self.hls.sessions.kick(id, self.now_ms + REFUSE_MS)
     }
 
     fn look_at_waiting(&mut self) {
@@ -589,6 +623,7 @@ impl Web {
             self.serve(key, false);
         }
         self.trim();
+        self.sweep_hls();
     }
 
     /// Lets go of what no viewer needs any more.
@@ -645,6 +680,7 @@ impl Web {
                 clients: members.map_or(0, |members| members.len() as u64),
             });
         }
+        self.report_hls(process, report);
         report.ended.extend(self.ended.iter().map(|(reason, count)| ((*reason).to_owned(), *count)));
     }
 
@@ -686,6 +722,12 @@ impl Web {
             process: process.to_owned(),
         }
     }
+}
+
+/// The time of day, ms since 1970: for names and dates, never for lengths.
+pub(crate) fn unix_ms() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |time| i64::try_from(time.as_millis()).unwrap_or(0))
 }
 
 /// How far a viewer of a stream may lag, ms.
