@@ -115,6 +115,95 @@ pub(crate) fn read(storage: &(impl Storage + ?Sized)) -> Result<Index, VodError>
     Ok(Index { samples, parts })
 }
 
+/// Where a player wants to begin in an FLV file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// At a tag that begins at this offset, or the next key frame behind it.
+    Byte(u64),
+    /// At the newest key frame that is not later, ms since the first tag.
+    Time(u32),
+}
+
+/// How a file is sent from the middle: first these bytes (header and configurations), then the file from `at` on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// What goes in front.
+    pub lead: Vec<u8>,
+    /// Offset of a tag.
+    pub at: u64,
+}
+
+/// Finds where a player can begin. At the end of the file when there is nothing behind what it wants.
+///
+/// # Errors
+/// [`VodError`] when the file is no FLV file.
+pub fn start(storage: &(impl Storage + ?Sized), from: From) -> Result<Start, VodError> {
+    let mut window = Window { storage, at: 0, bytes: Vec::new() };
+    let head = window.get(0, 9)?.to_vec();
+    if !head.starts_with(b"FLV") || head.len() < 9 {
+        return Err(VodError::Kind);
+    }
+    let offset =
+        head.get(5..9).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| u32::from_be_bytes(*bytes));
+    let mut configurations: [Vec<u8>; 2] = [Vec::new(), Vec::new()];
+    let (mut clock, mut has_video) = (Clock::default(), false);
+    let mut found: Option<(u64, [Vec<u8>; 2])> = None;
+    let mut at = u64::from(offset.max(9)) + 4;
+    while at + HEAD as u64 <= storage.len() {
+        let bytes = window.get(at, HEAD + PEEK)?;
+        let [kind, s2, s1, s0, t2, t1, t0, t3, ..] = *bytes else { break };
+        let size = u32::from_be_bytes([0, s2, s1, s0]);
+        let end = at + HEAD as u64 + u64::from(size) + 4;
+        let kind = match kind & 0x1f {
+            8 => Kind::Audio,
+            9 => Kind::Video,
+            18 => Kind::Data,
+            _ => return Err(VodError::Layout { what: "tag", at }),
+        };
+        let time_ms = clock.time(u32::from_be_bytes([t3, t2, t1, t0]));
+        let peek = Bytes::copy_from_slice(bytes.get(HEAD..).unwrap_or(&[]));
+        let peek = peek.slice(..peek.len().min(size as usize));
+        let unit = if kind == Kind::Data { None } else { take_apart(kind, &peek) };
+        if unit.as_ref().is_some_and(|unit| matches!(unit.body, Body::Config(_))) && end <= storage.len() {
+            let len = usize::try_from(end - at).unwrap_or(usize::MAX);
+            if len <= MAX_CONFIG {
+                let place = usize::from(kind == Kind::Audio);
+                if let Some(place) = configurations.get_mut(place) {
+                    *place = window.get(at, len)?.to_vec();
+                }
+            }
+        } else if let Some(unit) = unit {
+            has_video |= kind == Kind::Video;
+            let can_begin = if has_video { kind == Kind::Video && unit.key_frame } else { true };
+            match from {
+                From::Byte(wanted) if at == wanted || at > wanted && can_begin => {
+                    found = Some((at, configurations.clone()));
+                    break;
+                }
+                From::Byte(_) => {}
+                From::Time(wanted) if time_ms > wanted && found.is_some() => break,
+                From::Time(_) => {
+                    if can_begin {
+                        found = Some((at, configurations.clone()));
+                    }
+                }
+            }
+        }
+        at = end;
+    }
+    let (at, configurations) = found.unwrap_or((storage.len(), configurations));
+    let mut lead = head;
+    // The header's own length, without what an extension may have added.
+    if let Some(place) = lead.get_mut(5..9) {
+        place.copy_from_slice(&[0, 0, 0, 9]);
+    }
+    lead.extend([0; 4]);
+    for tag in &configurations {
+        lead.extend(tag);
+    }
+    Ok(Start { lead, at })
+}
+
 /// Times of a file: from 0 on, never back.
 #[derive(Default)]
 struct Clock {
@@ -173,9 +262,30 @@ mod tests {
     }
 
     #[test]
+    fn playing_can_begin_in_the_middle() {
+        let file = file();
+        let index = Index::read(&file[..]).unwrap();
+        // The second key frame, 200 ms behind the first.
+        let second = index.samples[10].at - 5 - 11;
+        let begin_ms = index.samples[10].dts_ms;
+        for from in
+            [From::Byte(second), From::Byte(second - 1), From::Time(begin_ms), From::Time(begin_ms + 39)]
+        {
+            let start = start(&file[..], from).unwrap();
+            assert_eq!(start.at, second, "{from:?}");
+            let rest = &file[usize::try_from(second).unwrap()..];
+            let whole = Index::read(&[&start.lead[..], rest].concat()[..]).unwrap();
+            assert_eq!((whole.samples.len(), whole.samples[0].is_key), (10, true));
+        }
+        assert_eq!(start(&file[..], From::Byte(1 << 40)).unwrap().at, file.len() as u64);
+        assert_eq!(start(&file[..], From::Time(0)).unwrap().at, index.samples[0].at - 16);
+    }
+
+    #[test]
     fn files_that_are_cut_or_crafted_never_panic() {
         let file = file();
         for end in 0..file.len() {
+            drop(start(&file[..end], From::Time(200)));
             drop(Index::read(&file[..end]));
         }
         for at in 0..file.len() {

@@ -12,6 +12,7 @@ mod movie;
 mod movie_boxes;
 mod segment;
 
+pub use flv_file::{From, Start, start};
 pub use index::{Index, Part, Sample};
 pub use segment::playlist;
 
