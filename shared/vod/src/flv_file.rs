@@ -191,7 +191,7 @@ pub fn start(storage: &(impl Storage + ?Sized), from: From) -> Result<Start, Vod
         }
         at = end;
     }
-    let (at, configurations) = found.unwrap_or((storage.len(), configurations));
+    let (at, configurations) = found.unwrap_or_else(|| (storage.len(), configurations));
     let mut lead = head;
     // The header's own length, without what an extension may have added.
     if let Some(place) = lead.get_mut(5..9) {
