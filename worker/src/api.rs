@@ -5,7 +5,7 @@
 mod access;
 mod gate;
 mod gather;
-mod head;
+pub(crate) mod head;
 mod machine_room;
 mod master;
 mod metrics;
@@ -30,7 +30,7 @@ use access::Failures;
 use gate::Gate;
 
 /// Name of the socket between the gate and the API in the runtime directory.
-const INNER_SOCKET: &str = "api.sock";
+pub(crate) const INNER_SOCKET: &str = "api.sock";
 
 /// What the API's threads need to know; the loop keeps it true.
 pub(crate) struct Known {

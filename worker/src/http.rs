@@ -3,12 +3,17 @@
 mod answers;
 mod backlog;
 mod connection;
+mod console;
+mod disk;
 mod feed;
 mod files;
 mod formats;
+mod hls;
+mod hls_answers;
 mod live;
 mod mount;
 mod outbox;
+mod tunnel;
 mod web;
 
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -16,8 +21,11 @@ use std::sync::Arc;
 
 use child::{API_TOKEN, CONTROL_TOKEN, Control, PrivateApi, Query};
 use ipc::{ChildToMaster, MasterToChild};
-use reactor::Reactor;
+use reactor::{Reactor, Token};
 use web::Web;
+
+/// Token of what rings when the disk's thread has done something.
+const DISK_TOKEN: Token = Token(2);
 
 /// Runs the http process until the master ends it. `control` is the channel to the master.
 ///
@@ -33,7 +41,11 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     let mut ready = Vec::new();
     let start = &control.start;
     let config = Arc::new((*start.config).clone());
-    let mut web = Web::new(config, Arc::clone(&control.board), start.board_slot, start.first_connection_id);
+    let disk = disk::Disk::start()?;
+    reactor.register_readable(disk.bell(), DISK_TOKEN)?;
+    let place = (start.slot, start.board_slot);
+    let mut web = Web::new(config, Arc::clone(&control.board), place, start.first_connection_id, disk);
+    web.version.clone_from(&start.version);
     loop {
         if control.look_for_master(&reactor)? {
             let (addresses, sockets) = web.listeners.duplicates();
@@ -55,6 +67,12 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
                     control.applied(generation);
                 }
                 MasterToChild::ReopenLog => child::reopen_log(),
+                MasterToChild::Processes(_) => web.announce("processes"),
+                MasterToChild::Reloaded(_) => web.announce("reload"),
+                MasterToChild::Preview { id, config } => {
+                    let (touched, all) = web.preview(&config);
+                    control.send(&ChildToMaster::Previewed { id, touched, all }, Vec::new());
+                }
                 MasterToChild::Stop => {
                     web.end_all();
                     return Ok(());
@@ -65,8 +83,10 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
         ready.clear();
         reactor.wait(Some(control.beat().min(web.deadline())), &mut ready)?;
         for event in &ready {
-            if !matches!(event.token, CONTROL_TOKEN | API_TOKEN) {
-                web.ready(*event);
+            match event.token {
+                CONTROL_TOKEN | API_TOKEN => {}
+                DISK_TOKEN => web.hls.disk.hear(),
+                _ => web.ready(*event),
             }
         }
         web.work(&reactor);

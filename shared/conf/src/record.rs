@@ -19,6 +19,18 @@ pub enum HlsOnError {
     Continue,
 }
 
+/// Where HLS segments are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum HlsStorage {
+    /// As files.
+    #[default]
+    Disk,
+    /// In the http process.
+    Memory,
+    /// In both.
+    Both,
+}
+
 /// HLS.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Hls {
@@ -34,6 +46,8 @@ pub struct Hls {
     pub window_ms: u64,
     /// What a failure does.
     pub on_error: HlsOnError,
+    /// Where segments are kept.
+    pub storage: HlsStorage,
     /// Root directory.
     pub path: PathBuf,
     /// Playlist name under the root, a template.
@@ -83,6 +97,7 @@ impl Default for Hls {
             aof_ratio: 2.1,
             window_ms: 60_000,
             on_error: HlsOnError::Ignore,
+            storage: HlsStorage::Disk,
             path: HTML.into(),
             m3u8_file: "[app]/[stream].m3u8".into(),
             ts_file: "[app]/[stream]-[seq].ts".into(),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::cluster::{Cluster, ClusterMode, Endpoint, Forward, PullProtocol};
 pub use crate::encode::{Engine, Ingest, IngestSource, Pair, Transcode};
-pub use crate::record::{Bandcheck, Dash, Dvr, DvrPlan, Hds, Hls, HlsOnError};
+pub use crate::record::{Bandcheck, Dash, Dvr, DvrPlan, Hds, Hls, HlsOnError, HlsStorage};
 pub use crate::web::{Exec, HttpHooks, HttpRemux, HttpStatic, Rule, RuleAction, Security};
 
 /// How timestamps are mended before viewers see them.

@@ -206,16 +206,16 @@ fn warnings() {
             &["x.conf:1:42: gop_cache is already given at x.conf:1:21: this one is ignored"],
         ),
         (
-            "listen 1;\nvhost a {\n    hls {\n        enabled on;\n    }\n}",
-            &["x.conf:3:5: hls is not built yet: this block has no effect in this version"],
+            "listen 1;\nvhost a {\n    dash {\n        enabled on;\n    }\n}",
+            &["x.conf:3:5: dash is not built yet: this block has no effect in this version"],
         ),
         // Once for each feature, at the first place that would have mattered.
         (
-            "listen 1; vhost a { hls { enabled off; } }\nvhost b { hls { enabled on; } }\nvhost c { hls { enabled on; } }",
-            &["x.conf:2:11: hls is not built yet: this block has no effect in this version"],
+            "listen 1; vhost a { dash { enabled off; } }\nvhost b { dash { enabled on; } }\nvhost c { dash { enabled on; } }",
+            &["x.conf:2:11: dash is not built yet: this block has no effect in this version"],
         ),
-        ("listen 1; vhost a { hls { hls_fragment 5; } }", &[]),
-        ("listen 1; vhost a { enabled off; hls { enabled on; } }", &[]),
+        ("listen 1; vhost a { dash { dash_fragment 5; } }", &[]),
+        ("listen 1; vhost a { enabled off; dash { enabled on; } }", &[]),
         ("listen 1; vhost a { forward { enabled off; destination b; } }", &[]),
         (
             "listen 1; vhost a { forward b; }",

@@ -18,6 +18,8 @@ pub struct Rules {
     pub longest_ms: i64,
     /// Cut at key frames only, up to that length.
     pub wait_keyframe: bool,
+    /// Factor on the target duration, at least 1.
+    pub target_ratio: f64,
     /// The stream's time is absolute: cut at the first key frame behind each multiple of the wanted length, so that every
     /// server that gets the stream cuts at the same places.
     pub absolute: bool,
@@ -108,6 +110,8 @@ impl Segmenter {
         } else {
             first_ms.max(self.rules.fragment_ms)
         };
+        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a length in ms")]
+        let longest = (longest as f64 * self.rules.target_ratio.clamp(1.0, 100.0)) as i64;
         (longest + 999 - ROUNDING_MS).div_euclid(1000).max(1)
     }
 
@@ -197,7 +201,13 @@ impl Segmenter {
 mod tests {
     use super::*;
 
-    const RULES: Rules = Rules { fragment_ms: 2000, longest_ms: 4200, wait_keyframe: true, absolute: false };
+    const RULES: Rules = Rules {
+        fragment_ms: 2000,
+        longest_ms: 4200,
+        wait_keyframe: true,
+        target_ratio: 1.0,
+        absolute: false,
+    };
 
     fn video(dts_ms: i64, gop_ms: i64) -> Facts {
         Facts { kind: Kind::Video, dts_ms, is_key: dts_ms % gop_ms == 0, is_break: false, has_video: true }

@@ -37,10 +37,12 @@ impl TsPackager {
         self.muxer.write_tables(out);
     }
 
-    /// What follows is to depend on nothing before: another server may write the same bytes.
-    pub fn restart(&mut self) {
+    /// Begins a segment that depends on nothing before: another server may write the same bytes.
+    pub fn begin_anew(&mut self, lineup: &Lineup, out: &mut Vec<u8>) {
         self.sounds.clear();
+        self.muxer.set_tracks(lineup.ts_tracks());
         self.muxer.restart();
+        self.muxer.write_tables(out);
     }
 
     /// Packs one packet.
@@ -208,15 +210,16 @@ mod tests {
             let sound = coded(&mut lineup, Kind::Audio, b"\xaf\x01abc");
             let mut packager = TsPackager::new(70);
             let mut out = Vec::new();
-            packager.begin(&lineup, &mut out);
+            if before > 0 {
+                packager.begin(&lineup, &mut out);
+            }
             for n in 0..before {
                 let dts_ms = i64::try_from(n).unwrap() * 23;
                 packager.push(&lineup, dts_ms, &sound, &mut out).unwrap();
             }
             packager.flush(&mut out);
             out.clear();
-            packager.restart();
-            packager.begin(&lineup, &mut out);
+            packager.begin_anew(&lineup, &mut out);
             for n in 0..20 {
                 packager.push(&lineup, 10_000 + n * 40, &picture, &mut out).unwrap();
                 packager.push(&lineup, 10_003 + n * 40, &sound, &mut out).unwrap();

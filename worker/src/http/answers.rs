@@ -9,6 +9,7 @@ use media::StreamKey;
 use super::backlog::Format;
 use super::connection::{Body, Connection, FileBody, State, Wait};
 use super::files::{Found, Missing};
+use super::hls_answers::Hls;
 use super::live::{Framing, Viewer};
 use super::mount;
 use super::web::Web;
@@ -41,11 +42,20 @@ impl Web {
             self.reply(key, Method::Get, response, Bytes::new());
             return;
         }
+        if self.console(key, &request) {
+            return;
+        }
         let config = std::sync::Arc::clone(&self.config);
         let name = request.parameter("vhost").unwrap_or_else(|| request.host.clone());
         let vhost = match config.vhost(&name) {
             Lookup::Found(vhost) => Some(vhost),
             Lookup::Disabled(_) | Lookup::NotFound => None,
+        };
+        let hls = vhost.map(|vhost| self.hls_request(key, vhost, &request, waited.map(|(_, until)| until)));
+        let of_hls = match hls {
+            Some(Hls::Answered) => return,
+            Some(Hls::Perhaps(until_ms)) => Some(until_ms),
+            Some(Hls::Other) | None => None,
         };
         let live = vhost.and_then(|vhost| Some((vhost, live_target(vhost, &request, &config)?)));
         if let Some((vhost, (stream, format))) = &live
@@ -62,12 +72,14 @@ impl Web {
                 let response = self.head(301).field("Location", to);
                 return self.reply(key, request.method, response, Bytes::new());
             }
-            Err(Missing::NotFound) if live.is_some() => Found404::Perhaps,
+            Err(Missing::NotFound) if live.is_some() || of_hls.is_some() => Found404::Perhaps,
+            Err(Missing::NotFound) if self.old_names(key, &request) => return,
             Err(Missing::NotFound) => Found404::Never,
             Err(Missing::Failed) => return self.refuse(key, 503),
         };
         let (since_ns, until_ms) = waited
             .unwrap_or_else(|| (reactor::now_ns(), self.now_ms + self.config.http_server.stream_wait_ms));
+        let until_ms = of_hls.unwrap_or(0).max(until_ms);
         if missing == Found404::Perhaps && self.now_ms < until_ms {
             if let Some(connection) = self.connections.get_mut(key) {
                 connection.state = State::Answer(Body::Wait(Box::new(Wait { request, since_ns, until_ms })));
@@ -79,7 +91,7 @@ impl Web {
 
     /// A head with what all have.
     pub(crate) fn head(&self, status: u16) -> Response {
-        let response = Response::new(status).field("Server", concat!("SRS/", env!("CARGO_PKG_VERSION")));
+        let response = Response::new(status).field("Server", format!("SRS/{}", self.version));
         if self.config.http_server.crossdomain {
             response
                 .field("Access-Control-Allow-Origin", "*")
@@ -112,7 +124,7 @@ impl Web {
         self.reply(key, method, response, Bytes::from_static(b"404\n"));
     }
 
-    fn send_file(&mut self, key: usize, request: &Request, found: Found) {
+    pub(crate) fn send_file(&mut self, key: usize, request: &Request, found: Found) {
         let response = |web: &Self, status| {
             let response = web.head(status).field("ETag", &found.tag);
             response.date("Last-Modified", found.modified_s).field("X-Content-Type-Options", "nosniff")
@@ -207,6 +219,8 @@ impl Web {
         // It is there; only that it has something to begin with is waited for.
         let until_ms = self.now_ms + self.config.http_server.stream_wait_ms.max(10_000);
         let mut viewer = Viewer::new(feed, format, framing, head, until_ms);
+        // The first fragment begins with the newest key frame.
+        viewer.snapshot = format == Format::Mp4 && request.parameter("snapshot").is_some();
         if let Some(known) = self.feeds.get_mut(feed) {
             known.set_live(live, self.now_ms);
             if !known.is_settled() {
@@ -258,7 +272,7 @@ impl Connection {
     }
 }
 
-fn finish(response: Response, keep_alive: bool) -> String {
+pub(super) fn finish(response: Response, keep_alive: bool) -> String {
     response.field("Connection", if keep_alive { "keep-alive" } else { "close" }).finish()
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::backlog::Format;
 use super::live::Viewer;
 use super::outbox::Outbox;
+use super::tunnel::Tunnel;
 
 /// Bytes that a client may have sent ahead: one head.
 const MAX_INPUT: usize = http1::MAX_HEAD_BYTES;
@@ -24,6 +25,10 @@ pub(crate) enum Body {
     File(FileBody),
     /// A live stream.
     Live(Viewer),
+    /// An answer of the management API.
+    Tunnel(Tunnel),
+    /// Events for a page of the console.
+    Events,
     /// What was asked for is not there yet.
     Wait(Box<Wait>),
 }

@@ -99,6 +99,11 @@ impl Feed {
         }
     }
 
+    /// Whether nobody publishes it, and all that was published is read.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.resting && self.ring.as_ref().is_some_and(|ring| self.next >= ring.head())
+    }
+
     /// Whether anybody wants it.
     pub(crate) fn is_wanted(&self) -> bool {
         self.pinned || self.viewers.iter().any(|count| *count > 0)

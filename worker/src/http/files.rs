@@ -98,7 +98,7 @@ impl Mounts {
     }
 }
 
-fn describe(fd: OwnedFd, mime: &'static str) -> Result<Found, Missing> {
+pub(crate) fn describe(fd: OwnedFd, mime: &'static str) -> Result<Found, Missing> {
     let file = File::from(fd);
     let metadata = file.metadata().map_err(|_| Missing::Failed)?;
     if metadata.is_dir() {

@@ -14,9 +14,12 @@ use slab::Slab;
 
 use super::backlog::Format;
 use super::connection::{Body, Connection, Gone, State};
+use super::disk::Disk;
 use super::feed::Feed;
 use super::files::Mounts;
+use super::hls::House;
 use super::live::Filled;
+use super::tunnel;
 use crate::stream::accept::Listeners;
 
 /// Tokens of connections begin here.
@@ -29,6 +32,10 @@ const HEAD_MS: u64 = 5_000;
 const IDLE_MS: u64 = 60_000;
 /// How long a client may take to read our last words, ms.
 const LINGER_MS: u64 = 1_000;
+/// How often it is looked whether a stream can be read that is held back, ms.
+const HOLD_LOOK_MS: u64 = 3;
+/// How long a player of HLS that an operator ended is refused, ms.
+const REFUSE_MS: u64 = 60_000;
 /// How long viewers stay when nobody publishes any more, at least, ms.
 const LEAST_GRACE_MS: u64 = 5_000;
 
@@ -36,6 +43,8 @@ const LEAST_GRACE_MS: u64 = 5_000;
 #[derive(Debug)]
 pub(crate) struct Web {
     pub(crate) config: Arc<Config>,
+    /// Of the server, as answers name it.
+    pub(crate) version: String,
     pub(crate) mounts: Mounts,
     board: Arc<Scoreboard>,
     slot: usize,
@@ -56,18 +65,32 @@ pub(crate) struct Web {
     again: BTreeSet<usize>,
     /// Something is there that was not: who waits is looked at.
     pub(crate) news: bool,
+    pub(crate) hls: House,
     swept_ms: u64,
+    /// Requests for the API whose sockets are to be watched.
+    pub(super) knocks: Vec<usize>,
+    /// Pages that want to hear of events, and when they hear of us at the latest, ms.
+    pub(super) event_listeners: BTreeSet<usize>,
+    pub(super) next_ping_ms: u64,
     pub(crate) now_ms: u64,
     ended: BTreeMap<&'static str, u64>,
 }
 
 impl Web {
-    pub(crate) fn new(config: Arc<Config>, board: Arc<Scoreboard>, slot: u32, first_id: u64) -> Self {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        board: Arc<Scoreboard>,
+        (number, slot): (u32, u32),
+        first_id: u64,
+        disk: Disk,
+    ) -> Self {
         Self {
+            hls: House::new(disk, &config.runtime_dir, number),
             mounts: Mounts::new(&config),
             links: Links::new(config.backsources.max(1)),
             listeners: Listeners::new(config.limits.turn_accepts),
             config,
+            version: String::new(),
             board,
             slot: slot as usize,
             next_id: first_id,
@@ -82,6 +105,9 @@ impl Web {
             again: BTreeSet::new(),
             news: false,
             swept_ms: 0,
+            knocks: Vec::new(),
+            event_listeners: BTreeSet::new(),
+            next_ping_ms: 0,
             now_ms: reactor::now_ms(),
             ended: BTreeMap::new(),
         }
@@ -100,6 +126,31 @@ impl Web {
         self.mounts = Mounts::new(&config);
         self.config = config;
         self.news = true;
+        self.end_homeless();
+        self.review_hls();
+    }
+
+    /// Who watches a stream of a vhost that is no more has nothing to watch.
+    fn end_homeless(&mut self) {
+        let served = |name: &str| {
+            self.config
+                .vhosts
+                .iter()
+                .any(|vhost| vhost.enabled && vhost.http_remux.enabled && vhost.name == name)
+        };
+        let homeless: Vec<usize> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| {
+                let feed = connection.viewer().and_then(|viewer| self.feeds.get(viewer.feed));
+                feed.is_some_and(|feed| !served(&feed.key.vhost))
+            })
+            .map(|(key, _)| key)
+            .collect();
+        for key in homeless {
+            self.end_live(key);
+            self.serve(key, false);
+        }
     }
 
     /// A back-source is there.
@@ -110,7 +161,9 @@ impl Web {
 
     /// A token that is none of the process's own is ready.
     pub(crate) fn ready(&mut self, ready: Ready) {
-        if let Some(key) = ready.token.0.checked_sub(FIRST_TOKEN) {
+        if let Some(key) = ready.token.0.checked_sub(tunnel::FIRST_TOKEN) {
+            self.serve(key, false);
+        } else if let Some(key) = ready.token.0.checked_sub(FIRST_TOKEN) {
             if ready.writable
                 && let Some(connection) = self.connections.get_mut(key)
             {
@@ -166,9 +219,15 @@ impl Web {
         self.streams.insert(key, live);
         self.news = true;
         if live {
+            self.review_hls();
             // At once: a short publish may be over with the next event.
             self.look_at_waiting();
         }
+    }
+
+    pub(crate) fn take_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id - 1
     }
 
     /// The feed of a stream; there is one when this returns.
@@ -239,9 +298,11 @@ impl Web {
         for feed in std::mem::take(&mut self.stirred) {
             self.pump(feed);
         }
+        self.news |= self.hls.work(now_ms);
         for key in std::mem::take(&mut self.again) {
             self.serve(key, false);
         }
+        self.watch_tunnels(reactor);
         if self.now_ms >= self.swept_ms + SWEEP_MS {
             self.swept_ms = self.now_ms;
             self.sweep();
@@ -252,9 +313,21 @@ impl Web {
 
     fn pump(&mut self, key: usize) {
         self.due.remove(&key);
+        if self.hls.holds(key, self.now_ms) {
+            self.due.insert(key, self.now_ms + HOLD_LOOK_MS);
+            return;
+        }
         let Some(feed) = self.feeds.get_mut(key) else { return };
-        if let Some(at) = feed.pump(self.now_ms, &mut |_, _| {}) {
+        let hls = &mut self.hls;
+        let unix_ms = unix_ms();
+        let again = feed.pump(self.now_ms, &mut |happening, lineup| {
+            hls.take(key, happening, lineup, unix_ms);
+        });
+        if let Some(at) = again {
             self.due.insert(key, at);
+        }
+        if feed.has_ended() {
+            self.hls.rest(key, self.now_ms);
         }
         let members: Vec<usize> = self.members.get(&key).into_iter().flatten().copied().collect();
         for member in members {
@@ -290,6 +363,11 @@ impl Web {
         self.serve(key, true);
     }
 
+    /// Serves a connection in this turn.
+    pub(super) fn stir(&mut self, key: usize) {
+        self.again.insert(key);
+    }
+
     /// Does for a connection all that can be done now.
     pub(crate) fn serve(&mut self, key: usize, readable: bool) {
         if let Err(gone) = self.try_serve(key, readable) {
@@ -305,7 +383,9 @@ impl Web {
             let moved = connection.bytes_in - before;
             self.board.add(self.slot, Counter::BytesIn, i64::try_from(moved).unwrap_or(0));
             read?;
-            if matches!(connection.state, State::Answer(Body::Live(_) | Body::Wait(_))) && connection.at_end {
+            if matches!(connection.state, State::Answer(Body::Live(_) | Body::Wait(_) | Body::Events))
+                && connection.at_end
+            {
                 return Err(Gone::Left);
             }
         }
@@ -346,7 +426,8 @@ impl Web {
         match &mut connection.state {
             State::Head => self.next_request(key),
             State::Goodbye => Ok(false),
-            State::Answer(Body::Wait(_)) => Ok(false),
+            State::Answer(Body::Wait(_) | Body::Events) => Ok(false),
+            State::Answer(Body::Tunnel(_)) => Ok(self.step_tunnel(key)),
             State::Answer(Body::Rest) => self.answered(key),
             State::Answer(Body::File(_)) => {
                 let before = connection.bytes_out;
@@ -415,6 +496,16 @@ impl Web {
         if connection.input.is_empty() {
             return if connection.at_end { Err(Gone::Left) } else { Ok(false) };
         }
+        if tunnel::is_for_api(&connection.input) {
+            let passed = self.pass_on(key)?;
+            if let Some(connection) = self.connections.get_mut(key)
+                && matches!(connection.state, State::Head)
+            {
+                // Counted from its first byte, not from the last.
+                connection.deadline_ms = connection.deadline_ms.min(self.now_ms + HEAD_MS);
+            }
+            return Ok(passed);
+        }
         match http1::Request::parse(&connection.input) {
             Ok(Some((request, len))) => {
                 connection.input.drain(..len);
@@ -443,6 +534,7 @@ impl Web {
     /// A connection ends.
     pub(crate) fn end(&mut self, key: usize, gone: Gone) {
         let Some(connection) = self.connections.try_remove(key) else { return };
+        self.event_listeners.remove(&key);
         self.board.add(self.slot, Counter::Connections, -1);
         self.board.add(self.slot, Counter::Ended, 1);
         if gone.is_error() {
@@ -461,7 +553,7 @@ impl Web {
             tracing::info!(cid = id, "kicked by an operator");
             self.end(key, Gone::Kicked);
         }
-        found.is_some()
+        found.is_some() || self.hls.sessions.kick(id, self.now_ms + REFUSE_MS)
     }
 
     fn look_at_waiting(&mut self) {
@@ -484,6 +576,7 @@ impl Web {
     /// Looks after all: deadlines, streams that rest, viewers who lag.
     fn sweep(&mut self) {
         self.news = false;
+        self.ping_listeners();
         // Whatever others may have written there.
         self.board.set(self.slot, Counter::Connections, self.connections.len() as u64);
         self.look_at_waiting();
@@ -510,7 +603,8 @@ impl Web {
                     }
                 }
                 None if now_ms >= connection.deadline_ms
-                    && !matches!(connection.state, State::Answer(Body::Wait(_))) =>
+                    && !matches!(connection.state, State::Answer(Body::Wait(_)))
+                    && (connection.blocked || !matches!(connection.state, State::Answer(Body::Events))) =>
                 {
                     late.push(key);
                 }
@@ -529,6 +623,7 @@ impl Web {
             self.serve(key, false);
         }
         self.trim();
+        self.sweep_hls();
     }
 
     /// Lets go of what no viewer needs any more.
@@ -585,6 +680,7 @@ impl Web {
                 clients: members.map_or(0, |members| members.len() as u64),
             });
         }
+        self.report_hls(process, report);
         report.ended.extend(self.ended.iter().map(|(reason, count)| ((*reason).to_owned(), *count)));
     }
 
@@ -626,6 +722,12 @@ impl Web {
             process: process.to_owned(),
         }
     }
+}
+
+/// The time of day, ms since 1970: for names and dates, never for lengths.
+pub(crate) fn unix_ms() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |time| i64::try_from(time.as_millis()).unwrap_or(0))
 }
 
 /// How far a viewer of a stream may lag, ms.

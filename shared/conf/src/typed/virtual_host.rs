@@ -9,8 +9,9 @@ use crate::config::Vhost;
 use crate::diagnostic::{Report, quoted};
 use crate::value::Value;
 use crate::vhost::{
-    Bandcheck, Cluster, ClusterMode, Dash, Dvr, DvrPlan, Exec, Forward, Hds, Hls, HlsOnError, HttpHooks,
-    HttpRemux, HttpStatic, MwLatency, Publish, PullProtocol, Refer, Rule, RuleAction, Security, TimeJitter,
+    Bandcheck, Cluster, ClusterMode, Dash, Dvr, DvrPlan, Exec, Forward, Hds, Hls, HlsOnError, HlsStorage,
+    HttpHooks, HttpRemux, HttpStatic, MwLatency, Publish, PullProtocol, Refer, Rule, RuleAction, Security,
+    TimeJitter,
 };
 
 /// Longest vhost name, bytes.
@@ -246,6 +247,11 @@ fn hls(block: &Block<'_>) -> Hls {
     match block.text("hls_on_error") {
         Some("disconnect") => hls.on_error = HlsOnError::Disconnect,
         Some("continue") => hls.on_error = HlsOnError::Continue,
+        _ => {}
+    }
+    match block.text("hls_storage") {
+        Some("memory" | "ram") => hls.storage = HlsStorage::Memory,
+        Some("both") => hls.storage = HlsStorage::Both,
         _ => {}
     }
     set(&mut hls.path, block.path("hls_path"));

@@ -1,0 +1,346 @@
+//! HLS: what is in the segments is what was published, and the list is one that every player can follow.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use m3u8_rs::{MediaPlaylist, Playlist};
+use nix::sys::signal::Signal;
+use srs_tests::capture::{Recorder, ffmpeg_publish, publisher, tags};
+use srs_tests::clip::{Clip, QUIET};
+use srs_tests::pattern;
+use srs_tests::process::{run, signal};
+use srs_tests::program::have;
+use srs_tests::server::{Server, configuration};
+use srs_tests::transport::Transport;
+use srs_tests::wait::{SOON, wait_for, wait_until};
+use tempfile::TempDir;
+
+/// A server with HLS; `hls` is what stands in the block.
+fn server(hls: &str) -> Server {
+    let directory = TempDir::new().unwrap();
+    let text = text(directory.path(), hls);
+    Server::start_in(directory, &text)
+}
+
+fn text(directory: &Path, hls: &str) -> String {
+    let html = directory.join("html");
+    let ctx = if hls.contains("hls_ctx") { "" } else { "hls_ctx off;" };
+    let own = format!(
+        "http_server {{ enabled on; listen 127.0.0.1:0; dir {0}; }}\nvhost __defaultVhost__ {{ hls {{ enabled on; hls_path {0}; {ctx} {hls} }} }}",
+        html.display()
+    );
+    configuration(directory, &own)
+}
+
+/// What the web server says; `None` unless it is 200.
+fn get(server: &Server, path: &str) -> Option<Vec<u8>> {
+    let config = ureq::Agent::config_builder().timeout_global(Some(SOON)).proxy(None);
+    let agent: ureq::Agent = config.build().into();
+    let mut response = agent.get(format!("{}{path}", server.web())).call().ok()?;
+    response.body_mut().read_to_vec().ok()
+}
+
+/// The list, as an independent parser reads it.
+fn list(server: &Server, name: &str) -> Option<MediaPlaylist> {
+    let text = get(server, &format!("/live/{name}.m3u8"))?;
+    match m3u8_rs::parse_playlist_res(&text) {
+        Ok(Playlist::MediaPlaylist(list)) => {
+            for segment in &list.segments {
+                assert!(segment.duration.round() <= f32::from(u16::try_from(list.target_duration).unwrap()));
+            }
+            Some(list)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Waits until so many segments are listed.
+fn wait_listed(server: &Server, name: &str, count: usize) -> MediaPlaylist {
+    wait_for(&format!("{count} segments"), SOON, || {
+        list(server, name).filter(|list| list.segments.len() >= count)
+    })
+}
+
+fn decoded(input: &Path, kind: &str) -> Vec<String> {
+    let mut command = Command::new("ffmpeg");
+    command.args(QUIET).arg("-i").arg(input).args(["-map", &format!("0:{kind}"), "-f", "framemd5", "-"]);
+    let text = run(&mut command, Duration::from_secs(60)).expect_success();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.rsplit(',').next().map(|hash| hash.trim().to_owned())).collect()
+}
+
+/// The sounds of a file, one by one, in a form that is the same wherever they come from.
+fn bare(input: &Path, ending: &str) -> Vec<String> {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join(ending);
+    let mut command = Command::new("ffmpeg");
+    command.args(QUIET).arg("-i").arg(input).args(["-map", "0:a", "-c", "copy", "-f", ending]).arg(&file);
+    drop(run(&mut command, SOON).expect_success());
+    let mut command = Command::new("ffmpeg");
+    command.args(QUIET).args(["-f", if ending == "adts" { "aac" } else { "mp3" }, "-i"]).arg(&file);
+    let text = run(command.args(["-c", "copy", "-f", "framemd5", "-"]), SOON).expect_success();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.rsplit(',').next().map(|hash| hash.trim().to_owned())).collect()
+}
+
+/// All segments of a list, one after the other.
+fn whole(server: &Server, list: &MediaPlaylist) -> Vec<u8> {
+    let fetch =
+        |uri: &String| get(server, &format!("/live/{uri}")).unwrap_or_else(|| panic!("{uri} is listed"));
+    list.segments.iter().flat_map(|segment| fetch(&segment.uri)).collect()
+}
+
+#[test]
+fn segments_hold_what_was_published_whatever_the_clip_and_the_storage() {
+    if !have(&["ffmpeg"]) {
+        return;
+    }
+    for storage in ["memory", "disk", "both"] {
+        let server = server(&format!("hls_fragment 2; hls_window 60; hls_storage {storage};"));
+        let clips = [Clip::H264Aac, Clip::BFrames, Clip::H264Mp3, Clip::AudioOnly, Clip::VideoOnly];
+        for (at, clip) in clips.into_iter().enumerate() {
+            let name = format!("{at}");
+            let encoder = ffmpeg_publish(&clip.path(), &server.url(&format!("live/{name}")), false);
+            drop(encoder.finish(SOON).expect_success());
+            let list = wait_for("all of the clip in the list", SOON, || {
+                let list = list(&server, &name)?;
+                let length: f32 = list.segments.iter().map(|segment| segment.duration).sum();
+                (length > 5.7).then_some(list)
+            });
+            assert_eq!(list.segments.len(), 3, "{list:?}");
+            let bytes = whole(&server, &list);
+            let mut transport = Transport::default();
+            transport.read(&bytes);
+            assert!(transport.longest_clock_step_ms() <= 100, "{} ms", transport.longest_clock_step_ms());
+            let types: Vec<u8> = transport.streams.values().copied().collect();
+            let wanted: &[u8] = match clip {
+                Clip::AudioOnly => &[0x0f],
+                Clip::VideoOnly => &[0x1b],
+                Clip::H264Mp3 => &[0x1b, 0x03],
+                _ => &[0x1b, 0x0f],
+            };
+            assert_eq!(types, wanted, "what is announced is what is there");
+            let file = server.directory().join("whole.ts");
+            fs::write(&file, &bytes).unwrap();
+            for kind in ["v", "a"] {
+                if kind == "v" && clip == Clip::AudioOnly || kind == "a" && clip == Clip::VideoOnly {
+                    continue;
+                }
+                if kind == "v" {
+                    assert_eq!(decoded(&file, kind), decoded(&clip.path(), kind), "{clip:?}");
+                    continue;
+                }
+                // A segment begins with a key frame: a sound that came before the very first one is not in it.
+                let ending = if clip == Clip::H264Mp3 { "mp3" } else { "adts" };
+                let (got, wanted) = (bare(&file, ending), bare(&clip.path(), ending));
+                // ffmpeg writes something of its own into the first frame of MP3.
+                let part = &got[usize::from(ending == "mp3")..];
+                let at = wanted.windows(part.len()).position(|other| other == part);
+                assert!(
+                    at.is_some_and(|at| at <= 2),
+                    "{clip:?}: {} of {} at {at:?}",
+                    got.len(),
+                    wanted.len()
+                );
+                assert!(got.len() + 2 >= wanted.len());
+            }
+            let on_disk = server.directory().join(format!("html/live/{name}-0.ts")).exists();
+            assert_eq!(on_disk, storage != "memory");
+            assert!(!server.directory().join(format!("html/live/{name}-0.ts.tmp")).exists());
+        }
+    }
+}
+
+#[test]
+fn a_player_follows_a_live_stream_and_is_counted() {
+    if !have(&["ffmpeg"]) {
+        return;
+    }
+    let server = server("hls_fragment 1; hls_storage memory; hls_ctx on;");
+    let encoder = ffmpeg_publish(&Clip::H264Aac.path(), &server.url("live/a"), true);
+    let player = Recorder::start_with(
+        &format!("{}/live/a.m3u8", server.web()),
+        &["-live_start_index", "0", "-reconnect", "1"],
+    );
+    wait_for("pictures over HLS", SOON, || (player.frames().video.len() > 60).then_some(()));
+    let clients = server.clients();
+    let client = clients.iter().find(|client| client.kind == "hls-play").expect("the player is listed");
+    assert_eq!((client.stream.as_str(), client.ip.as_str()), ("live/a", "127.0.0.1"));
+    assert!(client.send_bytes > 10_000);
+    drop((player, encoder));
+}
+
+/// Publishes a second of pictures from `from` on.
+fn publish_second(server: &Server, name: &str) {
+    let tags = tags(&Clip::H264Aac.path());
+    let mut publisher = publisher(&server.url(&format!("live/{name}")));
+    for tag in tags.iter().filter(|tag| tag.timestamp_ms < 1400) {
+        publisher.send(tag.kind, tag.timestamp_ms, &tag.body).unwrap();
+    }
+    publisher.finish().unwrap();
+}
+
+#[test]
+fn numbers_go_on_over_fifty_publishers() {
+    if !have(&["ffmpeg"]) {
+        return;
+    }
+    let server = server("hls_fragment 1; hls_window 20; hls_storage both;");
+    let mut last: Option<MediaPlaylist> = None;
+    let mut seen: BTreeMap<u64, String> = BTreeMap::new();
+    for round in 0..50 {
+        let before = last.as_ref().map_or(0, |list| list.media_sequence + list.segments.len() as u64);
+        publish_second(&server, "a");
+        let now =
+            wait_for(&format!("segments {before} and the next in round {round} of {last:?}"), SOON, || {
+                list(&server, "a")
+                    .filter(|list| list.media_sequence + list.segments.len() as u64 >= before + 2)
+            });
+        for (number, segment) in (now.media_sequence..).zip(&now.segments) {
+            let uri = seen.entry(number).or_insert_with(|| segment.uri.clone());
+            assert_eq!(*uri, segment.uri, "a number always means the same segment");
+        }
+        if let Some(last) = &last {
+            assert_eq!(now.target_duration, last.target_duration);
+            assert!(now.discontinuity_sequence >= last.discontinuity_sequence);
+        }
+        if round > 0 {
+            assert!(now.segments.iter().any(|segment| segment.discontinuity));
+        }
+        last = Some(now);
+    }
+    let numbers: Vec<u64> = seen.keys().copied().collect();
+    assert_eq!(numbers, (0..numbers.len() as u64).collect::<Vec<u64>>(), "no number is left out");
+    let last = last.unwrap();
+    let breaks = last.segments.iter().filter(|segment| segment.discontinuity).count() as u64;
+    assert_eq!(last.discontinuity_sequence + breaks, 49);
+    // Only what is listed, or was a moment ago, is still a file.
+    let files = fs::read_dir(server.directory().join("html/live")).unwrap().count();
+    assert!(files <= last.segments.len() + 6, "{files} files for {} segments", last.segments.len());
+}
+
+#[test]
+fn numbers_go_on_when_the_process_dies_in_the_middle_of_a_segment() {
+    if !have(&["ffmpeg"]) {
+        return;
+    }
+    for storage in ["disk", "memory"] {
+        let server = server(&format!("hls_fragment 1; hls_window 60; hls_storage {storage};"));
+        let encoder = ffmpeg_publish(&Clip::H264Aac.path(), &server.url("live/a"), true);
+        let before = wait_listed(&server, "a", 2);
+        let stray = server.directory().join("html/live/a-77.ts");
+        if storage == "disk" {
+            fs::write(&stray, "left behind").unwrap();
+        }
+        let pid = server.pids("http")[0];
+        signal(pid, Signal::SIGKILL);
+        wait_until("another http process", || server.pids("http").first().is_some_and(|now| *now != pid));
+        let next = before.media_sequence + before.segments.len() as u64;
+        let after = wait_for("a new segment", SOON, || {
+            list(&server, "a").filter(|list| list.media_sequence + list.segments.len() as u64 > next)
+        });
+        assert_eq!(after.target_duration, before.target_duration);
+        if storage == "disk" {
+            assert_eq!(after.media_sequence, before.media_sequence);
+            for (old, new) in before.segments.iter().zip(&after.segments) {
+                assert_eq!(old.uri, new.uri);
+            }
+            assert!(!stray.exists(), "what nobody lists is removed");
+        } else {
+            assert!(after.media_sequence >= next);
+        }
+        for segment in &after.segments {
+            Transport::default().read(&get(&server, &format!("/live/{}", segment.uri)).unwrap());
+        }
+        drop(encoder);
+    }
+}
+
+#[test]
+fn two_servers_of_one_encoder_make_the_same_segments() {
+    let hls = "hls_fragment 1; hls_window 60; hls_storage memory;";
+    let pair: Vec<Server> = (0..2)
+        .map(|_| {
+            let directory = TempDir::new().unwrap();
+            let text = text(directory.path(), hls).replace("{ hls {", "{ atc on; hls {");
+            Server::start_in(directory, &text)
+        })
+        .collect();
+    if !have(&["ffmpeg"]) {
+        return;
+    }
+    let tags = tags(&Clip::BFrames.path());
+    let base = 3_600_000;
+    let mut publishers: Vec<_> = pair.iter().map(|server| publisher(&server.url("live/a"))).collect();
+    for (at, publisher) in publishers.iter_mut().enumerate() {
+        for tag in &tags {
+            // The second one gets the stream two seconds later than the first.
+            let is_header = tag.timestamp_ms == 0 && tag.body.get(1) == Some(&0);
+            if at == 0 || tag.timestamp_ms >= 2200 || is_header {
+                publisher.send(tag.kind, base + tag.timestamp_ms, &tag.body).unwrap();
+            }
+        }
+    }
+    publishers.into_iter().for_each(|publisher| publisher.finish().unwrap());
+    let lists: Vec<MediaPlaylist> = pair.iter().map(|server| wait_listed(server, "a", 3)).collect();
+    let mut same = 0;
+    for segment in &lists[1].segments[..lists[1].segments.len() - 1] {
+        let at = lists[0].segments.iter().position(|other| other.uri == segment.uri).expect("the same names");
+        assert_eq!(lists[0].segments[at].duration, segment.duration);
+        let bytes = pair.each_fetch(&segment.uri);
+        assert!(bytes[0] == bytes[1], "{} is the same on both", segment.uri);
+        let number = |list: &MediaPlaylist, uri: &str| {
+            list.media_sequence + list.segments.iter().position(|segment| segment.uri == uri).unwrap() as u64
+        };
+        assert_eq!(number(&lists[0], &segment.uri), number(&lists[1], &segment.uri));
+        same += 1;
+    }
+    assert!(same >= 2, "{lists:?}");
+    assert_eq!(lists[0].target_duration, lists[1].target_duration);
+}
+
+trait EachFetch {
+    fn each_fetch(&self, uri: &str) -> Vec<Vec<u8>>;
+}
+
+impl EachFetch for Vec<Server> {
+    fn each_fetch(&self, uri: &str) -> Vec<Vec<u8>> {
+        self.iter().map(|server| get(server, &format!("/live/{uri}")).unwrap()).collect()
+    }
+}
+
+#[test]
+fn hostile_packets_and_names_harm_neither_list_nor_disk() {
+    let server = server("hls_fragment 1; hls_storage both;");
+    let mut publisher = publisher(&server.url("live/a.b"));
+    let hostile: [&[u8]; 9] = [
+        &[0x17],
+        &[0x17, 0xff, 0x80, 0, 0],
+        b"\x17\x00\0\0\0\x01\x64\0\x1f\xfe\xff\xff\xff\x67",
+        b"\x17\x00\0\0\0\x01\x64\0\x1f\xff\xe0\0",
+        b"\x17\x01\x80\0\0\xff\xff\xff\xff\x65",
+        b"\x97\0\0\x07\0\0\x07",
+        b"\x96\x01hvc1",
+        b"\x57\x01",
+        b"\x27\x01\0\0\0",
+    ];
+    for (at, bytes) in hostile.iter().enumerate() {
+        publisher.send(media::Kind::Video, u32::try_from(at).unwrap() * 40, bytes).unwrap();
+        publisher.send(media::Kind::Audio, u32::try_from(at).unwrap() * 40, &[0xaf, 0, 0x17]).unwrap();
+    }
+    publisher.send(media::Kind::Video, 400, &[vec![0x17, 1, 0, 0, 0], vec![0; 3_000_000]].concat()).unwrap();
+    // Behind all that a stream that is none the worse for it.
+    pattern::send_headers(&mut publisher);
+    server.wait_published("live/a.b");
+    publish_second(&server, "b");
+    wait_listed(&server, "b", 1);
+    let outside = fs::read_dir(server.directory()).unwrap().flatten().map(|entry| entry.file_name());
+    let mut names: Vec<String> = outside.map(|name| name.to_string_lossy().into_owned()).collect();
+    names.sort();
+    assert_eq!(names, ["html", "log", "run", "srs.conf", "srs.pid"].map(str::to_owned));
+    assert_eq!(server.pids("http").len(), 1);
+    assert!(!server.log().contains("panicked"));
+}

@@ -1,0 +1,314 @@
+//! Writing to disk, in a thread of its own: a disk that hangs or is full is nobody's business who watches a live stream.
+//!
+//! Files appear whole under their names or not at all, and no link that somebody planted on the way is followed.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use bytes::Bytes;
+use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, open, openat, renameat, unlinkat};
+use rustix::io::Errno;
+
+/// Bytes that may wait for the disk.
+const MAX_WAITING: usize = 256 << 20;
+/// Largest file that is read back.
+const MAX_READ: u64 = 4 << 20;
+/// Most names that are looked through in a directory.
+const MAX_NAMES: usize = 100_000;
+
+/// A file below a directory that the configuration names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) root: PathBuf,
+    /// Components with slashes between them.
+    pub(crate) below: String,
+}
+
+impl Place {
+    fn parts(&self) -> Result<(Vec<&str>, &str), Errno> {
+        let mut parts: Vec<&str> = self.below.split('/').filter(|part| !part.is_empty()).collect();
+        if parts.iter().any(|part| matches!(*part, "." | "..")) {
+            return Err(Errno::INVAL);
+        }
+        let name = parts.pop().ok_or(Errno::INVAL)?;
+        Ok((parts, name))
+    }
+
+    /// The directory that it is in, made if it has to be; and its name there.
+    fn directory(&self, make: bool) -> Result<(OwnedFd, &str), Errno> {
+        let (parents, name) = self.parts()?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mode = Mode::from_bits_truncate(0o755);
+        if make {
+            std::fs::create_dir_all(&self.root)
+                .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        }
+        let mut at = open(&self.root, flags, Mode::empty())?;
+        for parent in parents {
+            if make {
+                match mkdirat(&at, parent, mode) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            at = openat(&at, parent, flags | OFlags::NOFOLLOW, Mode::empty())?;
+        }
+        Ok((at, name))
+    }
+
+    /// Opens it for reading.
+    pub(crate) fn open(&self) -> io::Result<File> {
+        let (directory, name) = self.directory(false)?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        Ok(File::from(openat(&directory, name, flags, Mode::empty())?))
+    }
+
+    /// Creates a file that is to get this name later; one that was left behind under its temporary name goes.
+    pub(crate) fn create_beside(&self, ending: &str) -> io::Result<(File, OwnedFd, String)> {
+        let (directory, name) = self.directory(true)?;
+        let temporary = format!("{name}{ending}");
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::from_bits_truncate(0o644);
+        let file = match openat(&directory, &temporary, flags, mode) {
+            Err(Errno::EXIST) => {
+                unlinkat(&directory, &temporary, AtFlags::empty())?;
+                openat(&directory, &temporary, flags, mode)?
+            }
+            other => other?,
+        };
+        Ok((File::from(file), directory, temporary))
+    }
+
+    /// Writes it whole.
+    pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        let (mut file, directory, temporary) = self.create_beside(".tmp")?;
+        let (_, name) = self.parts()?;
+        let written =
+            file.write_all(bytes).and_then(|()| Ok(renameat(&directory, &temporary, &directory, name)?));
+        if written.is_err() {
+            let _ = unlinkat(&directory, &temporary, AtFlags::empty());
+        }
+        written
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        let (directory, name) = self.directory(false)?;
+        Ok(unlinkat(&directory, name, AtFlags::empty())?)
+    }
+
+    /// The names beside it.
+    fn siblings(&self) -> Vec<String> {
+        let Ok((parents, _)) = self.parts() else { return Vec::new() };
+        let directory = self.root.join(parents.join("/"));
+        let entries = std::fs::read_dir(directory).into_iter().flatten().take(MAX_NAMES);
+        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    }
+}
+
+/// What is to be done; in the order in which it was said.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// Write a file whole. Answered with [`Done::Written`].
+    Write(u64, Place, Bytes),
+    /// Write a file whole; nobody waits for it.
+    Note(Place, Bytes),
+    /// Remove files.
+    Remove(Vec<Place>),
+    /// Read a list that a former process wrote, and remove what it left behind: files beside `segment` whose names are that
+    /// with a number in place of `*`, and which the list does not name. Answered with [`Done::Recovered`].
+    Recover {
+        ticket: u64,
+        list: Place,
+        /// With a `*` where the number stands; `None`: nothing is removed.
+        segment: Option<Place>,
+    },
+}
+
+/// What was done.
+#[derive(Debug)]
+pub(crate) enum Done {
+    /// A file is there, or why it is not.
+    Written(u64, io::Result<()>),
+    /// The text of a list; empty where there was none.
+    Recovered(u64, String),
+}
+
+/// The way to the thread.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    jobs: Sender<(Job, usize)>,
+    done: Receiver<Done>,
+    /// Readable when something was done.
+    bell: UnixStream,
+    waiting: Arc<AtomicUsize>,
+    next_ticket: u64,
+}
+
+impl Disk {
+    /// Starts the thread.
+    pub(crate) fn start() -> io::Result<Self> {
+        let (jobs, todo) = channel::<(Job, usize)>();
+        let (answers, done) = channel();
+        let (bell, mut ringer) = UnixStream::pair()?;
+        bell.set_nonblocking(true)?;
+        ringer.set_nonblocking(true)?;
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let left = Arc::clone(&waiting);
+        std::thread::Builder::new().name("disk".to_owned()).spawn(move || {
+            while let Ok((job, size)) = todo.recv() {
+                if let Some(answer) = work(job) {
+                    if answers.send(answer).is_err() {
+                        return;
+                    }
+                    // A full socket rings as well.
+                    let _ = ringer.write(&[1]);
+                }
+                left.fetch_sub(size, Ordering::Relaxed);
+            }
+        })?;
+        Ok(Self { jobs, done, bell, waiting, next_ticket: 1 })
+    }
+
+    /// A number for a question.
+    pub(crate) fn ticket(&mut self) -> u64 {
+        self.next_ticket += 1;
+        self.next_ticket
+    }
+
+    /// Says what is to be done. `false` when too much waits already: it is not done then.
+    pub(crate) fn push(&self, job: Job) -> bool {
+        let size = match &job {
+            Job::Write(_, _, bytes) | Job::Note(_, bytes) => bytes.len(),
+            _ => 0,
+        } + 256;
+        if self.waiting.load(Ordering::Relaxed) + size > MAX_WAITING {
+            return false;
+        }
+        self.waiting.fetch_add(size, Ordering::Relaxed);
+        self.jobs.send((job, size)).is_ok()
+    }
+
+    /// What becomes readable when something was done.
+    pub(crate) fn bell(&self) -> RawFd {
+        self.bell.as_raw_fd()
+    }
+
+    /// It was heard.
+    pub(crate) fn hear(&mut self) {
+        let mut buffer = [0; 256];
+        while matches!(self.bell.read(&mut buffer), Ok(1..)) {}
+    }
+
+    /// The next answer.
+    pub(crate) fn next(&self) -> Option<Done> {
+        self.done.try_recv().ok()
+    }
+}
+
+fn work(job: Job) -> Option<Done> {
+    match job {
+        Job::Write(ticket, place, bytes) => Some(Done::Written(ticket, place.write(&bytes))),
+        Job::Note(place, bytes) => {
+            if let Err(error) = place.write(&bytes) {
+                tracing::error!("{} can't be written: {error}", place.root.join(&place.below).display());
+            }
+            None
+        }
+        Job::Remove(places) => {
+            for place in places {
+                match place.remove() {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        tracing::warn!(
+                            "{} can't be removed: {error}",
+                            place.root.join(&place.below).display()
+                        );
+                    }
+                    _ => {}
+                }
+            }
+            None
+        }
+        Job::Recover { ticket, list, segment } => {
+            let text = read_text(&list);
+            if let Some(segment) = segment {
+                remove_strays(&segment, &text);
+            }
+            Some(Done::Recovered(ticket, text))
+        }
+    }
+}
+
+fn read_text(place: &Place) -> String {
+    let mut text = String::new();
+    let read = place.open().and_then(|file| file.take(MAX_READ).read_to_string(&mut text));
+    if read.is_err() {
+        text.clear();
+    }
+    text
+}
+
+/// Segments of a former run that nobody lists.
+fn remove_strays(segment: &Place, list: &str) {
+    let (above, pattern) = segment.below.rsplit_once('/').unwrap_or(("", &segment.below));
+    let Some((before, behind)) = pattern.split_once('*') else { return };
+    let listed: Vec<&str> = list
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.split('?').next().unwrap_or(line))
+        .map(|line| line.rsplit('/').next().unwrap_or(line))
+        .collect();
+    for name in segment.siblings() {
+        let plain = name.strip_suffix(".tmp").unwrap_or(&name);
+        let number = plain.strip_prefix(before).and_then(|rest| rest.strip_suffix(behind));
+        let is_ours = number
+            .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()));
+        let encoded = name.replace('%', "%25");
+        if is_ours && !listed.contains(&encoded.as_str()) {
+            let place = Place { root: segment.root.clone(), below: format!("{above}/{name}") };
+            tracing::info!("a segment of a former run is removed: {name}");
+            let _ = place.remove();
+        }
+    }
+}
+
+/// The root of a configuration as a path that exists or can be made.
+pub(crate) fn place(root: &Path, below: String) -> Place {
+    Place { root: root.to_owned(), below }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_whole_links_are_not_followed_and_strays_go() {
+        let top = std::env::temp_dir().join(format!("srs-disk-{}", std::process::id()));
+        std::fs::create_dir_all(&top).unwrap();
+        let at = |below: &str| place(&top.join("root"), below.to_owned());
+        for n in 0..4 {
+            at(&format!("live/a-{n}.ts")).write(b"segment").unwrap();
+        }
+        at("live/a-x.ts").write(b"another's").unwrap();
+        std::fs::write(top.join("root/live/a-9.ts.tmp"), "half").unwrap();
+        remove_strays(&at("live/a-*.ts"), "#EXTM3U\n#EXTINF:1,\na-2.ts\n#EXTINF:1,\na-3.ts?x\n");
+        let mut names = at("live/x").siblings();
+        names.sort();
+        assert_eq!(names, ["a-2.ts", "a-3.ts", "a-x.ts"]);
+        // A link in place of a directory, and one in place of the temporary file.
+        std::os::unix::fs::symlink(&top, top.join("root/out")).unwrap();
+        assert!(at("out/x").write(b"x").is_err());
+        std::fs::write(top.join("victim"), "victim").unwrap();
+        std::os::unix::fs::symlink(top.join("victim"), top.join("root/live/b.ts.tmp")).unwrap();
+        at("live/b.ts").write(b"new").unwrap();
+        assert_eq!(std::fs::read(top.join("victim")).unwrap(), b"victim");
+        assert_eq!(std::fs::read(top.join("root/live/b.ts")).unwrap(), b"new");
+        assert!(at("../x").write(b"x").is_err());
+        std::fs::remove_dir_all(&top).unwrap();
+    }
+}

@@ -1,0 +1,259 @@
+//! HLS of all streams of this process: who has it, where its lists and segments are found, who watches.
+
+pub(crate) mod list;
+pub(crate) mod sessions;
+pub(crate) mod stream;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use conf::vhost::Hls;
+use hls::Position;
+use media::StreamKey;
+use remux::Lineup;
+
+use self::sessions::Sessions;
+use self::stream::{Changes, HlsStream};
+use super::disk::{Disk, Done, Job, Place, place};
+use super::feed::Happening;
+
+/// Most streams whose numbering is remembered when they are gone.
+const MAX_POSITIONS: usize = 10_000;
+/// How long a stream is held back until the disk has answered, ms.
+const HOLD_MS: u64 = 500;
+/// How often it is noted where lists stand, ms.
+const NOTE_EVERY_MS: u64 = 250;
+
+/// What is found under a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    List(usize),
+    Segment(usize, u64),
+}
+
+/// What an answer is made of.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// A list, and the stream that it is of.
+    List(usize),
+    /// A segment that is in memory, its number, and the stream.
+    Bytes(usize, u64, Bytes),
+    /// One that is a file.
+    File(usize, Place),
+}
+
+/// All streams with HLS.
+#[derive(Debug)]
+pub(crate) struct House {
+    /// By feed.
+    pub(crate) streams: HashMap<usize, HlsStream>,
+    by_path: HashMap<(String, String), Entry>,
+    positions: HashMap<StreamKey, Position>,
+    /// What a former process noted.
+    noted: HashMap<StreamKey, Position>,
+    pub(crate) sessions: Sessions,
+    pub(crate) disk: Disk,
+    /// Who waits for an answer of the disk: by ticket.
+    recovering: HashMap<u64, usize>,
+    /// What a former process noted of all lists is asked for under this ticket.
+    asked: Option<u64>,
+    notes: Place,
+    noted_ms: u64,
+    is_new: bool,
+}
+
+impl House {
+    /// Nothing yet. `runtime` is where it is noted how far lists have come.
+    pub(crate) fn new(mut disk: Disk, runtime: &std::path::Path, slot: u32) -> Self {
+        let notes = place(&PathBuf::from(runtime), format!("hls-{slot}.json"));
+        let ticket = disk.ticket();
+        disk.push(Job::Recover { ticket, list: notes.clone(), segment: None });
+        Self {
+            streams: HashMap::new(),
+            by_path: HashMap::new(),
+            positions: HashMap::new(),
+            noted: HashMap::new(),
+            sessions: Sessions::default(),
+            disk,
+            recovering: HashMap::new(),
+            asked: Some(ticket),
+            notes,
+            noted_ms: 0,
+            is_new: false,
+        }
+    }
+
+    /// A stream gets HLS.
+    pub(crate) fn begin(&mut self, feed: usize, key: &StreamKey, config: &Hls, absolute: bool) {
+        let known = self.positions.remove(key);
+        let mut stream = HlsStream::new(key.clone(), config.clone(), absolute, known.unwrap_or_default());
+        // What this process knows itself, nobody has to be asked for.
+        stream.ready = known.is_some();
+        self.by_path.insert((key.vhost.clone(), stream.list_path()), Entry::List(feed));
+        self.streams.insert(feed, stream);
+        if self.asked.is_none() {
+            self.recover(feed);
+        }
+    }
+
+    /// Asks what a former process left of a stream.
+    fn recover(&mut self, feed: usize) {
+        let Some(stream) = self.streams.get_mut(&feed).filter(|stream| !stream.ready) else { return };
+        if !stream.on_disk() {
+            let noted = self.noted.remove(&stream.key);
+            stream.recovered("", noted);
+            return;
+        }
+        let ticket = self.disk.ticket();
+        let segment = stream.segment_pattern().filter(|_| stream.config.cleanup);
+        let job = Job::Recover { ticket, list: stream.list_place(), segment };
+        self.recovering.insert(ticket, feed);
+        if !self.disk.push(job) {
+            self.recovering.remove(&ticket);
+            stream.ready = true;
+        }
+    }
+
+    /// Whether a stream is not to be read yet: what a former process left is being looked for, which takes no time unless the
+    /// disk hangs.
+    pub(crate) fn holds(&self, feed: usize, now_ms: u64) -> bool {
+        let stream = self.streams.get(&feed);
+        stream.is_some_and(|stream| !stream.ready && now_ms < stream.began_ms + HOLD_MS)
+    }
+
+    /// A stream has HLS no longer. With `dispose` everything of it goes.
+    pub(crate) fn end(&mut self, feed: usize, dispose: bool) {
+        let Some(mut stream) = self.streams.remove(&feed) else { return };
+        let changes = stream.rest(&mut self.disk);
+        self.apply(feed, &stream.key.vhost.clone(), changes);
+        if dispose {
+            stream.dispose(&self.disk);
+        }
+        self.by_path
+            .retain(|_, entry| !matches!(entry, Entry::List(at) | Entry::Segment(at, _) if *at == feed));
+        if self.positions.len() < MAX_POSITIONS {
+            self.positions.insert(stream.key.clone(), stream.playlist.position());
+        }
+    }
+
+    /// Something has happened in a stream.
+    pub(crate) fn take(&mut self, feed: usize, happening: &Happening, lineup: &Lineup, unix_ms: i64) {
+        let Some(stream) = self.streams.get_mut(&feed) else { return };
+        stream.rests_since_ms = None;
+        let changes = stream.take(happening, lineup, unix_ms, &mut self.disk);
+        if !changes.new.is_empty() || !changes.gone.is_empty() {
+            let vhost = stream.key.vhost.clone();
+            self.apply(feed, &vhost, changes);
+        }
+    }
+
+    /// Nobody publishes a stream any more.
+    pub(crate) fn rest(&mut self, feed: usize, now_ms: u64) {
+        let Some(stream) = self.streams.get_mut(&feed).filter(|stream| stream.rests_since_ms.is_none())
+        else {
+            return;
+        };
+        stream.rests_since_ms = Some(now_ms);
+        let changes = stream.rest(&mut self.disk);
+        let vhost = stream.key.vhost.clone();
+        self.apply(feed, &vhost, changes);
+    }
+
+    fn apply(&mut self, feed: usize, vhost: &str, changes: Changes) {
+        for path in changes.gone {
+            self.by_path.remove(&(vhost.to_owned(), path));
+        }
+        for (path, number) in changes.new {
+            self.by_path.insert((vhost.to_owned(), path), Entry::Segment(feed, number));
+            self.is_new = true;
+        }
+    }
+
+    /// Takes the disk's answers. Returns whether something can be had now that could not before.
+    pub(crate) fn work(&mut self, now_ms: u64) -> bool {
+        while let Some(done) = self.disk.next() {
+            match done {
+                Done::Written(ticket, result) => {
+                    let feeds: Vec<usize> = self.streams.keys().copied().collect();
+                    for feed in feeds {
+                        let Some(stream) = self.streams.get_mut(&feed) else { continue };
+                        let mut changes = Changes::default();
+                        stream.written(ticket, &result, &mut self.disk, &mut changes);
+                        let vhost = stream.key.vhost.clone();
+                        self.apply(feed, &vhost, changes);
+                    }
+                }
+                Done::Recovered(ticket, text) if self.asked == Some(ticket) => {
+                    self.asked = None;
+                    self.read_notes(&text);
+                    let feeds: Vec<usize> = self.streams.keys().copied().collect();
+                    feeds.into_iter().for_each(|feed| self.recover(feed));
+                }
+                Done::Recovered(ticket, text) => {
+                    let Some(feed) = self.recovering.remove(&ticket) else { continue };
+                    let Some(stream) = self.streams.get_mut(&feed) else { continue };
+                    let noted = self.noted.remove(&stream.key);
+                    let changes = stream.recovered(&text, noted);
+                    let vhost = stream.key.vhost.clone();
+                    self.apply(feed, &vhost, changes);
+                }
+            }
+        }
+        let is_new = self.is_new;
+        if is_new && now_ms >= self.noted_ms + NOTE_EVERY_MS {
+            self.noted_ms = now_ms;
+            self.is_new = false;
+            self.note();
+        }
+        is_new
+    }
+
+    /// Notes how far all lists have come, for a successor.
+    fn note(&self) {
+        let of_streams = self.streams.values().map(|stream| (&stream.key, stream.playlist.position()));
+        let others = self.positions.iter().chain(&self.noted).map(|(key, position)| (key, *position));
+        let all = of_streams.chain(others);
+        let list: Vec<serde_json::Value> = all
+            .map(|(key, position)| {
+                serde_json::json!([key, position.next, position.discontinuities, position.target_s])
+            })
+            .collect();
+        let text = serde_json::to_vec(&list).unwrap_or_default();
+        self.disk.push(Job::Note(self.notes.clone(), text.into()));
+    }
+
+    fn read_notes(&mut self, text: &str) {
+        let list: Vec<(StreamKey, u64, u64, u64)> = serde_json::from_str(text).unwrap_or_default();
+        for (key, next, discontinuities, target_s) in list.into_iter().take(MAX_POSITIONS) {
+            self.noted.insert(key, Position { next, discontinuities, target_s });
+        }
+    }
+
+    /// What there is under a path of a vhost.
+    pub(crate) fn find(&self, vhost: &str, path: &http1::Path) -> Option<Found> {
+        let name = (vhost.to_owned(), path.components().join("/"));
+        match *self.by_path.get(&name)? {
+            Entry::List(feed) => Some(Found::List(feed)),
+            Entry::Segment(feed, number) => {
+                let stream = self.streams.get(&feed)?;
+                let listed = stream.playlist.available().find(|listed| listed.number == number)?;
+                let place = &listed.segment.place;
+                match (&place.bytes, &place.file) {
+                    (Some(bytes), _) => Some(Found::Bytes(feed, number, bytes.clone())),
+                    (None, Some(file)) => Some(Found::File(feed, file.clone())),
+                    (None, None) => None,
+                }
+            }
+        }
+    }
+
+    /// Streams that nobody has published for so long that their files are to go.
+    pub(crate) fn overdue(&self, now_ms: u64) -> Vec<usize> {
+        let is_over = |stream: &HlsStream| {
+            let dispose_ms = stream.config.dispose_ms;
+            dispose_ms > 0 && stream.rests_since_ms.is_some_and(|since| now_ms >= since + dispose_ms)
+        };
+        self.streams.iter().filter(|(_, stream)| is_over(stream)).map(|(feed, _)| *feed).collect()
+    }
+}

@@ -1,0 +1,403 @@
+//! HLS of one stream: packets in, segments and a list out.
+
+use bytes::Bytes;
+use conf::vhost::{Hls, HlsStorage};
+use hls::template::{Moment, Names, fill};
+use hls::{Cut, Ended, Facts, Listed, Playlist, Position, Rules, Segmenter};
+use media::StreamKey;
+use remux::{Coded, Lineup, TsPackager};
+
+use super::list;
+use crate::http::disk::{Disk, Job, Place, place};
+use crate::http::feed::Happening;
+
+/// Sounds that are not further apart are written together, ms.
+const GATHER_MS: i64 = 70;
+/// Numbers that are left out after a restart, for segments that came behind the last note of them.
+const SLACK: u64 = 8;
+/// A segment that has so many bytes ends, whatever its length.
+const MAX_SEGMENT_BYTES: usize = 256 << 20;
+
+/// Where the bytes of a segment are.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub(crate) bytes: Option<Bytes>,
+    pub(crate) file: Option<Place>,
+    pub(crate) len: u64,
+    /// Its path in URLs.
+    pub(crate) path: String,
+}
+
+#[derive(Debug)]
+struct Open {
+    bytes: Vec<u8>,
+    began_ms: i64,
+    is_break: bool,
+}
+
+/// What became of a stream's list.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// Segments that can be had now, by path.
+    pub(crate) new: Vec<(String, u64)>,
+    /// Paths that can't any more.
+    pub(crate) gone: Vec<String>,
+}
+
+/// HLS of one stream.
+#[derive(Debug)]
+pub(crate) struct HlsStream {
+    pub(crate) key: StreamKey,
+    pub(crate) config: Hls,
+    segmenter: Segmenter,
+    packager: TsPackager,
+    pub(crate) playlist: Playlist<Stored>,
+    open: Option<Open>,
+    /// When it began, monotonic ms.
+    pub(crate) began_ms: u64,
+    /// What a former process left is known.
+    pub(crate) ready: bool,
+    /// The configuration of a track has changed.
+    changed: bool,
+    /// The stream's time is absolute.
+    absolute: bool,
+    /// A time of the stream, and what the clock said then, ms since 1970.
+    anchor: Option<(i64, i64)>,
+    /// Segments on their way to the disk, in order.
+    writing: Vec<(u64, Ended<Stored>)>,
+    /// Since when nobody publishes, monotonic ms.
+    pub(crate) rests_since_ms: Option<u64>,
+    /// Segments that were lost because they could not be written.
+    pub(crate) lost: u64,
+    lost_before: bool,
+    pub(crate) refused: u64,
+}
+
+/// Turns a configuration into rules.
+fn rules(config: &Hls, absolute: bool) -> Rules {
+    let fragment_ms = i64::try_from(config.fragment_ms).unwrap_or(10_000).max(100);
+    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a length in ms")]
+    let longest_ms = (fragment_ms as f64 * config.aof_ratio.clamp(1.0, 100.0)) as i64;
+    Rules {
+        fragment_ms,
+        longest_ms,
+        wait_keyframe: config.wait_keyframe,
+        target_ratio: config.td_ratio,
+        absolute,
+    }
+}
+
+impl HlsStream {
+    pub(crate) fn new(key: StreamKey, config: Hls, absolute: bool, position: Position) -> Self {
+        let mut stream = Self {
+            segmenter: Segmenter::new(rules(&config, absolute)),
+            packager: TsPackager::new(GATHER_MS),
+            playlist: Playlist::new(config.window_ms, position),
+            open: None,
+            began_ms: reactor::now_ms(),
+            ready: false,
+            changed: false,
+            absolute,
+            anchor: None,
+            writing: Vec::new(),
+            rests_since_ms: None,
+            lost: 0,
+            lost_before: false,
+            refused: 0,
+            key,
+            config,
+        };
+        stream.resume(position);
+        stream
+    }
+
+    /// Goes on where another left off.
+    pub(crate) fn resume(&mut self, position: Position) {
+        self.playlist = Playlist::new(self.config.window_ms, position);
+        if position.target_s > 0 {
+            self.segmenter.set_target(i64::try_from(position.target_s).unwrap_or(10));
+        }
+    }
+
+    pub(crate) fn on_disk(&self) -> bool {
+        self.config.storage != HlsStorage::Memory
+    }
+
+    fn names(&self, number: u64, duration_ms: u64, moment: Moment) -> Names<'_> {
+        Names { key: &self.key, number, duration_ms, moment }
+    }
+
+    /// Path of the list below the root and in URLs.
+    pub(crate) fn list_path(&self) -> String {
+        fill(&self.config.m3u8_file, &self.names(0, 0, Moment::default()))
+    }
+
+    pub(crate) fn list_place(&self) -> Place {
+        place(&self.config.path, self.list_path())
+    }
+
+    /// What names segments have, with a `*` for the number; `None` when more than the number differs.
+    pub(crate) fn segment_pattern(&self) -> Option<Place> {
+        let fixed = self.config.ts_file.replace("[seq]", "*");
+        let has_time =
+            ["[timestamp]", "[2006]", "[01]", "[02]", "[15]", "[04]", "[05]", "[999]", "[duration]"];
+        let is_plain = fixed.matches('*').count() == 1 && !has_time.iter().any(|part| fixed.contains(part));
+        let last = fixed.rsplit('/').next().unwrap_or("");
+        let below = fill(&fixed, &self.names(0, 0, Moment::default()));
+        (is_plain && last.contains('*')).then(|| place(&self.config.path, below))
+    }
+
+    /// Takes what happened in the stream; `unix_ms` is the time of day.
+    pub(crate) fn take(
+        &mut self,
+        happening: &Happening,
+        lineup: &Lineup,
+        unix_ms: i64,
+        disk: &mut Disk,
+    ) -> Changes {
+        let mut changes = Changes::default();
+        if !self.ready {
+            return changes;
+        }
+        match happening {
+            Happening::Break => {
+                self.end_publish(disk, &mut changes);
+                self.anchor = None;
+            }
+            Happening::Changed => self.changed = true,
+            Happening::Coded(dts_ms, coded) => {
+                self.coded(*dts_ms, coded, lineup, unix_ms, disk, &mut changes)
+            }
+            Happening::Raw(_) => {}
+        }
+        changes
+    }
+
+    fn coded(
+        &mut self,
+        dts_ms: i64,
+        coded: &Coded,
+        lineup: &Lineup,
+        unix_ms: i64,
+        disk: &mut Disk,
+        changes: &mut Changes,
+    ) {
+        let facts = Facts {
+            kind: coded.kind,
+            dts_ms,
+            is_key: coded.is_key,
+            is_break: std::mem::take(&mut self.changed),
+            has_video: lineup.video.is_some(),
+        };
+        let began = self.segmenter.open();
+        match self.segmenter.look(&facts) {
+            Cut::Skip => return,
+            Cut::Stay => {}
+            Cut::Begin { is_break } => {
+                if let Some(began) = began {
+                    self.close(dts_ms - began, disk, changes);
+                }
+                self.anchor = self.anchor.filter(|_| !is_break).or(Some((dts_ms, unix_ms)));
+                let mut bytes = Vec::with_capacity(1 << 16);
+                if self.absolute {
+                    self.packager.begin_anew(lineup, &mut bytes);
+                } else {
+                    self.packager.begin(lineup, &mut bytes);
+                }
+                let is_break = is_break || std::mem::take(&mut self.lost_before);
+                self.open = Some(Open { bytes, began_ms: dts_ms, is_break });
+            }
+        }
+        let Some(open) = &mut self.open else { return };
+        if open.bytes.len() > MAX_SEGMENT_BYTES
+            || self.packager.push(lineup, dts_ms, coded, &mut open.bytes).is_err()
+        {
+            self.refused += 1;
+        }
+    }
+
+    /// Nobody publishes any more: what is open ends.
+    pub(crate) fn rest(&mut self, disk: &mut Disk) -> Changes {
+        let mut changes = Changes::default();
+        self.end_publish(disk, &mut changes);
+        changes
+    }
+
+    fn end_publish(&mut self, disk: &mut Disk, changes: &mut Changes) {
+        match self.segmenter.end() {
+            Some(duration_ms) => self.close(duration_ms, disk, changes),
+            None => self.open = None,
+        }
+    }
+
+    fn close(&mut self, duration_ms: i64, disk: &mut Disk, changes: &mut Changes) {
+        let Some(Open { mut bytes, began_ms, is_break }) = self.open.take() else { return };
+        self.packager.flush(&mut bytes);
+        if let Some(target) = self.segmenter.target() {
+            self.playlist.fix_target(u64::try_from(target).unwrap_or(1));
+        }
+        let duration_ms = u64::try_from(duration_ms).unwrap_or(0);
+        let fragment_ms = i64::try_from(self.config.fragment_ms).unwrap_or(10_000).max(1);
+        let wall_ms = self.anchor.map(|(dts_ms, unix_ms)| unix_ms + began_ms - dts_ms);
+        if self.absolute {
+            // By time: another server that gets the stream gives the same number.
+            self.playlist.skip_to(u64::try_from(began_ms.div_euclid(fragment_ms)).unwrap_or(0));
+        }
+        let number = self.playlist.next_number() + self.writing.len() as u64;
+        let mut moment = moment(wall_ms.filter(|_| !self.absolute).unwrap_or(began_ms));
+        if self.config.ts_floor {
+            moment.unix_ms = moment.unix_ms.div_euclid(fragment_ms);
+        }
+        let path = fill(&self.config.ts_file, &self.names(number, duration_ms, moment));
+        let bytes = Bytes::from(bytes);
+        let is_kept = self.config.storage != HlsStorage::Disk;
+        let file = self.on_disk().then(|| place(&self.config.path, path.clone()));
+        let segment = Ended {
+            duration_ms,
+            is_break: is_break && number > 0,
+            began_ms: wall_ms.filter(|_| !self.absolute),
+            uri: format!("{}{}", self.config.entry_prefix, list::relative(&self.list_path(), &path)),
+            place: Stored {
+                bytes: is_kept.then(|| bytes.clone()),
+                file: file.clone(),
+                len: bytes.len() as u64,
+                path,
+            },
+        };
+        match file {
+            None => self.list(segment, disk, changes),
+            Some(file) => {
+                let ticket = disk.ticket();
+                self.writing.push((ticket, segment));
+                if !disk.push(Job::Write(ticket, file, bytes)) {
+                    self.written(ticket, &Err(std::io::ErrorKind::StorageFull.into()), disk, changes);
+                }
+            }
+        }
+    }
+
+    /// A segment is on the disk, or could not be written.
+    pub(crate) fn written(
+        &mut self,
+        ticket: u64,
+        result: &std::io::Result<()>,
+        disk: &mut Disk,
+        changes: &mut Changes,
+    ) {
+        let Some(at) = self.writing.iter().position(|(known, _)| *known == ticket) else { return };
+        let (_, segment) = self.writing.remove(at);
+        let Err(error) = result else {
+            return self.list(segment, disk, changes);
+        };
+        tracing::error!("hls of {}: a segment can't be written: {error}", self.key);
+        self.lost += 1;
+        self.lost_before = true;
+        // The oldest make room for those to come: what nobody lists first, then what is no longer listed.
+        let wanted = segment.place.len;
+        let mut freed = 0;
+        let gone = self.playlist.shrink(|listed| {
+            freed += listed.segment.place.len;
+            freed >= wanted
+        });
+        self.write_list(disk);
+        self.forget(gone, disk, changes);
+        self.write_list(disk);
+    }
+
+    fn list(&mut self, segment: Ended<Stored>, disk: &mut Disk, changes: &mut Changes) {
+        changes.new.push((segment.place.path.clone(), self.playlist.next_number()));
+        let gone = self.playlist.push(segment);
+        self.write_list(disk);
+        self.forget(gone, disk, changes);
+    }
+
+    fn write_list(&self, disk: &Disk) {
+        if self.on_disk() {
+            let text = self.playlist.text("", "");
+            if !text.is_empty() {
+                disk.push(Job::Note(self.list_place(), text.into()));
+            }
+        }
+    }
+
+    fn forget(&self, gone: Vec<Listed<Stored>>, disk: &Disk, changes: &mut Changes) {
+        let mut files = Vec::new();
+        for Listed { segment, .. } in gone {
+            changes.gone.push(segment.place.path);
+            files.extend(segment.place.file.filter(|_| self.config.cleanup));
+        }
+        if !files.is_empty() {
+            disk.push(Job::Remove(files));
+        }
+    }
+
+    /// Everything goes: nobody has published for too long.
+    pub(crate) fn dispose(&mut self, disk: &Disk) -> Changes {
+        let mut changes = Changes::default();
+        let gone = self.playlist.drain();
+        self.forget(gone, disk, &mut changes);
+        if self.on_disk() && self.config.cleanup {
+            disk.push(Job::Remove(vec![self.list_place()]));
+        }
+        changes
+    }
+
+    /// Takes over what a former process listed and noted. Returns what can be had of it.
+    pub(crate) fn recovered(&mut self, text: &str, noted: Option<Position>) -> Changes {
+        let mut changes = Changes::default();
+        self.ready = true;
+        let end = |old: &list::Old| old.first + old.segments.len() as u64;
+        let is_newest = |old: &list::Old| noted.is_none_or(|noted| end(old) >= noted.next);
+        let Some(old) = list::read(text).filter(is_newest) else {
+            // What came behind the last note has a number, too.
+            noted.into_iter().for_each(|noted| self.resume(Position { next: noted.next + SLACK, ..noted }));
+            return changes;
+        };
+        self.resume(Position {
+            next: old.first,
+            discontinuities: old.discontinuities,
+            target_s: old.target_s,
+        });
+        let directory = self.list_path();
+        let directory = directory.rsplit_once('/').map_or("", |(above, _)| above).to_owned();
+        for segment in old.segments {
+            let name = segment.uri.strip_prefix(&self.config.entry_prefix).unwrap_or(&segment.uri).to_owned();
+            let path = list::absolute(&directory, &name);
+            let file = place(&self.config.path, path.clone());
+            changes.new.push((path.clone(), self.playlist.next_number()));
+            // How long it is matters only where room is to be made, and these go first anyway.
+            let place = Stored { bytes: None, file: Some(file), len: 0, path };
+            let Ended { duration_ms, is_break, began_ms, uri, .. } = segment;
+            self.playlist.push(Ended { duration_ms, is_break, began_ms, uri, place });
+        }
+        self.lost_before = true;
+        changes
+    }
+
+    /// What a client is promised it can take in, bits per second.
+    pub(crate) fn bits_per_second(&self) -> u64 {
+        let rates = self.playlist.listed().map(|Listed { segment, .. }| {
+            segment.place.len.saturating_mul(8000) / segment.duration_ms.max(1)
+        });
+        rates.max().unwrap_or(0).max(1)
+    }
+}
+
+/// A moment in local time.
+pub(crate) fn moment(unix_ms: i64) -> Moment {
+    let Ok(stamp) = jiff::Timestamp::from_millisecond(unix_ms) else {
+        return Moment { unix_ms, ..Moment::default() };
+    };
+    let zoned = stamp.to_zoned(jiff::tz::TimeZone::system());
+    let small = |value: i8| u8::try_from(value).unwrap_or(0);
+    Moment {
+        unix_ms,
+        year: zoned.year(),
+        month: small(zoned.month()),
+        day: small(zoned.day()),
+        hour: small(zoned.hour()),
+        minute: small(zoned.minute()),
+        second: small(zoned.second()),
+        millisecond: u16::try_from(zoned.millisecond()).unwrap_or(0),
+    }
+}

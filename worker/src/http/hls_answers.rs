@@ -1,0 +1,270 @@
+//! HLS over HTTP: lists with the players' identities, segments from memory or disk.
+
+use bytes::Bytes;
+use conf::vhost::Vhost;
+use http1::{Method, Request};
+
+use super::files::gzip;
+use super::hls::sessions::{Session, new_name};
+use super::hls::stream::HlsStream;
+use super::hls::{Found, list};
+use super::web::Web;
+
+/// The parameter by which players are known.
+const PARAMETER: &str = "hls_ctx";
+/// How long a first segment is waited for beyond its length, ms.
+const PATIENCE_MS: u64 = 5_000;
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hls {
+    /// It is answered.
+    Answered,
+    /// It may be answered until then, ms.
+    Perhaps(u64),
+    /// It is none for HLS.
+    Other,
+}
+
+impl Web {
+    /// Streams that should have HLS get it, others lose it.
+    pub(crate) fn review_hls(&mut self) {
+        let config = std::sync::Arc::clone(&self.config);
+        let wanted = |vhost: &str| match config.vhost(vhost) {
+            conf::Lookup::Found(vhost) if vhost.hls.enabled => Some(vhost),
+            _ => None,
+        };
+        let unwanted: Vec<usize> = self
+            .hls
+            .streams
+            .iter()
+            .filter(|(_, stream)| wanted(&stream.key.vhost).is_none_or(|vhost| vhost.hls != stream.config))
+            .map(|(feed, _)| *feed)
+            .collect();
+        for feed in unwanted {
+            self.hls.end(feed, false);
+            if let Some(feed) = self.feeds.get_mut(feed) {
+                feed.pinned = false;
+            }
+            self.forget_unwanted(feed);
+        }
+        let live: Vec<_> =
+            self.streams.iter().filter(|(_, live)| **live).map(|(key, _)| key.clone()).collect();
+        for key in live {
+            let Some(vhost) = wanted(&key.vhost) else { continue };
+            // From the first packet of the publish, where that can still be had.
+            let feed = self.feed(&key, 0);
+            if self.hls.streams.contains_key(&feed) {
+                continue;
+            }
+            if let Some(known) = self.feeds.get_mut(feed) {
+                known.pinned = true;
+                known.set_live(true, self.now_ms);
+            }
+            self.hls.begin(feed, &key, &vhost.hls, vhost.atc);
+        }
+    }
+
+    /// Streams that rest for too long lose their files, players who do not ask any more have left.
+    pub(crate) fn sweep_hls(&mut self) {
+        for feed in self.hls.overdue(self.now_ms) {
+            self.hls.end(feed, true);
+            if let Some(known) = self.feeds.get_mut(feed) {
+                known.pinned = false;
+            }
+            self.forget_unwanted(feed);
+        }
+        let patience: std::collections::HashMap<_, _> = self
+            .hls
+            .streams
+            .values()
+            .map(|stream| (stream.key.clone(), 3_000 * stream.playlist.position().target_s + PATIENCE_MS))
+            .collect();
+        self.hls.sessions.expire(self.now_ms, |key| patience.get(key).copied().unwrap_or(PATIENCE_MS));
+    }
+
+    /// Answers a request for a list or a segment.
+    pub(crate) fn hls_request(
+        &mut self,
+        key: usize,
+        vhost: &Vhost,
+        request: &Request,
+        until_ms: Option<u64>,
+    ) -> Hls {
+        let Some(found) = self.hls.find(&vhost.name, &request.path) else {
+            // A list may appear with its stream.
+            let is_list = request.path.components().last().is_some_and(|name| name.ends_with(".m3u8"));
+            return if vhost.hls.enabled && is_list {
+                Hls::Perhaps(until_ms.unwrap_or(self.now_ms + self.config.http_server.stream_wait_ms))
+            } else {
+                Hls::Other
+            };
+        };
+        let page = request.referer.as_deref();
+        let refer = &vhost.refer;
+        let name = request.parameter(PARAMETER);
+        let is_refused = name.as_ref().is_some_and(|name| self.hls.sessions.is_refused(name));
+        if is_refused
+            || !endpoint::is_page_allowed(&refer.all, page)
+            || !endpoint::is_page_allowed(&refer.play, page)
+        {
+            self.refuse(key, 403);
+            return Hls::Answered;
+        }
+        match found {
+            Found::List(feed) => self.list_request(key, feed, vhost, request, until_ms, name),
+            Found::Bytes(feed, number, bytes) => {
+                self.meet(key, feed, request, name.as_deref(), bytes.len() as u64);
+                self.send_segment(key, request, number, bytes);
+                Hls::Answered
+            }
+            Found::File(feed, file) => {
+                let Ok(found) = file
+                    .open()
+                    .map_err(drop)
+                    .and_then(|file| super::files::describe(file.into(), "video/MP2T").map_err(drop))
+                else {
+                    self.not_found(key, request.method);
+                    return Hls::Answered;
+                };
+                self.meet(key, feed, request, name.as_deref(), found.len);
+                self.send_file(key, request, found);
+                Hls::Answered
+            }
+        }
+    }
+
+    fn list_request(
+        &mut self,
+        key: usize,
+        feed: usize,
+        vhost: &Vhost,
+        request: &Request,
+        until_ms: Option<u64>,
+        name: Option<String>,
+    ) -> Hls {
+        let Some(stream) = self.hls.streams.get(&feed) else { return Hls::Other };
+        if stream.playlist.listed().next().is_none() {
+            let first_ms = 2 * stream.config.fragment_ms + PATIENCE_MS;
+            // Counted from when it was asked first, or from when its stream began.
+            let began_ms = stream.began_ms.max(until_ms.map_or(self.now_ms, |_| 0));
+            return Hls::Perhaps((began_ms + first_ms).max(until_ms.unwrap_or(0)));
+        }
+        let text = match &name {
+            None if vhost.hls.ctx => master(stream, request, &new_name()),
+            Some(name) if vhost.hls.ctx && vhost.hls.ts_ctx && super::hls::sessions::is_name(name) => {
+                stream.playlist.text("", &format!("?{PARAMETER}={name}"))
+            }
+            _ => stream.playlist.text("", ""),
+        };
+        self.meet(key, feed, request, name.as_deref(), text.len() as u64);
+        self.send_list(key, request, &text);
+        Hls::Answered
+    }
+
+    /// A player asks for something of a stream.
+    fn meet(&mut self, key: usize, feed: usize, request: &Request, name: Option<&str>, bytes: u64) {
+        let (Some(name), Some(connection)) = (name, self.connections.get(key)) else { return };
+        let ip = connection.peer.ip();
+        let id = if self.hls.sessions.knows(name) { 0 } else { self.take_id() };
+        let Some(stream) = self.hls.streams.get(&feed) else { return };
+        let now_ms = self.now_ms;
+        self.hls.sessions.seen(name, now_ms, || Session {
+            id,
+            key: stream.key.clone(),
+            ip,
+            since_ms: now_ms,
+            seen_ms: now_ms,
+            bytes: 0,
+            page_url: request.referer.clone(),
+        });
+        self.hls.sessions.sent(name, bytes);
+    }
+
+    fn send_list(&mut self, key: usize, request: &Request, text: &str) {
+        let response = self.head(200).field("Content-Type", http1::mime::of("x.m3u8"));
+        let response = response.field("Cache-Control", "no-cache").field("Vary", "Accept-Encoding");
+        if request.accepts_gzip && text.len() > 512 {
+            let response = response.field("Content-Encoding", "gzip");
+            return self.reply(key, request.method, response, gzip(text.as_bytes()).into());
+        }
+        self.reply(key, request.method, response, Bytes::copy_from_slice(text.as_bytes()));
+    }
+
+    fn send_segment(&mut self, key: usize, request: &Request, number: u64, bytes: Bytes) {
+        let len = bytes.len() as u64;
+        let range = request.range.filter(|_| request.method == Method::Get);
+        let response = |web: &Self, status| {
+            let response = web.head(status).field("Content-Type", "video/MP2T");
+            response.field("Cache-Control", "max-age=60").field("ETag", format!("\"{number:x}-{len:x}\""))
+        };
+        match range.map(|range| range.of(len)) {
+            None => {
+                let response = response(self, 200).field("Accept-Ranges", "bytes");
+                self.reply(key, request.method, response, bytes);
+            }
+            Some(Some((first, end))) => {
+                let size = |at| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+                let part = bytes.slice(size(first)..size(end));
+                let response = response(self, 206);
+                let response = response.field("Content-Range", format!("bytes {first}-{}/{len}", end - 1));
+                self.reply(key, request.method, response, part);
+            }
+            Some(None) => {
+                let response = self.head(416).field("Content-Range", format!("bytes */{len}"));
+                self.reply(key, request.method, response, Bytes::new());
+            }
+        }
+    }
+
+    /// Adds the players of HLS to a report.
+    pub(crate) fn report_hls(&self, process: &str, report: &mut api::Report) {
+        let mut players: std::collections::HashMap<&media::StreamKey, u64> = std::collections::HashMap::new();
+        for session in self.hls.sessions.all() {
+            *players.entry(&session.key).or_default() += 1;
+        }
+        for (key, clients) in players {
+            let (vhost, app, name) = (key.vhost.clone(), key.app.clone(), key.stream.clone());
+            report.viewers.push(api::Viewers { vhost, app, name, clients });
+        }
+        for session in self.hls.sessions.all() {
+            report.clients.push(api::Client {
+                id: session.id,
+                vhost: session.key.vhost.clone(),
+                stream: format!("{}/{}", session.key.app, session.key.stream),
+                ip: session.ip.to_canonical().to_string(),
+                page_url: session.page_url.clone().unwrap_or_default(),
+                swf_url: String::new(),
+                tc_url: String::new(),
+                url: format!("/{}/{}", session.key.app, session.key.stream),
+                name: session.key.stream.clone(),
+                kind: "hls-play".to_owned(),
+                publish: false,
+                #[expect(clippy::cast_precision_loss, reason = "seconds for people")]
+                alive: self.now_ms.saturating_sub(session.since_ms) as f64 / 1000.0,
+                send_bytes: session.bytes,
+                recv_bytes: 0,
+                kbps: api::Kbps::of(0, session.bytes, self.now_ms.saturating_sub(session.since_ms)),
+                dropped: 0,
+                jumps: 0,
+                process: process.to_owned(),
+            });
+        }
+    }
+}
+
+/// A list of one list: the same again, with an identity for the player.
+fn master(stream: &HlsStream, request: &Request, name: &str) -> String {
+    let path = stream.list_path();
+    let own = list::relative(&path, &path);
+    let rate = stream.bits_per_second();
+    let is_plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '<' | '>' | '\\');
+    let rest = if request.query.is_empty() || !request.query.chars().all(is_plain) {
+        String::new()
+    } else {
+        format!("&{}", request.query)
+    };
+    format!(
+        "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH={rate},AVERAGE-BANDWIDTH={rate}\n{own}?{PARAMETER}={name}{rest}\n"
+    )
+}
