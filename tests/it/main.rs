@@ -17,6 +17,7 @@ mod cli;
 mod crash;
 mod crash_points;
 mod demo;
+mod dvr;
 mod external;
 mod faults;
 mod hls;

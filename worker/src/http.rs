@@ -4,6 +4,7 @@ mod answers;
 mod backlog;
 mod connection;
 mod disk;
+mod dvr;
 mod feed;
 mod files;
 mod formats;
@@ -43,6 +44,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     reactor.register_readable(disk.bell(), DISK_TOKEN)?;
     let place = (start.slot, start.board_slot);
     let mut web = Web::new(config, Arc::clone(&control.board), place, start.first_connection_id, disk);
+    web.review_dvr();
     loop {
         if control.look_for_master(&reactor)? {
             let (addresses, sockets) = web.listeners.duplicates();

@@ -14,7 +14,8 @@ use slab::Slab;
 
 use super::backlog::Format;
 use super::connection::{Body, Connection, Gone, State};
-use super::disk::Disk;
+use super::disk::{Disk, Done};
+use super::dvr::{self, Recorders};
 use super::feed::Feed;
 use super::files::Mounts;
 use super::hls::House;
@@ -35,6 +36,8 @@ const LINGER_MS: u64 = 1_000;
 const HOLD_LOOK_MS: u64 = 3;
 /// How long a player of HLS that an operator ended is refused, ms.
 const REFUSE_MS: u64 = 60_000;
+/// How long the disk may take for what is to be written before the end, ms.
+const LAST_WRITES_MS: u64 = 2_000;
 /// How long viewers stay when nobody publishes any more, at least, ms.
 const LEAST_GRACE_MS: u64 = 5_000;
 
@@ -63,6 +66,7 @@ pub(crate) struct Web {
     /// Something is there that was not: who waits is looked at.
     pub(crate) news: bool,
     pub(crate) hls: House,
+    pub(crate) dvr: Recorders,
     swept_ms: u64,
     pub(crate) now_ms: u64,
     ended: BTreeMap<&'static str, u64>,
@@ -78,6 +82,7 @@ impl Web {
     ) -> Self {
         Self {
             hls: House::new(disk, &config.runtime_dir, number),
+            dvr: Recorders::default(),
             mounts: Mounts::new(&config),
             links: Links::new(config.backsources.max(1)),
             listeners: Listeners::new(config.limits.turn_accepts),
@@ -115,6 +120,7 @@ impl Web {
         self.config = config;
         self.news = true;
         self.review_hls();
+        self.review_dvr();
     }
 
     /// A back-source is there.
@@ -182,9 +188,47 @@ impl Web {
         self.news = true;
         if live {
             self.review_hls();
+            self.review_dvr();
             // At once: a short publish may be over with the next event.
             self.look_at_waiting();
         }
+    }
+
+    /// Streams that should be recorded are, others no longer.
+    pub(crate) fn review_dvr(&mut self) {
+        let config = Arc::clone(&self.config);
+        self.dvr.repair(&config, &self.hls.disk);
+        let unwanted: Vec<usize> = self
+            .dvr
+            .recordings
+            .iter()
+            .filter(|(_, recording)| dvr::wanted(&config, &recording.key) != Some(&recording.config))
+            .map(|(feed, _)| *feed)
+            .collect();
+        for feed in unwanted {
+            self.dvr.end(feed, &mut self.hls.disk);
+            self.unpin(feed);
+        }
+        let live: Vec<StreamKey> =
+            self.streams.iter().filter(|(_, live)| **live).map(|(key, _)| key.clone()).collect();
+        for key in live {
+            let Some(wanted) = dvr::wanted(&config, &key) else { continue };
+            let feed = self.feed(&key, 0);
+            if let Some(known) = self.feeds.get_mut(feed) {
+                known.pinned = true;
+                known.set_live(true, self.now_ms);
+            }
+            self.dvr.begin(feed, &key, wanted);
+        }
+    }
+
+    /// Somebody who is no viewer wants a stream no longer.
+    pub(crate) fn unpin(&mut self, feed: usize) {
+        let wanted = self.hls.streams.contains_key(&feed) || self.dvr.recordings.contains_key(&feed);
+        if let Some(known) = self.feeds.get_mut(feed) {
+            known.pinned = wanted;
+        }
+        self.forget_unwanted(feed);
     }
 
     pub(crate) fn take_id(&mut self) -> u64 {
@@ -261,6 +305,13 @@ impl Web {
             self.pump(feed);
         }
         self.news |= self.hls.work(now_ms);
+        for done in std::mem::take(&mut self.hls.others) {
+            match done {
+                Done::Failed(id, error) => self.dvr.failed(id, &error, now_ms, &mut self.hls.disk),
+                Done::Finished(id, result) => self.dvr.has_finished(id, result),
+                Done::Written(..) | Done::Recovered(..) => {}
+            }
+        }
         for key in std::mem::take(&mut self.again) {
             self.serve(key, false);
         }
@@ -279,22 +330,28 @@ impl Web {
             return;
         }
         let Some(feed) = self.feeds.get_mut(key) else { return };
-        let hls = &mut self.hls;
+        let (hls, dvr, now_ms) = (&mut self.hls, &mut self.dvr, self.now_ms);
         let unix_ms = unix_ms();
         let again = feed.pump(self.now_ms, &mut |happening, lineup| {
             hls.take(key, happening, lineup, unix_ms);
+            dvr.take(key, happening, lineup, (unix_ms, now_ms), &mut hls.disk);
         });
         if let Some(at) = again {
             self.due.insert(key, at);
         }
         if feed.has_ended() {
             self.hls.rest(key, self.now_ms);
+            self.dvr.end(key, &mut self.hls.disk);
         }
+        let has_ended = feed.has_ended();
         let members: Vec<usize> = self.members.get(&key).into_iter().flatten().copied().collect();
         for member in members {
             if self.connections.get(member).is_some_and(|connection| !connection.blocked) {
                 self.serve(member, false);
             }
+        }
+        if has_ended {
+            self.unpin(key);
         }
     }
 
@@ -586,8 +643,18 @@ impl Web {
         }
     }
 
-    /// All connections end.
+    /// All connections end, and all files.
     pub(crate) fn end_all(&mut self) {
+        let feeds: Vec<usize> = self.feeds.iter().map(|(feed, _)| feed).collect();
+        for feed in feeds {
+            self.hls.rest(feed, self.now_ms);
+            self.dvr.end(feed, &mut self.hls.disk);
+        }
+        let until_ms = self.now_ms + LAST_WRITES_MS;
+        while !self.hls.disk.is_done() && reactor::now_ms() < until_ms {
+            self.hls.work(reactor::now_ms());
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
         let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
         for key in keys {
             self.end(key, Gone::Ending);
