@@ -25,6 +25,7 @@ mod hostile;
 mod hostile_table;
 mod http_files;
 mod http_live;
+mod https;
 mod jitter;
 mod limits;
 mod packaging;

@@ -13,6 +13,7 @@ mod hls_answers;
 mod live;
 mod mount;
 mod outbox;
+mod transport;
 mod web;
 
 use std::os::fd::{AsRawFd, OwnedFd};

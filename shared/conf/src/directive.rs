@@ -262,7 +262,8 @@ const CLUSTER: Within = &["vhost", "vhost/cluster"];
 const PUBLISH: Within = &["vhost/publish"];
 const API: Within = &["http_api"];
 const SERVERS: Within = &["http_server"];
-const TLS: Within = &["http_api/https", "http_server/https"];
+const API_TLS: Within = &["http_api/https"];
+const TLS: Within = &["http_server/https"];
 const RING: Within = &["ring"];
 const LIMITS: Within = &["limits"];
 const PITHY: Within = &["pithy_print"];
@@ -394,17 +395,21 @@ pub static DIRECTIVES: &[Directive] = &[
     D::new(&["http_api/auth"], "username", TEXT, "", "User name."),
     D::new(&["http_api/auth"], "password", TEXT, "", "Password."),
     D::block(API, "https", "http_api/https", "The API over TLS.").not_built(Feature::Https),
+    D::new(API_TLS, "enabled", FLAG, "off", ENABLED).not_built(Feature::Https),
+    D::new(API_TLS, "listen", LISTEN, "", "Where to listen, 1990 unless given.").not_built(Feature::Https),
+    D::new(API_TLS, "key", PATH, "./conf/server.key", "PEM file of the private key.").not_built(Feature::Https),
+    D::new(API_TLS, "cert", PATH, "./conf/server.crt", "PEM file of the certificate chain.").not_built(Feature::Https),
     D::block(TOP, "http_server", "http_server", "Web server for files and live streams.").alias(&["http_stream"]),
     D::new(SERVERS, "enabled", FLAG, "off", ENABLED),
     D::new(SERVERS, "listen", LISTEN, "8080", "Where to listen; a bare port means all IPv4 addresses."),
     D::new(SERVERS, "dir", PATH, HTML, "Root directory."),
     D::new(SERVERS, "crossdomain", FLAG, "on", "Lets pages of other origins read the answers."),
     D::new(SERVERS, "stream_wait", SECONDS_OR_0, "5", "How long a request for a stream that nobody publishes yet waits, in seconds."),
-    D::block(SERVERS, "https", "http_server/https", "The same over TLS.").not_built(Feature::Https),
-    D::new(TLS, "enabled", FLAG, "off", ENABLED).not_built(Feature::Https),
-    D::new(TLS, "listen", LISTEN, "", "Where to listen: 1990 for the API, 8088 for the web server unless given.").not_built(Feature::Https),
-    D::new(TLS, "key", PATH, "./conf/server.key", "PEM file of the private key.").not_built(Feature::Https),
-    D::new(TLS, "cert", PATH, "./conf/server.crt", "PEM file of the certificate chain.").not_built(Feature::Https),
+    D::block(SERVERS, "https", "http_server/https", "The same over TLS."),
+    D::new(TLS, "enabled", FLAG, "off", ENABLED),
+    D::new(TLS, "listen", LISTEN, "", "Where to listen, 8088 unless given."),
+    D::new(TLS, "key", PATH, "./conf/server.key", "PEM file of the private key."),
+    D::new(TLS, "cert", PATH, "./conf/server.crt", "PEM file of the certificate chain. A renewed one is in force within seconds."),
     D::block(TOP, "exporter", "exporter", "Metrics for Prometheus at /metrics."),
     D::new(&["exporter"], "enabled", FLAG, "off", ENABLED),
     D::new(&["exporter"], "listen", LISTEN, "9972", "Where to listen; a bare port means all IPv4 addresses."),

@@ -20,6 +20,7 @@ use super::feed::Feed;
 use super::files::Mounts;
 use super::hls::House;
 use super::live::Filled;
+use super::transport::{self, Transport};
 use crate::stream::accept::Listeners;
 
 /// Tokens of connections begin here.
@@ -38,6 +39,8 @@ const HOLD_LOOK_MS: u64 = 3;
 const REFUSE_MS: u64 = 60_000;
 /// How long the disk may take for what is to be written before the end, ms.
 const LAST_WRITES_MS: u64 = 2_000;
+/// How often it is looked whether there is another certificate, ms.
+const CERTIFICATE_LOOK_MS: u64 = 2_000;
 /// How long viewers stay when nobody publishes any more, at least, ms.
 const LEAST_GRACE_MS: u64 = 5_000;
 
@@ -52,6 +55,10 @@ pub(crate) struct Web {
     pub(crate) connections: Slab<Connection>,
     pub(crate) listeners: Listeners,
     tls: BTreeSet<SocketAddr>,
+    tls_config: Option<Arc<rustls::ServerConfig>>,
+    /// When certificate and key were written, and when it was looked, ms.
+    tls_written: Option<[std::time::SystemTime; 2]>,
+    tls_looked_ms: u64,
     links: Links,
     pub(crate) feeds: Slab<Feed>,
     feed_of: HashMap<StreamKey, usize>,
@@ -92,6 +99,9 @@ impl Web {
             next_id: first_id,
             connections: Slab::new(),
             tls: BTreeSet::new(),
+            tls_config: None,
+            tls_written: None,
+            tls_looked_ms: 0,
             feeds: Slab::new(),
             feed_of: HashMap::new(),
             members: HashMap::new(),
@@ -110,6 +120,7 @@ impl Web {
     pub(crate) fn listen(&mut self, reactor: &Reactor, address: SocketAddr, tls: bool, fds: Vec<OwnedFd>) {
         if tls {
             self.tls.insert(address);
+            self.read_certificate();
         }
         self.listeners.add(reactor, &[address], fds);
     }
@@ -119,8 +130,36 @@ impl Web {
         self.mounts = Mounts::new(&config);
         self.config = config;
         self.news = true;
+        self.tls_written = None;
+        self.read_certificate();
         self.review_hls();
         self.review_dvr();
+    }
+
+    /// Reads the certificate when it is another than before: a renewed one is in force without a word.
+    fn read_certificate(&mut self) {
+        let https = &self.config.http_server.https;
+        if !https.enabled {
+            return;
+        }
+        self.tls_looked_ms = self.now_ms;
+        let written = |path: &std::path::Path| std::fs::metadata(path).and_then(|file| file.modified()).ok();
+        let now = written(&https.cert).and_then(|cert| Some([cert, written(&https.key)?]));
+        if now.is_some() && now == self.tls_written {
+            return;
+        }
+        match transport::server_config(&https.cert, &https.key) {
+            Ok(config) => {
+                self.tls_config = Some(config);
+                tracing::info!("https with the certificate {}", https.cert.display());
+            }
+            // The one that is in force stays; a key that does not fit yet is looked at again.
+            Err(error) if self.tls_written.is_none() || now.is_some() => {
+                tracing::error!("https: {error}");
+            }
+            Err(_) => {}
+        }
+        self.tls_written = now;
     }
 
     /// A back-source is there.
@@ -358,7 +397,7 @@ impl Web {
     fn adopt(&mut self, reactor: &Reactor, at: SocketAddr, socket: TcpStream, peer: SocketAddr) {
         self.board.add(self.slot, Counter::Accepted, 1);
         let open = self.board.sum(Counter::Connections);
-        if open >= u64::from(self.config.max_connections) || self.tls.contains(&at) {
+        if open >= u64::from(self.config.max_connections) {
             for counter in [Counter::Refused, Counter::Ended, Counter::Errors] {
                 self.board.add(self.slot, counter, 1);
             }
@@ -367,9 +406,15 @@ impl Web {
         }
         let id = self.next_id;
         self.next_id += 1;
-        let Ok(connection) = Connection::new(socket, peer, id, self.now_ms, self.now_ms + HEAD_MS) else {
-            return;
+        let transport = match (self.tls.contains(&at), &self.tls_config) {
+            (false, _) => Ok(Transport::Plain(socket)),
+            (true, Some(config)) => Transport::tls(socket, config),
+            // The certificate could not be read, which was said.
+            (true, None) => return,
         };
+        let deadline_ms = self.now_ms + HEAD_MS;
+        let connection = transport.and_then(|it| Connection::new(it, peer, id, self.now_ms, deadline_ms));
+        let Ok(connection) = connection else { return };
         let fd = connection.fd();
         let key = self.connections.insert(connection);
         self.board.add(self.slot, Counter::Connections, 1);
@@ -445,6 +490,13 @@ impl Web {
                 let moved = connection.bytes_out - before;
                 self.board.add(self.slot, Counter::BytesOut, i64::try_from(moved).unwrap_or(0));
                 connection.deadline_ms = self.now_ms + self.config.limits.stalled_timeout_ms;
+                if !connection.outbox.is_empty() {
+                    // What was read of it has yet to be sent.
+                    if done {
+                        connection.state = State::Answer(Body::Rest);
+                    }
+                    return Ok(true);
+                }
                 if done {
                     return self.answered(key);
                 }
@@ -621,6 +673,9 @@ impl Web {
         }
         self.trim();
         self.sweep_hls();
+        if now_ms >= self.tls_looked_ms + CERTIFICATE_LOOK_MS {
+            self.read_certificate();
+        }
     }
 
     /// Lets go of what no viewer needs any more.
