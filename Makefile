@@ -58,6 +58,11 @@ test-tools:
 	    echo "install them with your package manager: $(TEST_PACKAGES)"; exit 1; \
 	  fi; \
 	fi
+	@# A browser for the pages; without it their tests say that they are skipped.
+	@command -v chromium >/dev/null 2>&1 && command -v chromedriver >/dev/null 2>&1 \
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 \
+	    && { apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver >/dev/null; }; } \
+	  || echo "chromium can't be installed: the pages are not looked at in a browser"
 	@# An AMF decoder and Prometheus' checker; without them their tests say that they are skipped. The package prometheus
 	@# is unpacked, not installed: it would start a server.
 	@mkdir -p $(TEST_TOOLS)

@@ -190,3 +190,24 @@ fn joined<T>(thread: thread::JoinHandle<Result<T, AskError>>) -> Result<T, AskEr
 pub(crate) fn token(path: &Path) -> Option<Token> {
     Token::read(&std::fs::read_to_string(path).ok()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_passwords_are_told_apart() {
+        for (base, wanted, said) in [
+            ("127.0.0.1:1985", "http://127.0.0.1:1985", None),
+            ("http://127.0.0.1:1985/", "http://127.0.0.1:1985", None),
+            ("http://admin:se@cret@host:1985", "http://host:1985", Some("Basic YWRtaW46c2VAY3JldA==")),
+            ("https://host", "https://host", None),
+        ] {
+            let api = Api::new(base, None);
+            assert_eq!((api.base.as_str(), api.authorization.as_deref()), (wanted, said), "{base}");
+        }
+        let token = Token::from_random(&[1; 32]);
+        let api = Api::new("http://a:b@c", Some(&token));
+        assert_eq!(api.authorization.unwrap(), format!("Bearer {}", token.reveal()), "the token opens more");
+    }
+}

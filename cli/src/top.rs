@@ -205,7 +205,7 @@ fn stream_table(pictures: &[Picture], scroll: usize) -> Table<'_> {
         Constraint::Length(7),
         Constraint::Length(11),
         Constraint::Length(11),
-        Constraint::Max(32),
+        Constraint::Max(38),
         Constraint::Max(24),
     ];
     let titles = [node_title(pictures), "STREAM", "STATE", "VIEWERS", "LIVE", "IN", "OUT", "VIDEO", "AUDIO"];

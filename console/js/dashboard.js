@@ -103,9 +103,11 @@ async function look() {
 function listen() {
   const events = new EventSource("/console/events");
   events.addEventListener("processes", look);
-  events.addEventListener("reload", (event) => {
-    const reload = JSON.parse(event.data);
-    tell(reload.error ? say("reload_failed", { why: reload.error }) : say("reloaded", reload));
+  events.addEventListener("reload", async () => {
+    try {
+      const { reload } = await get("reload");
+      tell(reload.error ? say("reload_failed", { why: reload.error }) : say("reloaded", reload));
+    } catch { /* the next look tells why */ }
     look();
   });
 }

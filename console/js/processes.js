@@ -5,8 +5,8 @@ import { say } from "./i18n.js";
 
 const WIDTH = 940;
 const ROW = 92;
-const BOX = { width: 178, height: 74 };
-const COLUMNS = { encoders: 8, sources: 214, readers: 470, viewers: 754 };
+const BOX = { width: 196, height: 74 };
+const COLUMNS = { encoders: 8, sources: 196, readers: 476, viewers: 790 };
 const MASTER = 66;
 
 const name = (process) => `${process.role}#${process.slot}`;
@@ -84,7 +84,7 @@ export function draw(container, processes, reborn) {
     parts.push(box(x, top + rows * ROW, other, facts(other), reborn.has(name(other))));
   });
   if (master) {
-    const x = COLUMNS.sources + 130;
+    const x = COLUMNS.sources + 140;
     const from = { x: x + BOX.width / 2, y: 8 + BOX.height };
     for (const [list, column] of [[sources, COLUMNS.sources], [readers, COLUMNS.readers]]) {
       const to = middle(list, 0);

@@ -307,7 +307,8 @@ impl Supervisor {
             for event in &ready {
                 self.take_event(event, &mut reap, &mut stop);
             }
-            if reap {
+            // A thread closes its channel before it has ended: nothing tells of its last moment.
+            if reap || self.children.iter().any(Child::is_finished_thread) {
                 self.reap();
             }
             if stop && !self.plan.is_stopping() {

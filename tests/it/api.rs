@@ -1,12 +1,15 @@
 //! The management API: what it answers, and to whom.
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::Value;
 use srs_tests::capture::{player, publisher};
 use srs_tests::clip::Clip;
 use srs_tests::http::ask;
+use srs_tests::meter::Meter;
 use srs_tests::pattern;
 use srs_tests::raw::{Ending, Raw};
 use srs_tests::server::Server;
@@ -327,4 +330,68 @@ fn a_publisher_is_a_client_like_any_other_while_it_plays() {
     let (sent, id) = (publisher.bytes_sent(), server.streams()[0].publish.cid);
     let client = server.clients().into_iter().find(|client| client.id == id).unwrap();
     assert!(client.publish && client.recv_bytes >= sent, "{client:?} {sent}");
+}
+
+#[test]
+fn viewers_over_http_are_counted_and_kicked_like_others() {
+    let server = Server::start(
+        "http_api { enabled on; listen 127.0.0.1:0; }\nhttp_server { enabled on; listen 127.0.0.1:0; }\n\
+         vhost __defaultVhost__ { http_remux { enabled on; } }",
+    );
+    let _live = pattern::Live::start(&server.url("live/one"), Duration::from_millis(10));
+    server.wait_published("live/one");
+    let meter = Meter::before(server.web_address());
+    let mut socket = TcpStream::connect(meter.address()).unwrap();
+    socket.write_all(b"GET /live/one.flv HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let reader = std::thread::spawn(move || drop(socket.read_to_end(&mut Vec::new())));
+    let viewer = || server.clients().into_iter().find(|client| client.kind == "flv-play");
+    wait_until("a viewer with rates", || {
+        viewer().is_some_and(|client| client.send_bytes > 100_000 && client.kbps.send_30s > 0)
+    });
+    let client = viewer().unwrap();
+    assert_eq!((client.url.as_str(), client.name.as_str()), ("/live/one", "one"));
+    let stream = server.streams().remove(0);
+    assert_eq!(stream.clients, 2);
+    assert!(stream.send_bytes > 100_000, "its bytes are the stream's");
+    let token = format!("Authorization: Bearer {}", server.token());
+    let path = format!("/api/v1/clients/{}", client.id);
+    assert_eq!(ask(&server.api(), "DELETE", &path, &[&token]).status, 200);
+    reader.join().unwrap();
+    wait_until("its end", || viewer().is_none());
+    let (sent, counted) = (server.streams().remove(0).send_bytes, meter.from_server());
+    assert!(sent.abs_diff(counted) < 1_000, "{sent} to its viewer, {counted} on the line");
+}
+
+#[test]
+fn doors_open_move_and_close_with_a_reload() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let path = directory.path().to_owned();
+    let text = |doors: &str| srs_tests::server::configuration(&path, doors);
+    let (plain, both) = (
+        text("http_api { enabled on; listen 127.0.0.1:0; }\n"),
+        text(
+            "http_api { enabled on; listen 127.0.0.1:0; jsonp on; }\nexporter { enabled on; listen 127.0.0.1:0; }\n",
+        ),
+    );
+    let server = Server::start_in(directory, &plain);
+    let reload = |text: &str| {
+        std::fs::write(path.join("srs.conf"), text).unwrap();
+        let token = format!("Authorization: Bearer {}", server.token());
+        let answer = ask(&server.api(), "POST", "/api/v1/reload", &[&token]);
+        assert_eq!(answer.json()["code"], 0, "{}", String::from_utf8_lossy(&answer.body));
+    };
+    let ports = || -> Value {
+        serde_json::from_str(&std::fs::read_to_string(path.join("run/ports.json")).unwrap()).unwrap()
+    };
+    assert!(ports()["exporter"].is_null());
+    reload(&both);
+    let metrics = format!("http://{}", ports()["exporter"].as_str().unwrap());
+    assert_eq!(ask(&metrics, "GET", "/metrics", &[]).status, 200);
+    assert_eq!(ask(&server.api(), "GET", "/api/v1/versions?callback=f", &[]).body[0], b'/');
+    // Without it again, nobody listens there.
+    reload(&plain);
+    wait_until("a closed door", || TcpStream::connect(srs_tests::http::address(&metrics)).is_err());
+    // The API itself may be switched off; the master still hears.
+    reload(&text("http_api { enabled off; }\n"));
+    wait_until("no API", || TcpStream::connect(srs_tests::http::address(&server.api())).is_err());
 }

@@ -196,6 +196,52 @@ fn two_hundred_slow_clients_delay_nobody() {
     assert!(seen.last >= sent + 20, "the watcher checks that no frame is missing");
 }
 
+/// The limit of a process's descriptors.
+fn set_descriptor_limit(pid: u32, limit: u64) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap());
+    // What is highest was inherited from here.
+    let maximum = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+    let limit = rustix::process::Rlimit { current: Some(limit), maximum };
+    rustix::process::prlimit(pid, rustix::process::Resource::Nofile, limit).unwrap();
+}
+
+#[test]
+fn a_private_port_survives_the_lack_of_descriptors_and_clients_that_take_nothing() {
+    let server = Server::start("http_api { enabled off; }\nworkers 1;\n");
+    let status = || {
+        let mut command = Command::new(program::srs_cli());
+        run(command.arg("--socket").arg(server.socket()).args(["status", "--format", "json"]), SOON)
+    };
+    let sound = || status().status.code() == Some(0);
+    assert!(sound());
+    let told: serde_json::Value = serde_json::from_str(&status().stdout).unwrap();
+    let processes = told["processes"].as_array().unwrap();
+    let stream = processes.iter().find(|process| process["role"] == "stream").unwrap();
+    let pid = u32::try_from(stream["pid"].as_u64().unwrap()).unwrap();
+    let port = u16::try_from(stream["private_api_port"].as_u64().unwrap()).unwrap();
+    // Not one descriptor more: whoever comes can't be accepted.
+    set_descriptor_limit(pid, descriptors(pid) as u64);
+    let callers: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
+    assert!(!sound(), "it can't answer");
+    set_descriptor_limit(pid, 1024);
+    wait_until("an answer again", sound);
+    drop(callers);
+    // Clients with the token that ask and take nothing.
+    let ask = format!(
+        "GET /api/v1/report HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n",
+        server.token()
+    );
+    let deaf: Vec<TcpStream> = (0..30)
+        .map(|_| {
+            let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            socket.write_all(ask.repeat(20).as_bytes()).unwrap();
+            socket
+        })
+        .collect();
+    assert!(sound(), "others are answered all the while");
+    drop(deaf);
+}
+
 fn command_socket(server: &Server) -> UnixStream {
     let socket = UnixStream::connect(server.socket()).unwrap();
     socket.set_read_timeout(Some(SOON)).unwrap();

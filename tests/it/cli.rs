@@ -167,7 +167,8 @@ fn orders_reach_the_process_that_they_are_for() {
     let before = server.pids("stream");
     let (_viewer, _) = Raw::playing(server.address(), "live", "two");
     server.wait_players(1);
-    let process = server.clients()[0].process.clone();
+    let clients = server.clients();
+    let process = clients.iter().find(|client| client.kind == "play").unwrap().process.clone();
     let said = cli(&server, &["drain", &process]).expect_success();
     assert!(said.contains("takes nobody more"), "{said}");
     wait_until("both are there", || {

@@ -95,7 +95,7 @@ fn names_that_could_be_paths_are_refused() {
     let server = Server::start("");
     for stream in ["..%2fx", "%2e%2e", ".hidden", "a\\b", "a\u{7}b", "a\u{202e}b"] {
         let url = server.url(&format!("live/{stream}"));
-        let options = Options { start_timeout: std::time::Duration::from_secs(5), ..Options::default() };
+        let options = Options { start_timeout: Duration::from_secs(5), ..Options::default() };
         assert!(Publisher::connect(&url, options.clone()).is_err(), "{stream}");
         assert!(Player::connect(&url, options).is_err(), "{stream}");
     }

@@ -50,12 +50,7 @@ impl Browser {
             return None;
         }
         let profile = TempDir::new().expect("a temporary directory");
-        let driver = Running::start(Command::new("chromedriver").arg("--port=0"));
-        let port = wait_for("chromedriver", SOON, || {
-            let said = driver.stdout();
-            let port = said.split("started successfully on port ").nth(1)?.split('.').next()?.trim().to_owned();
-            port.parse::<u16>().ok()
-        });
+        let (driver, port) = drive();
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(PATIENCE))
             .proxy(None)
@@ -69,8 +64,12 @@ impl Browser {
             "goog:chromeOptions": {"args": arguments, "binary": find("chromium")},
             "goog:loggingPrefs": {"browser": "ALL"},
         }}});
-        let mut browser =
-            Self { base: format!("http://127.0.0.1:{port}/session"), agent, _driver: driver, _profile: profile };
+        let mut browser = Self {
+            base: format!("http://127.0.0.1:{port}/session"),
+            agent,
+            _driver: driver,
+            _profile: profile,
+        };
         let session = browser.post("", &wanted);
         let id = session["sessionId"].as_str().expect("a session").to_owned();
         browser.base = format!("{}/{id}", browser.base);
@@ -153,6 +152,23 @@ impl Browser {
             .expect("a picture");
         std::fs::write(file, bytes).expect("a file");
     }
+}
+
+/// Starts a driver; again where it does not get the port that it chose for both families of addresses.
+fn drive() -> (Running, u16) {
+    for _ in 0..10 {
+        let mut driver = Running::start(Command::new("chromedriver").arg("--port=0"));
+        let port = wait_for("chromedriver", SOON, || {
+            let said = driver.stdout();
+            let port = said.split("started successfully on port ").nth(1);
+            let port = port.and_then(|rest| rest.split('.').next()?.trim().parse::<u16>().ok());
+            if port.is_some() { Some(port) } else { driver.try_wait().map(|_| None) }
+        });
+        if let Some(port) = port {
+            return (driver, port);
+        }
+    }
+    panic!("chromedriver ends at once, again and again");
 }
 
 impl Drop for Browser {

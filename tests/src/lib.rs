@@ -13,6 +13,7 @@
     reason = "the harness of tests: what goes wrong here has to panic"
 )]
 
+pub mod browser;
 pub mod capture;
 pub mod cgroup;
 pub mod clip;

@@ -5,7 +5,7 @@
 mod access;
 mod gate;
 mod gather;
-mod head;
+pub(crate) mod head;
 mod machine_room;
 mod master;
 mod metrics;
@@ -30,7 +30,7 @@ use access::Failures;
 use gate::Gate;
 
 /// Name of the socket between the gate and the API in the runtime directory.
-const INNER_SOCKET: &str = "api.sock";
+pub(crate) const INNER_SOCKET: &str = "api.sock";
 
 /// What the API's threads need to know; the loop keeps it true.
 pub(crate) struct Known {
@@ -135,7 +135,10 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
 
 fn obey(control: &mut Control, known: &Arc<Known>, gate: &Gate, message: MasterToChild, fds: Vec<OwnedFd>) {
     match message {
-        MasterToChild::Listen { addresses } => listen(&addresses, fds, gate),
+        MasterToChild::Listen { addresses } => {
+            listen(&addresses, fds, gate);
+            say_who_may(&addresses, &known.config());
+        }
         MasterToChild::StopListening { addresses } => {
             for address in addresses {
                 if let Err(error) = gate.leave(address) {
@@ -177,6 +180,18 @@ fn observe(known: &Known) {
     });
     if due && let Ok(mut host) = known.host.lock() {
         host.look(&known.config().stats.disks);
+    }
+}
+
+/// An API that can be reached from elsewhere is not open because of that.
+fn say_who_may(addresses: &[SocketAddr], config: &Config) {
+    let api = &config.http_api;
+    let far = addresses.iter().find(|address| **address == api.listen && !address.ip().is_loopback());
+    if let Some(address) = far.filter(|_| api.enabled && api.auth.is_none() && !api.reads_for_all) {
+        tracing::info!(
+            "the API on {address} answers other hosts only with the token; http_api {{ reads all; }}, or auth, opens it \
+             for reading"
+        );
     }
 }
 

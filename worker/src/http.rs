@@ -3,6 +3,7 @@
 mod answers;
 mod backlog;
 mod connection;
+mod console;
 mod disk;
 mod dvr;
 mod feed;
@@ -13,7 +14,9 @@ mod hls_answers;
 mod live;
 mod mount;
 mod outbox;
+mod report;
 mod transport;
+mod tunnel;
 mod web;
 
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -46,6 +49,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     let place = (start.slot, start.board_slot);
     let mut web = Web::new(config, Arc::clone(&control.board), place, start.first_connection_id, disk);
     web.review_dvr();
+    web.version.clone_from(&start.version);
     loop {
         if control.look_for_master(&reactor)? {
             let (addresses, sockets) = web.listeners.duplicates();
@@ -67,6 +71,12 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
                     control.applied(generation);
                 }
                 MasterToChild::ReopenLog => child::reopen_log(),
+                MasterToChild::Processes(_) => web.announce("processes"),
+                MasterToChild::Reloaded(_) => web.announce("reload"),
+                MasterToChild::Preview { id, config } => {
+                    let (touched, all) = web.preview(&config);
+                    control.send(&ChildToMaster::Previewed { id, touched, all }, Vec::new());
+                }
                 MasterToChild::Stop => {
                     web.end_all();
                     return Ok(());

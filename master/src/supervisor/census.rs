@@ -5,6 +5,7 @@ use api::{Census, Done, State};
 use ipc::{MasterToChild, ProcessInfo, Role};
 
 use super::Supervisor;
+use super::children::Child;
 use super::operators::OperatorId;
 use crate::plan::State as SlotState;
 
@@ -48,10 +49,11 @@ impl Supervisor {
         list
     }
 
-    /// Tells the api process who is there.
+    /// Tells the processes that show it who is there.
     pub(super) fn tell_processes(&mut self) {
         let list = self.process_list();
-        for child in self.children.iter_mut().filter(|child| child.role == Role::Api) {
+        let shows = |child: &&mut Child| matches!(child.role, Role::Api | Role::Http);
+        for child in self.children.iter_mut().filter(shows) {
             child.tell(&MasterToChild::Processes(list.clone()), Vec::new());
         }
     }
@@ -104,8 +106,7 @@ impl Supervisor {
         if self.plan.is_stopping() {
             return Err("the server ends".to_owned());
         }
-        let is_it =
-            |child: &super::children::Child| child.name() == process && child.is_up() && !child.draining;
+        let is_it = |child: &Child| child.name() == process && child.is_up() && !child.draining;
         let Some(slot) = self.children.iter().position(is_it) else {
             return Err(format!("there is no process {process} that could be drained"));
         };

@@ -99,6 +99,11 @@ impl Child {
         }
     }
 
+    /// Whether it was a thread (single mode) and has ended.
+    pub(super) fn is_finished_thread(&self) -> bool {
+        matches!(&self.running, Some(Running::Thread(thread)) if thread.is_finished())
+    }
+
     /// Whether it has ended, and how.
     pub(super) fn ended(&mut self) -> Option<Ending> {
         self.running.as_mut()?.ended()

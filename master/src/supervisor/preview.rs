@@ -53,7 +53,7 @@ impl Supervisor {
         let mut waiting = BTreeSet::new();
         if !result.changes.is_empty() {
             for (slot, child) in self.children.iter_mut().enumerate() {
-                if child.is_up() && matches!(child.role, Role::Stream | Role::BackSource) {
+                if child.is_up() && matches!(child.role, Role::Stream | Role::BackSource | Role::Http) {
                     let config = Box::new(draft.config.clone());
                     child.tell(&MasterToChild::Preview { id, config }, Vec::new());
                     waiting.insert(slot);

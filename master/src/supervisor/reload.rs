@@ -421,7 +421,8 @@ impl Supervisor {
         if self.served {
             systemd::ready(&told);
         }
-        for child in self.children.iter_mut().filter(|child| child.role == Role::Api) {
+        let shows = |child: &&mut Child| matches!(child.role, Role::Api | Role::Http);
+        for child in self.children.iter_mut().filter(shows) {
             child.tell(&MasterToChild::Reloaded(result.clone()), Vec::new());
         }
         self.tell_processes();

@@ -3,7 +3,9 @@
 //! The loop is asked through a channel and a waker, and answers when it comes round; a loop that hangs makes the API say
 //! so after a second, never hang itself. Nobody is answered without the token: loopback is open to every user of the host.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -18,6 +20,11 @@ pub const API_TOKEN: LoopToken = LoopToken(1);
 
 /// How long the loop may take.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Answers that wait for clients to take them. A client that takes nothing keeps one thread, and holds up nobody.
+const MOST_TAKING: usize = 16;
+/// How long to rest when the kernel has no descriptor for a client.
+const REST: Duration = Duration::from_millis(100);
 
 /// Where an answer goes.
 #[derive(Debug)]
@@ -62,15 +69,28 @@ impl PrivateApi {
     /// # Errors
     /// When no port can be bound.
     pub fn start(port: u16, token: Token, waker: Waker) -> std::io::Result<Self> {
-        let bind = |port| Server::http(SocketAddr::from(([127, 0, 0, 1], port)));
-        let server = bind(port).or_else(|_| bind(0)).map_err(std::io::Error::other)?;
-        let port = server.server_addr().to_ip().map_or(0, |address| address.port());
+        let bind = |port| TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port)));
+        let listener = bind(port).or_else(|_| bind(0))?;
+        let port = listener.local_addr()?.port();
+        let mut server = serve(&listener)?;
         let (sender, queries) = sync_channel(16);
         let asker = Asker { token, sender, waker };
         thread::Builder::new().name("private-api".to_owned()).stack_size(256 << 10).spawn(move || {
-            for request in server.incoming_requests() {
-                let response = asker.answer(&request);
-                let _ = request.respond(response);
+            let taking = Arc::new(AtomicUsize::new(0));
+            loop {
+                match server.recv() {
+                    Ok(request) => {
+                        let response = asker.answer(&request);
+                        give(request, response, &taking);
+                    }
+                    // It listens no more after one accept that failed: another one goes on with the same socket.
+                    Err(_) => {
+                        thread::sleep(REST);
+                        if let Ok(next) = serve(&listener) {
+                            server = next;
+                        }
+                    }
+                }
             }
         })?;
         Ok(Self { queries, port })
@@ -86,6 +106,28 @@ impl PrivateApi {
     #[must_use]
     pub fn next(&self) -> Option<Query> {
         self.queries.try_recv().ok()
+    }
+}
+
+fn serve(listener: &TcpListener) -> std::io::Result<Server> {
+    Server::from_listener(listener.try_clone()?, None).map_err(std::io::Error::other)
+}
+
+/// Gives a client its answer, at its own pace.
+fn give(request: Request, response: Answer, taking: &Arc<AtomicUsize>) {
+    if taking.fetch_add(1, Ordering::Relaxed) >= MOST_TAKING {
+        taking.fetch_sub(1, Ordering::Relaxed);
+        // Short enough for the socket's buffer.
+        let _ = request.respond(error(503, "too many answers wait to be taken"));
+        return;
+    }
+    let counted = Arc::clone(taking);
+    let respond = move || {
+        let _ = request.respond(response);
+        counted.fetch_sub(1, Ordering::Relaxed);
+    };
+    if thread::Builder::new().name("private-api".to_owned()).stack_size(128 << 10).spawn(respond).is_err() {
+        taking.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -404,6 +404,7 @@ pub static DIRECTIVES: &[Directive] = &[
     D::new(SERVERS, "listen", LISTEN, "8080", "Where to listen; a bare port means all IPv4 addresses."),
     D::new(SERVERS, "dir", PATH, HTML, "Root directory."),
     D::new(SERVERS, "crossdomain", FLAG, "on", "Lets pages of other origins read the answers."),
+    D::new(SERVERS, "console", FLAG, "on", "Serves the pages of the server itself: below /console/, and at / where there is no file."),
     D::new(SERVERS, "stream_wait", SECONDS_OR_0, "5", "How long a request for a stream that nobody publishes yet waits, in seconds."),
     D::block(SERVERS, "https", "http_server/https", "The same over TLS."),
     D::new(TLS, "enabled", FLAG, "off", ENABLED),

@@ -89,6 +89,8 @@ pub struct HttpServer {
     pub crossdomain: bool,
     /// How long a request for a stream that nobody publishes yet is kept waiting, milliseconds.
     pub stream_wait_ms: u64,
+    /// The pages of the server itself are served, below `/console/` and where there is no file.
+    pub console: bool,
     /// The same server over TLS.
     pub https: Https,
 }
@@ -203,6 +205,7 @@ impl Default for HttpServer {
             dir: PathBuf::from("./objs/nginx/html"),
             crossdomain: true,
             stream_wait_ms: 5_000,
+            console: true,
             https: Https::on_port(8088),
         }
     }

@@ -6,7 +6,7 @@ use crate::avc::ConfigError;
 use crate::bitwise::Bits;
 
 /// Sample rates by index.
-const SAMPLE_RATES: [u32; 13] =
+pub(crate) const SAMPLE_RATES: [u32; 13] =
     [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
 
 /// What an AAC sequence header says.

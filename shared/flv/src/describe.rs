@@ -6,9 +6,10 @@
 
 use media::cursor::Cursor;
 
-use crate::bits::Bits;
+use crate::avc;
+use crate::bitwise::Bits;
 use crate::packet::Codec;
-use crate::{classify, hevc, sps};
+use crate::{classify, hvcc};
 
 /// What is known of video; empty or 0 where the stream does not say.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -48,12 +49,12 @@ pub fn describe_video(payload: &[u8]) -> Option<VideoFacts> {
         return None;
     }
     let facts = match info.codec {
-        Some(Codec::Video(7)) => avc(payload.get(5..)?),
+        Some(Codec::Video(7)) => avc_record(payload.get(5..)?),
         Some(Codec::Video(12)) => hvc(payload.get(5..)?),
         Some(Codec::FourCc(code)) => {
             let config = behind_code(payload, code)?;
             match &code {
-                b"avc1" => avc(config),
+                b"avc1" => avc_record(config),
                 b"hvc1" => hvc(config),
                 b"av01" => av1(config),
                 _ => None,
@@ -95,7 +96,7 @@ fn behind_code(payload: &[u8], code: [u8; 4]) -> Option<&[u8]> {
     payload.get(at + 4..)
 }
 
-fn avc(config: &[u8]) -> Option<VideoFacts> {
+fn avc_record(config: &[u8]) -> Option<VideoFacts> {
     let mut cursor = Cursor::new(config);
     let [version, profile, constraints, level] = cursor.take_array().ok()?;
     if version != 1 {
@@ -121,7 +122,7 @@ fn avc(config: &[u8]) -> Option<VideoFacts> {
             return None;
         }
         let len = usize::from(cursor.u16().ok()?);
-        sps::size(cursor.take(len).ok()?)
+        avc::size_of(cursor.take(len).ok()?).ok()
     };
     (facts.width, facts.height) = { first }().unwrap_or_default();
     Some(facts)
@@ -156,7 +157,7 @@ fn hvc(config: &[u8]) -> Option<VideoFacts> {
                 let len = usize::from(cursor.u16().ok()?);
                 let nal = cursor.take(len).ok()?;
                 if kind == 33 {
-                    return hevc::size(nal);
+                    return hvcc::size_of(nal).ok();
                 }
             }
         }
@@ -179,14 +180,11 @@ fn av1(config: &[u8]) -> Option<VideoFacts> {
     Some(VideoFacts { profile, level, ..VideoFacts::default() })
 }
 
-const AAC_RATES: [u32; 13] =
-    [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
-
 fn aac(config: &[u8]) -> Option<AudioFacts> {
-    let mut bits = Bits::plain(config);
+    let mut bits = Bits::new(config);
     let kind = object_type(&mut bits)?;
     let mut sample_rate = aac_rate(&mut bits)?;
-    let configuration = bits.number(4)?;
+    let configuration = bits.take(4).ok()?;
     let channels = match configuration {
         0..=6 => configuration,
         7 | 12 | 14 => 8,
@@ -210,18 +208,18 @@ fn aac(config: &[u8]) -> Option<AudioFacts> {
     Some(AudioFacts { profile, sample_rate, channels: if kind == 29 { 2 } else { channels } })
 }
 
-fn object_type(bits: &mut Bits) -> Option<u32> {
-    match bits.number(5)? {
-        31 => Some(32 + bits.number(6)?),
+fn object_type(bits: &mut Bits<'_>) -> Option<u32> {
+    match bits.take(5).ok()? {
+        31 => Some(32 + bits.take(6).ok()?),
         kind => Some(kind),
     }
 }
 
 /// `None` for the indices that mean nothing.
-fn aac_rate(bits: &mut Bits) -> Option<u32> {
-    match bits.number(4)? {
-        15 => bits.number(24),
-        index => AAC_RATES.get(index as usize).copied(),
+fn aac_rate(bits: &mut Bits<'_>) -> Option<u32> {
+    match bits.take(4).ok()? {
+        15 => bits.take(24).ok(),
+        index => crate::aac::SAMPLE_RATES.get(index as usize).copied(),
     }
 }
 

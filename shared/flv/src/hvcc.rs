@@ -58,7 +58,7 @@ impl HevcConfig {
     }
 }
 
-fn size_of(sps: &[u8]) -> Result<(u32, u32), BadBits> {
+pub(crate) fn size_of(sps: &[u8]) -> Result<(u32, u32), BadBits> {
     let bytes = unescape(sps);
     let mut bits = Bits::new(&bytes);
     bits.skip(16 + 4)?;

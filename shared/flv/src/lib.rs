@@ -14,10 +14,6 @@ pub mod hvcc;
 pub mod packet;
 pub mod unit;
 
-mod bits;
-mod hevc;
-mod sps;
-
 pub use bitwise::BadBits;
 pub use describe::{AudioFacts, VideoFacts, describe_audio, describe_video};
 pub use packet::{Codec, PacketInfo, classify};

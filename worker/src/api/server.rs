@@ -6,6 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use tiny_http::Server;
 
@@ -13,6 +14,8 @@ use super::{Known, routes};
 
 /// Threads that answer.
 const THREADS: usize = 4;
+/// How long to rest when the kernel has no descriptor for a client.
+const REST: Duration = Duration::from_millis(100);
 
 /// Begins to answer.
 pub(crate) fn start(path: &Path, known: &Arc<Known>) -> std::io::Result<()> {
@@ -23,18 +26,41 @@ pub(crate) fn start(path: &Path, known: &Arc<Known>) -> std::io::Result<()> {
     }
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    let server = Arc::new(Server::from_listener(listener, None).map_err(std::io::Error::other)?);
-    for _ in 0..THREADS {
-        let (server, known) = (Arc::clone(&server), Arc::clone(known));
-        thread::Builder::new().name("api".to_owned()).stack_size(1 << 20).spawn(move || {
-            while let Ok(request) = server.recv() {
-                let reply = routes::answer(&request, &known);
-                let _ = request.respond(reply);
+    let mut server = serve(&listener)?;
+    let known = Arc::clone(known);
+    thread::Builder::new().name("api".to_owned()).stack_size(256 << 10).spawn(move || {
+        loop {
+            answer(&server, &known);
+            // It listens no more after one accept that failed: another one goes on with the same socket.
+            thread::sleep(REST);
+            if let Ok(next) = serve(&listener) {
+                server = next;
             }
-            // Accepting has failed for good: another process takes over.
-            tracing::error!("the API has stopped listening behind its gate");
-            std::process::exit(1);
-        })?;
-    }
+        }
+    })?;
     Ok(())
+}
+
+fn serve(listener: &UnixListener) -> std::io::Result<Server> {
+    Server::from_listener(listener.try_clone()?, None).map_err(std::io::Error::other)
+}
+
+/// Answers until the server listens no more.
+fn answer(server: &Server, known: &Known) {
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            let work = || {
+                while let Ok(request) = server.recv() {
+                    let reply = routes::answer(&request, known);
+                    let _ = request.respond(reply);
+                }
+                // The others are told, too.
+                server.unblock();
+            };
+            let thread = thread::Builder::new().name("api".to_owned()).stack_size(1 << 20);
+            if let Err(error) = thread.spawn_scoped(scope, work) {
+                tracing::error!("the API has a thread too few: {error}");
+            }
+        }
+    });
 }

@@ -42,6 +42,9 @@ impl Web {
             self.reply(key, Method::Get, response, Bytes::new());
             return;
         }
+        if self.console(key, &request) {
+            return;
+        }
         let config = std::sync::Arc::clone(&self.config);
         let name = request.parameter("vhost").unwrap_or_else(|| request.host.clone());
         let vhost = match config.vhost(&name) {
@@ -70,6 +73,7 @@ impl Web {
                 return self.reply(key, request.method, response, Bytes::new());
             }
             Err(Missing::NotFound) if live.is_some() || of_hls.is_some() => Found404::Perhaps,
+            Err(Missing::NotFound) if self.old_names(key, &request) => return,
             Err(Missing::NotFound) => Found404::Never,
             Err(Missing::Failed) => return self.refuse(key, 503),
         };
@@ -87,7 +91,7 @@ impl Web {
 
     /// A head with what all have.
     pub(crate) fn head(&self, status: u16) -> Response {
-        let response = Response::new(status).field("Server", concat!("SRS/", env!("CARGO_PKG_VERSION")));
+        let response = Response::new(status).field("Server", format!("SRS/{}", self.version));
         if self.config.http_server.crossdomain {
             response
                 .field("Access-Control-Allow-Origin", "*")
@@ -215,6 +219,8 @@ impl Web {
         // It is there; only that it has something to begin with is waited for.
         let until_ms = self.now_ms + self.config.http_server.stream_wait_ms.max(10_000);
         let mut viewer = Viewer::new(feed, format, framing, head, until_ms);
+        // The first fragment begins with the newest key frame.
+        viewer.snapshot = format == Format::Mp4 && request.parameter("snapshot").is_some();
         if let Some(known) = self.feeds.get_mut(feed) {
             known.set_live(live, self.now_ms);
             if !known.is_settled() {
@@ -266,7 +272,7 @@ impl Connection {
     }
 }
 
-fn finish(response: Response, keep_alive: bool) -> String {
+pub(super) fn finish(response: Response, keep_alive: bool) -> String {
     response.field("Connection", if keep_alive { "keep-alive" } else { "close" }).finish()
 }
 

@@ -11,6 +11,7 @@ use super::backlog::Format;
 use super::live::Viewer;
 use super::outbox::Outbox;
 use super::transport::Transport;
+use super::tunnel::Tunnel;
 
 /// Bytes that a client may have sent ahead: one head.
 const MAX_INPUT: usize = http1::MAX_HEAD_BYTES;
@@ -29,6 +30,10 @@ pub(crate) enum Body {
     File(FileBody),
     /// A live stream.
     Live(Viewer),
+    /// An answer of the management API.
+    Tunnel(Tunnel),
+    /// Events for a page of the console.
+    Events,
     /// What was asked for is not there yet.
     Wait(Box<Wait>),
 }

@@ -52,6 +52,8 @@ pub(crate) struct Viewer {
     epoch: u64,
     /// It was there before the publisher, and gets all of it.
     waited: bool,
+    /// It wants the newest place to begin and no more.
+    pub(crate) snapshot: bool,
     /// The head of the answer, until there is something to answer with.
     pub(crate) head: Option<String>,
     /// Something has to be there by then, ms.
@@ -73,6 +75,7 @@ impl Viewer {
             wants_prelude: true,
             epoch: 0,
             waited: false,
+            snapshot: false,
             head: Some(head),
             until_ms,
             jumps: 0,
@@ -113,6 +116,9 @@ impl Viewer {
                 return Filled::End;
             }
         }
+        if self.snapshot && self.began {
+            return Filled::End;
+        }
         let mut count = 0;
         let ahead = || backlog.from(next).take(BASE_SEARCH);
         if self.format == Format::Flv && self.base_ms.is_none() {
@@ -122,7 +128,7 @@ impl Viewer {
             self.base_ms = Some(if feed.is_absolute() { 0 } else { base });
         }
         for item in backlog.from(next) {
-            if batch.len >= BATCH_BYTES || count >= BATCH_ITEMS {
+            if batch.len >= BATCH_BYTES || count >= BATCH_ITEMS || self.snapshot && count > 0 {
                 break;
             }
             self.add(&mut batch, feed, backlog, item);

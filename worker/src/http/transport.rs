@@ -5,10 +5,15 @@ use std::net::TcpStream;
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use conf::config::Https;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection};
+
+/// How often it is looked whether there is another certificate, ms.
+const LOOK_EVERY_MS: u64 = 2_000;
 
 /// A socket, plain or with TLS.
 #[derive(Debug)]
@@ -30,11 +35,49 @@ pub(crate) enum TlsError {
     Tls(#[from] rustls::Error),
 }
 
+/// The certificate in force.
+#[derive(Debug, Default)]
+pub(crate) struct Certificate {
+    config: Option<Arc<ServerConfig>>,
+    /// When certificate and key were written, and when it was looked, ms.
+    written: Option<[SystemTime; 2]>,
+    looked_ms: u64,
+}
+
+impl Certificate {
+    pub(crate) fn config(&self) -> Option<&Arc<ServerConfig>> {
+        self.config.as_ref()
+    }
+
+    /// Reads it when it is another than before, so that a renewed one is in force without a word; at once, or from time to
+    /// time. One that can't be read leaves the old one in force.
+    pub(crate) fn look(&mut self, https: &Https, at_once: bool) {
+        let now_ms = reactor::now_ms();
+        if !https.enabled || !at_once && now_ms < self.looked_ms + LOOK_EVERY_MS {
+            return;
+        }
+        self.looked_ms = now_ms;
+        let written = |path: &Path| std::fs::metadata(path).and_then(|file| file.modified()).ok();
+        let now = written(&https.cert).and_then(|cert| Some([cert, written(&https.key)?]));
+        if now == self.written && (now.is_some() || !at_once) {
+            return;
+        }
+        match server_config(&https.cert, &https.key) {
+            Ok(config) => {
+                self.config = Some(config);
+                tracing::info!("https with the certificate {}", https.cert.display());
+            }
+            Err(error) => tracing::error!("https: {error}"),
+        }
+        self.written = now;
+    }
+}
+
 /// Reads a certificate chain and its key.
 ///
 /// # Errors
 /// [`TlsError`].
-pub(crate) fn server_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+fn server_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
     let named = |path: &Path| {
         let path = path.display().to_string();
         move |error| TlsError::Pem(path, error)

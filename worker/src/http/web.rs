@@ -20,7 +20,8 @@ use super::feed::Feed;
 use super::files::Mounts;
 use super::hls::House;
 use super::live::Filled;
-use super::transport::{self, Transport};
+use super::transport::{Certificate, Transport};
+use super::tunnel;
 use crate::stream::accept::Listeners;
 
 /// Tokens of connections begin here.
@@ -39,8 +40,6 @@ const HOLD_LOOK_MS: u64 = 3;
 const REFUSE_MS: u64 = 60_000;
 /// How long the disk may take for what is to be written before the end, ms.
 const LAST_WRITES_MS: u64 = 2_000;
-/// How often it is looked whether there is another certificate, ms.
-const CERTIFICATE_LOOK_MS: u64 = 2_000;
 /// How long viewers stay when nobody publishes any more, at least, ms.
 const LEAST_GRACE_MS: u64 = 5_000;
 
@@ -48,6 +47,8 @@ const LEAST_GRACE_MS: u64 = 5_000;
 #[derive(Debug)]
 pub(crate) struct Web {
     pub(crate) config: Arc<Config>,
+    /// Of the server, as answers name it.
+    pub(crate) version: String,
     pub(crate) mounts: Mounts,
     board: Arc<Scoreboard>,
     slot: usize,
@@ -55,14 +56,11 @@ pub(crate) struct Web {
     pub(crate) connections: Slab<Connection>,
     pub(crate) listeners: Listeners,
     tls: BTreeSet<SocketAddr>,
-    tls_config: Option<Arc<rustls::ServerConfig>>,
-    /// When certificate and key were written, and when it was looked, ms.
-    tls_written: Option<[std::time::SystemTime; 2]>,
-    tls_looked_ms: u64,
+    certificate: Certificate,
     links: Links,
     pub(crate) feeds: Slab<Feed>,
     feed_of: HashMap<StreamKey, usize>,
-    members: HashMap<usize, BTreeSet<usize>>,
+    pub(super) members: HashMap<usize, BTreeSet<usize>>,
     /// Streams that exist, and whether somebody publishes them.
     pub(crate) streams: HashMap<StreamKey, bool>,
     /// Feeds with something new, and when feeds are to be looked at though nothing has come.
@@ -75,8 +73,13 @@ pub(crate) struct Web {
     pub(crate) hls: House,
     pub(crate) dvr: Recorders,
     swept_ms: u64,
+    /// Requests for the API whose sockets are to be watched.
+    pub(super) knocks: Vec<usize>,
+    /// Pages that want to hear of events, and when they hear of us at the latest, ms.
+    pub(super) event_listeners: BTreeSet<usize>,
+    pub(super) next_ping_ms: u64,
     pub(crate) now_ms: u64,
-    ended: BTreeMap<&'static str, u64>,
+    pub(super) ended: BTreeMap<&'static str, u64>,
 }
 
 impl Web {
@@ -94,14 +97,13 @@ impl Web {
             links: Links::new(config.backsources.max(1)),
             listeners: Listeners::new(config.limits.turn_accepts),
             config,
+            version: String::new(),
             board,
             slot: slot as usize,
             next_id: first_id,
             connections: Slab::new(),
             tls: BTreeSet::new(),
-            tls_config: None,
-            tls_written: None,
-            tls_looked_ms: 0,
+            certificate: Certificate::default(),
             feeds: Slab::new(),
             feed_of: HashMap::new(),
             members: HashMap::new(),
@@ -111,6 +113,9 @@ impl Web {
             again: BTreeSet::new(),
             news: false,
             swept_ms: 0,
+            knocks: Vec::new(),
+            event_listeners: BTreeSet::new(),
+            next_ping_ms: 0,
             now_ms: reactor::now_ms(),
             ended: BTreeMap::new(),
         }
@@ -120,7 +125,7 @@ impl Web {
     pub(crate) fn listen(&mut self, reactor: &Reactor, address: SocketAddr, tls: bool, fds: Vec<OwnedFd>) {
         if tls {
             self.tls.insert(address);
-            self.read_certificate();
+            self.certificate.look(&self.config.http_server.https, true);
         }
         self.listeners.add(reactor, &[address], fds);
     }
@@ -130,36 +135,33 @@ impl Web {
         self.mounts = Mounts::new(&config);
         self.config = config;
         self.news = true;
-        self.tls_written = None;
-        self.read_certificate();
+        self.certificate.look(&self.config.http_server.https, true);
+        self.end_homeless();
         self.review_hls();
         self.review_dvr();
     }
 
-    /// Reads the certificate when it is another than before: a renewed one is in force without a word.
-    fn read_certificate(&mut self) {
-        let https = &self.config.http_server.https;
-        if !https.enabled {
-            return;
+    /// Who watches a stream of a vhost that is no more has nothing to watch.
+    fn end_homeless(&mut self) {
+        let served = |name: &str| {
+            self.config
+                .vhosts
+                .iter()
+                .any(|vhost| vhost.enabled && vhost.http_remux.enabled && vhost.name == name)
+        };
+        let homeless: Vec<usize> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| {
+                let feed = connection.viewer().and_then(|viewer| self.feeds.get(viewer.feed));
+                feed.is_some_and(|feed| !served(&feed.key.vhost))
+            })
+            .map(|(key, _)| key)
+            .collect();
+        for key in homeless {
+            self.end_live(key);
+            self.serve(key, false);
         }
-        self.tls_looked_ms = self.now_ms;
-        let written = |path: &std::path::Path| std::fs::metadata(path).and_then(|file| file.modified()).ok();
-        let now = written(&https.cert).and_then(|cert| Some([cert, written(&https.key)?]));
-        if now.is_some() && now == self.tls_written {
-            return;
-        }
-        match transport::server_config(&https.cert, &https.key) {
-            Ok(config) => {
-                self.tls_config = Some(config);
-                tracing::info!("https with the certificate {}", https.cert.display());
-            }
-            // The one that is in force stays; a key that does not fit yet is looked at again.
-            Err(error) if self.tls_written.is_none() || now.is_some() => {
-                tracing::error!("https: {error}");
-            }
-            Err(_) => {}
-        }
-        self.tls_written = now;
     }
 
     /// A back-source is there.
@@ -170,7 +172,9 @@ impl Web {
 
     /// A token that is none of the process's own is ready.
     pub(crate) fn ready(&mut self, ready: Ready) {
-        if let Some(key) = ready.token.0.checked_sub(FIRST_TOKEN) {
+        if let Some(key) = ready.token.0.checked_sub(tunnel::FIRST_TOKEN) {
+            self.serve(key, false);
+        } else if let Some(key) = ready.token.0.checked_sub(FIRST_TOKEN) {
             if ready.writable
                 && let Some(connection) = self.connections.get_mut(key)
             {
@@ -354,6 +358,7 @@ impl Web {
         for key in std::mem::take(&mut self.again) {
             self.serve(key, false);
         }
+        self.watch_tunnels(reactor);
         if self.now_ms >= self.swept_ms + SWEEP_MS {
             self.swept_ms = self.now_ms;
             self.sweep();
@@ -406,7 +411,7 @@ impl Web {
         }
         let id = self.next_id;
         self.next_id += 1;
-        let transport = match (self.tls.contains(&at), &self.tls_config) {
+        let transport = match (self.tls.contains(&at), self.certificate.config()) {
             (false, _) => Ok(Transport::Plain(socket)),
             (true, Some(config)) => Transport::tls(socket, config),
             // The certificate could not be read, which was said.
@@ -426,6 +431,11 @@ impl Web {
         self.serve(key, true);
     }
 
+    /// Serves a connection in this turn.
+    pub(super) fn stir(&mut self, key: usize) {
+        self.again.insert(key);
+    }
+
     /// Does for a connection all that can be done now.
     pub(crate) fn serve(&mut self, key: usize, readable: bool) {
         if let Err(gone) = self.try_serve(key, readable) {
@@ -441,7 +451,9 @@ impl Web {
             let moved = connection.bytes_in - before;
             self.board.add(self.slot, Counter::BytesIn, i64::try_from(moved).unwrap_or(0));
             read?;
-            if matches!(connection.state, State::Answer(Body::Live(_) | Body::Wait(_))) && connection.at_end {
+            if matches!(connection.state, State::Answer(Body::Live(_) | Body::Wait(_) | Body::Events))
+                && connection.at_end
+            {
                 return Err(Gone::Left);
             }
         }
@@ -482,7 +494,8 @@ impl Web {
         match &mut connection.state {
             State::Head => self.next_request(key),
             State::Goodbye => Ok(false),
-            State::Answer(Body::Wait(_)) => Ok(false),
+            State::Answer(Body::Wait(_) | Body::Events) => Ok(false),
+            State::Answer(Body::Tunnel(_)) => Ok(self.step_tunnel(key)),
             State::Answer(Body::Rest) => self.answered(key),
             State::Answer(Body::File(_)) => {
                 let before = connection.bytes_out;
@@ -558,6 +571,16 @@ impl Web {
         if connection.input.is_empty() {
             return if connection.at_end { Err(Gone::Left) } else { Ok(false) };
         }
+        if tunnel::is_for_api(&connection.input) {
+            let passed = self.pass_on(key)?;
+            if let Some(connection) = self.connections.get_mut(key)
+                && matches!(connection.state, State::Head)
+            {
+                // Counted from its first byte, not from the last.
+                connection.deadline_ms = connection.deadline_ms.min(self.now_ms + HEAD_MS);
+            }
+            return Ok(passed);
+        }
         match http1::Request::parse(&connection.input) {
             Ok(Some((request, len))) => {
                 connection.input.drain(..len);
@@ -586,6 +609,7 @@ impl Web {
     /// A connection ends.
     pub(crate) fn end(&mut self, key: usize, gone: Gone) {
         let Some(connection) = self.connections.try_remove(key) else { return };
+        self.event_listeners.remove(&key);
         self.board.add(self.slot, Counter::Connections, -1);
         self.board.add(self.slot, Counter::Ended, 1);
         if gone.is_error() {
@@ -627,6 +651,7 @@ impl Web {
     /// Looks after all: deadlines, streams that rest, viewers who lag.
     fn sweep(&mut self) {
         self.news = false;
+        self.ping_listeners();
         // Whatever others may have written there.
         self.board.set(self.slot, Counter::Connections, self.connections.len() as u64);
         self.look_at_waiting();
@@ -653,7 +678,8 @@ impl Web {
                     }
                 }
                 None if now_ms >= connection.deadline_ms
-                    && !matches!(connection.state, State::Answer(Body::Wait(_))) =>
+                    && !matches!(connection.state, State::Answer(Body::Wait(_)))
+                    && (connection.blocked || !matches!(connection.state, State::Answer(Body::Events))) =>
                 {
                     late.push(key);
                 }
@@ -673,9 +699,7 @@ impl Web {
         }
         self.trim();
         self.sweep_hls();
-        if now_ms >= self.tls_looked_ms + CERTIFICATE_LOOK_MS {
-            self.read_certificate();
-        }
+        self.certificate.look(&self.config.http_server.https, false);
     }
 
     /// Lets go of what no viewer needs any more.
@@ -725,63 +749,6 @@ impl Web {
         }
         for address in addresses {
             self.tls.remove(address);
-        }
-    }
-
-    /// Adds what this process knows to its report.
-    pub(crate) fn report(&self, process: &str, report: &mut api::Report) {
-        for (_, connection) in &self.connections {
-            report.clients.push(self.client(connection, process));
-        }
-        for (key, feed) in &self.feeds {
-            let members = self.members.get(&key);
-            report.viewers.push(api::Viewers {
-                vhost: feed.key.vhost.clone(),
-                app: feed.key.app.clone(),
-                name: feed.key.stream.clone(),
-                clients: members.map_or(0, |members| members.len() as u64),
-            });
-        }
-        self.report_hls(process, report);
-        report.ended.extend(self.ended.iter().map(|(reason, count)| ((*reason).to_owned(), *count)));
-    }
-
-    fn client(&self, connection: &Connection, process: &str) -> api::Client {
-        let watched = connection.viewer().and_then(|viewer| Some((viewer, self.feeds.get(viewer.feed)?)));
-        let alive_ms = self.now_ms.saturating_sub(connection.accepted_ms);
-        api::Client {
-            id: connection.id,
-            vhost: watched.map_or_else(String::new, |(_, feed)| feed.key.vhost.clone()),
-            stream: watched
-                .map_or_else(String::new, |(_, feed)| format!("{}/{}", feed.key.app, feed.key.stream)),
-            url: watched
-                .map_or_else(String::new, |(_, feed)| format!("/{}/{}", feed.key.app, feed.key.stream)),
-            name: watched.map_or_else(String::new, |(_, feed)| feed.key.stream.clone()),
-            ip: connection.peer.ip().to_canonical().to_string(),
-            page_url: connection.page_url.clone().unwrap_or_default(),
-            swf_url: String::new(),
-            tc_url: connection.target.clone(),
-            kind: match watched.map(|(viewer, _)| viewer.format) {
-                Some(Format::Flv) => "flv-play",
-                Some(Format::Ts) => "ts-play",
-                Some(Format::Mp4) => "mp4-play",
-                Some(Format::Bare) => "audio-play",
-                None => "http",
-            }
-            .to_owned(),
-            publish: false,
-            #[expect(clippy::cast_precision_loss, reason = "seconds for people")]
-            alive: alive_ms as f64 / 1000.0,
-            send_bytes: connection.bytes_out,
-            recv_bytes: connection.bytes_in,
-            kbps: api::Kbps::of(
-                connection.bytes_in.saturating_sub(connection.mark.1),
-                connection.bytes_out.saturating_sub(connection.mark.2),
-                self.now_ms.saturating_sub(connection.mark.0),
-            ),
-            dropped: watched.map_or(0, |(viewer, _)| viewer.dropped),
-            jumps: watched.map_or(0, |(viewer, _)| viewer.jumps),
-            process: process.to_owned(),
         }
     }
 }

@@ -1,0 +1,161 @@
+//! The management API for pages of this server: requests below `/api/` go to the api process as they are, with who asks, and
+//! its answers come back. Who may do what is decided there.
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+
+use reactor::{Reactor, Token};
+
+use super::connection::{Body, Gone, State};
+use super::web::Web;
+use crate::api::INNER_SOCKET;
+use crate::api::head::{self, Head};
+
+/// Tokens of the sockets to the API begin here: far behind those of connections.
+pub(super) const FIRST_TOKEN: usize = 1 << 40;
+/// Bytes of an answer that are taken before the client has taken those before.
+const TURN: usize = 64 << 10;
+/// How long the API may take, ms.
+const ANSWER_MS: u64 = 15_000;
+
+/// A request on its way, and its answer.
+#[derive(Debug)]
+pub(crate) struct Tunnel {
+    api: UnixStream,
+    request: Vec<u8>,
+}
+
+/// What came of a step.
+enum Moved {
+    /// There is something for the client.
+    Some(Vec<u8>),
+    /// Nothing yet.
+    Nothing,
+    /// The answer is complete.
+    End,
+}
+
+impl Tunnel {
+    fn fd(&self) -> RawFd {
+        self.api.as_raw_fd()
+    }
+
+    fn step(&mut self) -> Moved {
+        while !self.request.is_empty() {
+            match self.api.write(&self.request) {
+                Ok(count) if count > 0 => drop(self.request.drain(..count)),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Moved::Nothing,
+                _ => return Moved::End,
+            }
+        }
+        let mut bytes = vec![0; TURN];
+        loop {
+            match self.api.read(&mut bytes) {
+                Ok(0) => return Moved::End,
+                Ok(count) => {
+                    bytes.truncate(count);
+                    return Moved::Some(bytes);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Moved::Nothing,
+                Err(_) => return Moved::End,
+            }
+        }
+    }
+}
+
+/// Whether a request that begins so is for the API.
+pub(super) fn is_for_api(input: &[u8]) -> bool {
+    let target =
+        input.iter().position(|byte| *byte == b' ').and_then(|at| input.get(at + 1..)).unwrap_or(&[]);
+    target.starts_with(b"/api/") || target.starts_with(b"/api ") || target.starts_with(b"/api?")
+}
+
+impl Web {
+    /// The next request of a connection is for the API: passed on when it is whole. `false` when it has to wait for more.
+    pub(super) fn pass_on(&mut self, key: usize) -> Result<bool, Gone> {
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(false) };
+        let whole = match head::read(&connection.input) {
+            Head::Partial if connection.at_end => return Err(Gone::Left),
+            Head::Partial => return Ok(false),
+            Head::Bad(status, _) => {
+                connection.keep_alive = false;
+                connection.input.clear();
+                self.refuse(key, status);
+                return Ok(true);
+            }
+            Head::Whole(whole) => whole,
+        };
+        // One request a connection: an answer of the API has no length but its end.
+        connection.keep_alive = false;
+        connection.input.clear();
+        if !self.config.http_api.enabled {
+            self.not_found(key, http1::Method::Get);
+            return Ok(true);
+        }
+        let request = whole.request(connection.peer.ip(), self.config.http_api.listen);
+        let api = UnixStream::connect(self.config.runtime_dir.join(INNER_SOCKET))
+            .and_then(|api| api.set_nonblocking(true).map(|()| api));
+        match api {
+            Ok(api) => {
+                connection.deadline_ms = self.now_ms + ANSWER_MS;
+                connection.state = State::Answer(Body::Tunnel(Tunnel { api, request }));
+                self.knocks.push(key);
+                Ok(false)
+            }
+            Err(error) => {
+                tracing::warn!("the API can't be asked: {error}");
+                self.refuse(key, 503);
+                Ok(true)
+            }
+        }
+    }
+
+    /// Watches the sockets of requests that have begun.
+    pub(super) fn watch_tunnels(&mut self, reactor: &Reactor) {
+        for key in std::mem::take(&mut self.knocks) {
+            let Some(connection) = self.connections.get(key) else { continue };
+            if let State::Answer(Body::Tunnel(tunnel)) = &connection.state
+                && reactor.register(tunnel.fd(), Token(FIRST_TOKEN + key)).is_err()
+            {
+                self.end(key, Gone::Failed);
+                continue;
+            }
+            self.serve(key, false);
+        }
+    }
+
+    /// Takes what the API says. `false` when that has to be waited for.
+    pub(super) fn step_tunnel(&mut self, key: usize) -> bool {
+        let Some(connection) = self.connections.get_mut(key) else { return false };
+        let State::Answer(Body::Tunnel(tunnel)) = &mut connection.state else { return false };
+        match tunnel.step() {
+            Moved::Some(bytes) => connection.outbox.push(bytes),
+            Moved::Nothing => return false,
+            Moved::End => connection.state = State::Answer(Body::Rest),
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_below_api_goes_there() {
+        for input in [
+            "GET /api/v1/streams HTTP/1.1",
+            "DELETE /api/v1/clients/1 HTTP",
+            "GET /api HTTP/1.1",
+            "GET /api?x",
+        ] {
+            assert!(is_for_api(input.as_bytes()), "{input}");
+        }
+        for input in ["GET /apis/a.flv HTTP/1.1", "GET /live/api/ HTTP", "GET", "", "/api/"] {
+            assert!(!is_for_api(input.as_bytes()), "{input}");
+        }
+    }
+}
