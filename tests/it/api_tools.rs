@@ -16,7 +16,10 @@ use srs_tests::tools;
 use srs_tests::wait::{SOON, wait_until};
 
 const CONFIGURATION: &str = "http_api { enabled on; listen 127.0.0.1:0; nginx_rtmp on; raw_api { enabled on; \
-                             allow_reload on; } }\nexporter { enabled on; listen 127.0.0.1:0; }\n";
+                             allow_reload on; } }\nexporter { enabled on; listen 127.0.0.1:0; }\n\
+                             http_server { enabled on; listen 127.0.0.1:0; dir pages; }\n\
+                             vhost __defaultVhost__ { hls { enabled on; hls_storage memory; } \
+                             dvr { dvr_path rec/[app]/[stream].flv; } }\n";
 
 fn busy() -> (Server, Live, client::Player) {
     let server = Server::start(CONFIGURATION);
