@@ -5,6 +5,7 @@ mod backlog;
 mod connection;
 mod console;
 mod disk;
+mod dvr;
 mod feed;
 mod files;
 mod formats;
@@ -13,6 +14,8 @@ mod hls_answers;
 mod live;
 mod mount;
 mod outbox;
+mod report;
+mod transport;
 mod tunnel;
 mod web;
 
@@ -45,6 +48,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     reactor.register_readable(disk.bell(), DISK_TOKEN)?;
     let place = (start.slot, start.board_slot);
     let mut web = Web::new(config, Arc::clone(&control.board), place, start.first_connection_id, disk);
+    web.review_dvr();
     web.version.clone_from(&start.version);
     loop {
         if control.look_for_master(&reactor)? {

@@ -262,7 +262,8 @@ const CLUSTER: Within = &["vhost", "vhost/cluster"];
 const PUBLISH: Within = &["vhost/publish"];
 const API: Within = &["http_api"];
 const SERVERS: Within = &["http_server"];
-const TLS: Within = &["http_api/https", "http_server/https"];
+const API_TLS: Within = &["http_api/https"];
+const TLS: Within = &["http_server/https"];
 const RING: Within = &["ring"];
 const LIMITS: Within = &["limits"];
 const PITHY: Within = &["pithy_print"];
@@ -394,6 +395,10 @@ pub static DIRECTIVES: &[Directive] = &[
     D::new(&["http_api/auth"], "username", TEXT, "", "User name."),
     D::new(&["http_api/auth"], "password", TEXT, "", "Password."),
     D::block(API, "https", "http_api/https", "The API over TLS.").not_built(Feature::Https),
+    D::new(API_TLS, "enabled", FLAG, "off", ENABLED).not_built(Feature::Https),
+    D::new(API_TLS, "listen", LISTEN, "", "Where to listen, 1990 unless given.").not_built(Feature::Https),
+    D::new(API_TLS, "key", PATH, "./conf/server.key", "PEM file of the private key.").not_built(Feature::Https),
+    D::new(API_TLS, "cert", PATH, "./conf/server.crt", "PEM file of the certificate chain.").not_built(Feature::Https),
     D::block(TOP, "http_server", "http_server", "Web server for files and live streams.").alias(&["http_stream"]),
     D::new(SERVERS, "enabled", FLAG, "off", ENABLED),
     D::new(SERVERS, "listen", LISTEN, "8080", "Where to listen; a bare port means all IPv4 addresses."),
@@ -401,11 +406,11 @@ pub static DIRECTIVES: &[Directive] = &[
     D::new(SERVERS, "crossdomain", FLAG, "on", "Lets pages of other origins read the answers."),
     D::new(SERVERS, "console", FLAG, "on", "Serves the pages of the server itself: below /console/, and at / where there is no file."),
     D::new(SERVERS, "stream_wait", SECONDS_OR_0, "5", "How long a request for a stream that nobody publishes yet waits, in seconds."),
-    D::block(SERVERS, "https", "http_server/https", "The same over TLS.").not_built(Feature::Https),
-    D::new(TLS, "enabled", FLAG, "off", ENABLED).not_built(Feature::Https),
-    D::new(TLS, "listen", LISTEN, "", "Where to listen: 1990 for the API, 8088 for the web server unless given.").not_built(Feature::Https),
-    D::new(TLS, "key", PATH, "./conf/server.key", "PEM file of the private key.").not_built(Feature::Https),
-    D::new(TLS, "cert", PATH, "./conf/server.crt", "PEM file of the certificate chain.").not_built(Feature::Https),
+    D::block(SERVERS, "https", "http_server/https", "The same over TLS."),
+    D::new(TLS, "enabled", FLAG, "off", ENABLED),
+    D::new(TLS, "listen", LISTEN, "", "Where to listen, 8088 unless given."),
+    D::new(TLS, "key", PATH, "./conf/server.key", "PEM file of the private key."),
+    D::new(TLS, "cert", PATH, "./conf/server.crt", "PEM file of the certificate chain. A renewed one is in force within seconds."),
     D::block(TOP, "exporter", "exporter", "Metrics for Prometheus at /metrics."),
     D::new(&["exporter"], "enabled", FLAG, "off", ENABLED),
     D::new(&["exporter"], "listen", LISTEN, "9972", "Where to listen; a bare port means all IPv4 addresses."),
@@ -564,11 +569,11 @@ pub static DIRECTIVES: &[Directive] = &[
     D::new(HLS, "hls_dts_directly", FLAG, "on", "Leaves timestamps as the publisher sent them.").no_effect(),
     D::new(HLS, "hls_mount", TEXT, "", "Kept for files that have it.").no_effect(),
     D::new(HLS, "hls_storage", Kind::Choice(&["disk", "memory", "both", "ram"]), "disk", "Where segments are kept: as files, in the http process, or both. ram is read as memory."),
-    D::block(VHOST, "dvr", "vhost/dvr", "Recording to FLV files.").not_built(Feature::Dvr),
+    D::block(VHOST, "dvr", "vhost/dvr", "Recording to files, FLV or fragmented MP4."),
     D::new(DVR, "enabled", FLAG, "off", ENABLED),
     D::new(DVR, "dvr_apply", TEXT, "all", "all, or streams as app/stream.").args(1, MANY),
-    D::new(DVR, "dvr_plan", Kind::Choice(&["session", "segment", "hss", "append"]), "session", "One file per publish, or segments. append is read as session."),
-    D::new(DVR, "dvr_path", PATH, HTML, "Directory, or a file name with variables such as [app], [stream], [timestamp], [2006]."),
+    D::new(DVR, "dvr_plan", Kind::Choice(&["session", "segment", "hss", "append"]), "session", "One file per publish, or segments. append is read as session, hss as segment."),
+    D::new(DVR, "dvr_path", PATH, HTML, "Directory, or a file name with variables such as [app], [stream], [timestamp], [2006]; its ending, .flv or .mp4, chooses the container."),
     D::new(DVR, "dvr_duration", SECONDS, "30", "Length of a segment, in seconds."),
     D::new(DVR, "dvr_wait_keyframe", FLAG, "on", "Cuts at key frames only."),
     D::new(DVR, "time_jitter", JITTER, "full", "Repair of timestamps in the file."),

@@ -13,8 +13,6 @@ pub enum Feature {
     Bandcheck,
     /// MPEG-DASH.
     Dash,
-    /// Recording.
-    Dvr,
     /// Edge and origin cluster.
     Edge,
     /// Commands for publishers.
@@ -69,7 +67,6 @@ impl Feature {
             Self::CircuitBreaker => "circuit_breaker",
             Self::Bandcheck => "bandcheck",
             Self::Dash => "dash",
-            Self::Dvr => "dvr",
             Self::Edge => "edge (mode remote)",
             Self::Exec => "exec",
             Self::Forward => "forward",

@@ -230,8 +230,8 @@ fn warnings() {
         ),
         ("listen 1; http_stream { enabled off; }", &[]),
         (
-            "listen 1; http_stream { enabled on; https { enabled on; } }",
-            &["x.conf:1:37: https is not built yet: this block has no effect in this version"],
+            "listen 1; http_api { enabled on; https { enabled on; } }",
+            &["x.conf:1:34: https is not built yet: this block has no effect in this version"],
         ),
         ("listen 1; http_stream { enabled on; }", &[]),
         ("listen 1; pithy_print { publish 10000; }", &[]),

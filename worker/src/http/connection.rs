@@ -2,19 +2,24 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use super::backlog::Format;
 use super::live::Viewer;
 use super::outbox::Outbox;
+use super::transport::Transport;
 use super::tunnel::Tunnel;
 
 /// Bytes that a client may have sent ahead: one head.
 const MAX_INPUT: usize = http1::MAX_HEAD_BYTES;
 /// Bytes of a file that go to one client before the next one has its turn.
 const FILE_TURN: usize = 1 << 20;
+
+/// Bytes of a file that are read at once where they have to be encrypted.
+const FILE_PIECE: usize = 64 << 10;
 
 /// What is being sent.
 #[derive(Debug)]
@@ -104,7 +109,7 @@ impl Gone {
 pub(crate) struct Connection {
     pub(crate) id: u64,
     pub(crate) peer: SocketAddr,
-    socket: TcpStream,
+    socket: Transport,
     pub(crate) input: Vec<u8>,
     pub(crate) outbox: Outbox,
     pub(crate) state: State,
@@ -128,14 +133,14 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(
-        socket: TcpStream,
+        socket: Transport,
         peer: SocketAddr,
         id: u64,
         now_ms: u64,
         deadline_ms: u64,
     ) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        let options = socket2::SockRef::from(&socket);
+        socket.socket().set_nonblocking(true)?;
+        let options = socket2::SockRef::from(socket.socket());
         options.set_tcp_nodelay(true)?;
         let _ = options.set_tcp_user_timeout(Some(Duration::from_secs(30)));
         Ok(Self {
@@ -186,16 +191,30 @@ impl Connection {
         let (count, blocked) = self.outbox.write(&mut self.socket).map_err(|_| Gone::Failed)?;
         self.bytes_out += count as u64;
         self.blocked = blocked;
+        match self.socket.flush() {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.blocked = true,
+            Err(_) => return Err(Gone::Failed),
+        }
+        let blocked = self.blocked;
         Ok(self.outbox.is_empty() && !blocked)
     }
 
     /// Sends of a file what the socket takes, at most a turn's share. `true` when all of it is out.
     pub(crate) fn send_file(&mut self) -> Result<bool, Gone> {
         let State::Answer(Body::File(body)) = &mut self.state else { return Ok(true) };
+        if self.socket.is_encrypted() {
+            let wanted = usize::try_from(body.end - body.at).unwrap_or(usize::MAX).min(FILE_PIECE);
+            let mut piece = vec![0; wanted];
+            body.file.read_exact_at(&mut piece, body.at).map_err(|_| Gone::Failed)?;
+            body.at += wanted as u64;
+            self.outbox.push(piece);
+            return Ok(body.at >= body.end);
+        }
         let mut left = FILE_TURN;
         while body.at < body.end && left > 0 {
             let wanted = usize::try_from(body.end - body.at).unwrap_or(usize::MAX).min(left);
-            match rustix::fs::sendfile(&self.socket, &body.file, Some(&mut body.at), wanted) {
+            match rustix::fs::sendfile(self.socket.socket(), &body.file, Some(&mut body.at), wanted) {
                 // The file has become shorter: what was promised can't be kept.
                 Ok(0) => return Err(Gone::Failed),
                 Ok(count) => {
@@ -215,8 +234,7 @@ impl Connection {
 
     /// No more is said to the client; what is on its way still arrives.
     pub(crate) fn shut_down(&mut self) {
-        let _ = self.socket.flush();
-        let _ = self.socket.shutdown(std::net::Shutdown::Write);
+        self.socket.shut_down();
     }
 
     /// The viewer, if it is one.

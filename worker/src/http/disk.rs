@@ -2,6 +2,8 @@
 //!
 //! Files appear whole under their names or not at all, and no link that somebody planted on the way is followed.
 
+mod recordings;
+
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -12,8 +14,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use bytes::Bytes;
+use recordings::Recordings;
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, open, openat, renameat, unlinkat};
 use rustix::io::Errno;
+
+use super::dvr::flv_file::Patch;
 
 /// Bytes that may wait for the disk.
 const MAX_WAITING: usize = 256 << 20;
@@ -41,7 +46,7 @@ impl Place {
     }
 
     /// The directory that it is in, made if it has to be; and its name there.
-    fn directory(&self, make: bool) -> Result<(OwnedFd, &str), Errno> {
+    pub(crate) fn directory(&self, make: bool) -> Result<(OwnedFd, &str), Errno> {
         let (parents, name) = self.parts()?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let mode = Mode::from_bits_truncate(0o755);
@@ -120,6 +125,16 @@ pub(crate) enum Job {
     Note(Place, Bytes),
     /// Remove files.
     Remove(Vec<Place>),
+    /// Begin a recording with these bytes. A failure is told with [`Done::Failed`], also of what follows.
+    Begin(u64, Place, Bytes),
+    /// Append to a recording, all or nothing.
+    Append(u64, Bytes),
+    /// What was to be appended is lost: answered as a failure.
+    Fail(u64),
+    /// Finish a recording, writing over a part of it. Answered with [`Done::Finished`].
+    Finish(u64, Option<Patch>),
+    /// Finish what a former run left below this directory.
+    Repair(PathBuf),
     /// Read a list that a former process wrote, and remove what it left behind: files beside `segment` whose names are that
     /// with a number in place of `*`, and which the list does not name. Answered with [`Done::Recovered`].
     Recover {
@@ -135,6 +150,10 @@ pub(crate) enum Job {
 pub(crate) enum Done {
     /// A file is there, or why it is not.
     Written(u64, io::Result<()>),
+    /// A recording can't be written.
+    Failed(u64, io::Error),
+    /// Where a recording is now, or why not.
+    Finished(u64, io::Result<PathBuf>),
     /// The text of a list; empty where there was none.
     Recovered(u64, String),
 }
@@ -161,8 +180,9 @@ impl Disk {
         let waiting = Arc::new(AtomicUsize::new(0));
         let left = Arc::clone(&waiting);
         std::thread::Builder::new().name("disk".to_owned()).spawn(move || {
+            let mut recordings = Recordings::default();
             while let Ok((job, size)) = todo.recv() {
-                if let Some(answer) = work(job) {
+                if let Some(answer) = work(job, &mut recordings) {
                     if answers.send(answer).is_err() {
                         return;
                     }
@@ -184,7 +204,8 @@ impl Disk {
     /// Says what is to be done. `false` when too much waits already: it is not done then.
     pub(crate) fn push(&self, job: Job) -> bool {
         let size = match &job {
-            Job::Write(_, _, bytes) | Job::Note(_, bytes) => bytes.len(),
+            Job::Write(_, _, bytes) | Job::Note(_, bytes) | Job::Begin(_, _, bytes) => bytes.len(),
+            Job::Append(_, bytes) => bytes.len(),
             _ => 0,
         } + 256;
         if self.waiting.load(Ordering::Relaxed) + size > MAX_WAITING {
@@ -194,9 +215,21 @@ impl Disk {
         self.jobs.send((job, size)).is_ok()
     }
 
+    /// Appends to a recording; one that the disk is too slow for fails like one that it has no room for.
+    pub(crate) fn append(&self, id: u64, bytes: Bytes) {
+        if !self.push(Job::Append(id, bytes)) {
+            let _ = self.jobs.send((Job::Fail(id), 0));
+        }
+    }
+
     /// What becomes readable when something was done.
     pub(crate) fn bell(&self) -> RawFd {
         self.bell.as_raw_fd()
+    }
+
+    /// Whether nothing waits for the disk.
+    pub(crate) fn is_done(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) == 0
     }
 
     /// It was heard.
@@ -211,8 +244,17 @@ impl Disk {
     }
 }
 
-fn work(job: Job) -> Option<Done> {
+fn work(job: Job, recordings: &mut Recordings) -> Option<Done> {
+    let failure = |id, result: io::Result<()>| result.err().map(|error| Done::Failed(id, error));
     match job {
+        Job::Begin(id, place, bytes) => failure(id, recordings.begin(id, place, &bytes)),
+        Job::Append(id, bytes) => failure(id, recordings.append(id, &bytes)),
+        Job::Fail(id) => Some(Done::Failed(id, io::ErrorKind::TimedOut.into())),
+        Job::Finish(id, patch) => Some(Done::Finished(id, recordings.finish(id, patch.as_ref()))),
+        Job::Repair(root) => {
+            recordings::repair(&root);
+            None
+        }
         Job::Write(ticket, place, bytes) => Some(Done::Written(ticket, place.write(&bytes))),
         Job::Note(place, bytes) => {
             if let Err(error) = place.write(&bytes) {

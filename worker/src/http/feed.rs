@@ -189,6 +189,7 @@ impl Feed {
                     break;
                 }
                 self.publish(&Happening::Break, sink);
+                self.tell_headers(sink);
             }
             if let Err(Lapped) = self.read_one(&ring, sink) {
                 self.next = ring.key().filter(|key| *key > self.next).unwrap_or_else(|| ring.head());
@@ -201,6 +202,21 @@ impl Feed {
         }
         self.ring = Some(ring);
         again
+    }
+
+    /// Whoever keeps packets as they come has to know what came before.
+    fn tell_headers(&self, sink: &mut Sink<'_>) {
+        let header = |kind, flags, payload: &Option<Bytes>| {
+            payload.clone().map(|payload| Packet { kind, dts_ms: 0, flags, payload })
+        };
+        let all = [
+            header(Kind::Data, Flags::METADATA, &self.metadata),
+            header(Kind::Video, Flags::SEQUENCE_HEADER, &self.video_header),
+            header(Kind::Audio, Flags::SEQUENCE_HEADER, &self.audio_header),
+        ];
+        for packet in all.into_iter().flatten() {
+            sink(&Happening::Raw(packet), &self.lineup);
+        }
     }
 
     /// Finds out which tracks there are, or when to look again.

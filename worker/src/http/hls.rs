@@ -61,6 +61,8 @@ pub(crate) struct House {
     notes: Place,
     noted_ms: u64,
     is_new: bool,
+    /// Answers of the disk that are for others.
+    pub(crate) others: Vec<Done>,
 }
 
 impl House {
@@ -81,6 +83,7 @@ impl House {
             notes,
             noted_ms: 0,
             is_new: false,
+            others: Vec::new(),
         }
     }
 
@@ -174,6 +177,7 @@ impl House {
     pub(crate) fn work(&mut self, now_ms: u64) -> bool {
         while let Some(done) = self.disk.next() {
             match done {
+                Done::Failed(..) | Done::Finished(..) => self.others.push(done),
                 Done::Written(ticket, result) => {
                     let feeds: Vec<usize> = self.streams.keys().copied().collect();
                     for feed in feeds {

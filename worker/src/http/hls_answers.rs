@@ -43,10 +43,7 @@ impl Web {
             .collect();
         for feed in unwanted {
             self.hls.end(feed, false);
-            if let Some(feed) = self.feeds.get_mut(feed) {
-                feed.pinned = false;
-            }
-            self.forget_unwanted(feed);
+            self.unpin(feed);
         }
         let live: Vec<_> =
             self.streams.iter().filter(|(_, live)| **live).map(|(key, _)| key.clone()).collect();
@@ -69,10 +66,7 @@ impl Web {
     pub(crate) fn sweep_hls(&mut self) {
         for feed in self.hls.overdue(self.now_ms) {
             self.hls.end(feed, true);
-            if let Some(known) = self.feeds.get_mut(feed) {
-                known.pinned = false;
-            }
-            self.forget_unwanted(feed);
+            self.unpin(feed);
         }
         let patience: std::collections::HashMap<_, _> = self
             .hls

@@ -14,11 +14,13 @@ use slab::Slab;
 
 use super::backlog::Format;
 use super::connection::{Body, Connection, Gone, State};
-use super::disk::Disk;
+use super::disk::{Disk, Done};
+use super::dvr::{self, Recorders};
 use super::feed::Feed;
 use super::files::Mounts;
 use super::hls::House;
 use super::live::Filled;
+use super::transport::{Certificate, Transport};
 use super::tunnel;
 use crate::stream::accept::Listeners;
 
@@ -36,6 +38,8 @@ const LINGER_MS: u64 = 1_000;
 const HOLD_LOOK_MS: u64 = 3;
 /// How long a player of HLS that an operator ended is refused, ms.
 const REFUSE_MS: u64 = 60_000;
+/// How long the disk may take for what is to be written before the end, ms.
+const LAST_WRITES_MS: u64 = 2_000;
 /// How long viewers stay when nobody publishes any more, at least, ms.
 const LEAST_GRACE_MS: u64 = 5_000;
 
@@ -52,10 +56,11 @@ pub(crate) struct Web {
     pub(crate) connections: Slab<Connection>,
     pub(crate) listeners: Listeners,
     tls: BTreeSet<SocketAddr>,
+    certificate: Certificate,
     links: Links,
     pub(crate) feeds: Slab<Feed>,
     feed_of: HashMap<StreamKey, usize>,
-    members: HashMap<usize, BTreeSet<usize>>,
+    pub(super) members: HashMap<usize, BTreeSet<usize>>,
     /// Streams that exist, and whether somebody publishes them.
     pub(crate) streams: HashMap<StreamKey, bool>,
     /// Feeds with something new, and when feeds are to be looked at though nothing has come.
@@ -66,6 +71,7 @@ pub(crate) struct Web {
     /// Something is there that was not: who waits is looked at.
     pub(crate) news: bool,
     pub(crate) hls: House,
+    pub(crate) dvr: Recorders,
     swept_ms: u64,
     /// Requests for the API whose sockets are to be watched.
     pub(super) knocks: Vec<usize>,
@@ -73,7 +79,7 @@ pub(crate) struct Web {
     pub(super) event_listeners: BTreeSet<usize>,
     pub(super) next_ping_ms: u64,
     pub(crate) now_ms: u64,
-    ended: BTreeMap<&'static str, u64>,
+    pub(super) ended: BTreeMap<&'static str, u64>,
 }
 
 impl Web {
@@ -86,6 +92,7 @@ impl Web {
     ) -> Self {
         Self {
             hls: House::new(disk, &config.runtime_dir, number),
+            dvr: Recorders::default(),
             mounts: Mounts::new(&config),
             links: Links::new(config.backsources.max(1)),
             listeners: Listeners::new(config.limits.turn_accepts),
@@ -96,6 +103,7 @@ impl Web {
             next_id: first_id,
             connections: Slab::new(),
             tls: BTreeSet::new(),
+            certificate: Certificate::default(),
             feeds: Slab::new(),
             feed_of: HashMap::new(),
             members: HashMap::new(),
@@ -117,6 +125,7 @@ impl Web {
     pub(crate) fn listen(&mut self, reactor: &Reactor, address: SocketAddr, tls: bool, fds: Vec<OwnedFd>) {
         if tls {
             self.tls.insert(address);
+            self.certificate.look(&self.config.http_server.https, true);
         }
         self.listeners.add(reactor, &[address], fds);
     }
@@ -126,8 +135,10 @@ impl Web {
         self.mounts = Mounts::new(&config);
         self.config = config;
         self.news = true;
+        self.certificate.look(&self.config.http_server.https, true);
         self.end_homeless();
         self.review_hls();
+        self.review_dvr();
     }
 
     /// Who watches a stream of a vhost that is no more has nothing to watch.
@@ -220,9 +231,47 @@ impl Web {
         self.news = true;
         if live {
             self.review_hls();
+            self.review_dvr();
             // At once: a short publish may be over with the next event.
             self.look_at_waiting();
         }
+    }
+
+    /// Streams that should be recorded are, others no longer.
+    pub(crate) fn review_dvr(&mut self) {
+        let config = Arc::clone(&self.config);
+        self.dvr.repair(&config, &self.hls.disk);
+        let unwanted: Vec<usize> = self
+            .dvr
+            .recordings
+            .iter()
+            .filter(|(_, recording)| dvr::wanted(&config, &recording.key) != Some(&recording.config))
+            .map(|(feed, _)| *feed)
+            .collect();
+        for feed in unwanted {
+            self.dvr.end(feed, &mut self.hls.disk);
+            self.unpin(feed);
+        }
+        let live: Vec<StreamKey> =
+            self.streams.iter().filter(|(_, live)| **live).map(|(key, _)| key.clone()).collect();
+        for key in live {
+            let Some(wanted) = dvr::wanted(&config, &key) else { continue };
+            let feed = self.feed(&key, 0);
+            if let Some(known) = self.feeds.get_mut(feed) {
+                known.pinned = true;
+                known.set_live(true, self.now_ms);
+            }
+            self.dvr.begin(feed, &key, wanted);
+        }
+    }
+
+    /// Somebody who is no viewer wants a stream no longer.
+    pub(crate) fn unpin(&mut self, feed: usize) {
+        let wanted = self.hls.streams.contains_key(&feed) || self.dvr.recordings.contains_key(&feed);
+        if let Some(known) = self.feeds.get_mut(feed) {
+            known.pinned = wanted;
+        }
+        self.forget_unwanted(feed);
     }
 
     pub(crate) fn take_id(&mut self) -> u64 {
@@ -299,6 +348,13 @@ impl Web {
             self.pump(feed);
         }
         self.news |= self.hls.work(now_ms);
+        for done in std::mem::take(&mut self.hls.others) {
+            match done {
+                Done::Failed(id, error) => self.dvr.failed(id, &error, now_ms, &mut self.hls.disk),
+                Done::Finished(id, result) => self.dvr.has_finished(id, result),
+                Done::Written(..) | Done::Recovered(..) => {}
+            }
+        }
         for key in std::mem::take(&mut self.again) {
             self.serve(key, false);
         }
@@ -318,29 +374,35 @@ impl Web {
             return;
         }
         let Some(feed) = self.feeds.get_mut(key) else { return };
-        let hls = &mut self.hls;
+        let (hls, dvr, now_ms) = (&mut self.hls, &mut self.dvr, self.now_ms);
         let unix_ms = unix_ms();
         let again = feed.pump(self.now_ms, &mut |happening, lineup| {
             hls.take(key, happening, lineup, unix_ms);
+            dvr.take(key, happening, lineup, (unix_ms, now_ms), &mut hls.disk);
         });
         if let Some(at) = again {
             self.due.insert(key, at);
         }
         if feed.has_ended() {
             self.hls.rest(key, self.now_ms);
+            self.dvr.end(key, &mut self.hls.disk);
         }
+        let has_ended = feed.has_ended();
         let members: Vec<usize> = self.members.get(&key).into_iter().flatten().copied().collect();
         for member in members {
             if self.connections.get(member).is_some_and(|connection| !connection.blocked) {
                 self.serve(member, false);
             }
         }
+        if has_ended {
+            self.unpin(key);
+        }
     }
 
     fn adopt(&mut self, reactor: &Reactor, at: SocketAddr, socket: TcpStream, peer: SocketAddr) {
         self.board.add(self.slot, Counter::Accepted, 1);
         let open = self.board.sum(Counter::Connections);
-        if open >= u64::from(self.config.max_connections) || self.tls.contains(&at) {
+        if open >= u64::from(self.config.max_connections) {
             for counter in [Counter::Refused, Counter::Ended, Counter::Errors] {
                 self.board.add(self.slot, counter, 1);
             }
@@ -349,9 +411,15 @@ impl Web {
         }
         let id = self.next_id;
         self.next_id += 1;
-        let Ok(connection) = Connection::new(socket, peer, id, self.now_ms, self.now_ms + HEAD_MS) else {
-            return;
+        let transport = match (self.tls.contains(&at), self.certificate.config()) {
+            (false, _) => Ok(Transport::Plain(socket)),
+            (true, Some(config)) => Transport::tls(socket, config),
+            // The certificate could not be read, which was said.
+            (true, None) => return,
         };
+        let deadline_ms = self.now_ms + HEAD_MS;
+        let connection = transport.and_then(|it| Connection::new(it, peer, id, self.now_ms, deadline_ms));
+        let Ok(connection) = connection else { return };
         let fd = connection.fd();
         let key = self.connections.insert(connection);
         self.board.add(self.slot, Counter::Connections, 1);
@@ -435,6 +503,13 @@ impl Web {
                 let moved = connection.bytes_out - before;
                 self.board.add(self.slot, Counter::BytesOut, i64::try_from(moved).unwrap_or(0));
                 connection.deadline_ms = self.now_ms + self.config.limits.stalled_timeout_ms;
+                if !connection.outbox.is_empty() {
+                    // What was read of it has yet to be sent.
+                    if done {
+                        connection.state = State::Answer(Body::Rest);
+                    }
+                    return Ok(true);
+                }
                 if done {
                     return self.answered(key);
                 }
@@ -624,6 +699,7 @@ impl Web {
         }
         self.trim();
         self.sweep_hls();
+        self.certificate.look(&self.config.http_server.https, false);
     }
 
     /// Lets go of what no viewer needs any more.
@@ -646,8 +722,18 @@ impl Web {
         }
     }
 
-    /// All connections end.
+    /// All connections end, and all files.
     pub(crate) fn end_all(&mut self) {
+        let feeds: Vec<usize> = self.feeds.iter().map(|(feed, _)| feed).collect();
+        for feed in feeds {
+            self.hls.rest(feed, self.now_ms);
+            self.dvr.end(feed, &mut self.hls.disk);
+        }
+        let until_ms = self.now_ms + LAST_WRITES_MS;
+        while !self.hls.disk.is_done() && reactor::now_ms() < until_ms {
+            self.hls.work(reactor::now_ms());
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
         let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
         for key in keys {
             self.end(key, Gone::Ending);
@@ -663,63 +749,6 @@ impl Web {
         }
         for address in addresses {
             self.tls.remove(address);
-        }
-    }
-
-    /// Adds what this process knows to its report.
-    pub(crate) fn report(&self, process: &str, report: &mut api::Report) {
-        for (_, connection) in &self.connections {
-            report.clients.push(self.client(connection, process));
-        }
-        for (key, feed) in &self.feeds {
-            let members = self.members.get(&key);
-            report.viewers.push(api::Viewers {
-                vhost: feed.key.vhost.clone(),
-                app: feed.key.app.clone(),
-                name: feed.key.stream.clone(),
-                clients: members.map_or(0, |members| members.len() as u64),
-            });
-        }
-        self.report_hls(process, report);
-        report.ended.extend(self.ended.iter().map(|(reason, count)| ((*reason).to_owned(), *count)));
-    }
-
-    fn client(&self, connection: &Connection, process: &str) -> api::Client {
-        let watched = connection.viewer().and_then(|viewer| Some((viewer, self.feeds.get(viewer.feed)?)));
-        let alive_ms = self.now_ms.saturating_sub(connection.accepted_ms);
-        api::Client {
-            id: connection.id,
-            vhost: watched.map_or_else(String::new, |(_, feed)| feed.key.vhost.clone()),
-            stream: watched
-                .map_or_else(String::new, |(_, feed)| format!("{}/{}", feed.key.app, feed.key.stream)),
-            url: watched
-                .map_or_else(String::new, |(_, feed)| format!("/{}/{}", feed.key.app, feed.key.stream)),
-            name: watched.map_or_else(String::new, |(_, feed)| feed.key.stream.clone()),
-            ip: connection.peer.ip().to_canonical().to_string(),
-            page_url: connection.page_url.clone().unwrap_or_default(),
-            swf_url: String::new(),
-            tc_url: connection.target.clone(),
-            kind: match watched.map(|(viewer, _)| viewer.format) {
-                Some(Format::Flv) => "flv-play",
-                Some(Format::Ts) => "ts-play",
-                Some(Format::Mp4) => "mp4-play",
-                Some(Format::Bare) => "audio-play",
-                None => "http",
-            }
-            .to_owned(),
-            publish: false,
-            #[expect(clippy::cast_precision_loss, reason = "seconds for people")]
-            alive: alive_ms as f64 / 1000.0,
-            send_bytes: connection.bytes_out,
-            recv_bytes: connection.bytes_in,
-            kbps: api::Kbps::of(
-                connection.bytes_in.saturating_sub(connection.mark.1),
-                connection.bytes_out.saturating_sub(connection.mark.2),
-                self.now_ms.saturating_sub(connection.mark.0),
-            ),
-            dropped: watched.map_or(0, |(viewer, _)| viewer.dropped),
-            jumps: watched.map_or(0, |(viewer, _)| viewer.jumps),
-            process: process.to_owned(),
         }
     }
 }

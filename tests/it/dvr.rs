@@ -1,0 +1,229 @@
+//! Recordings: every packet that was published, in files that are whole whatever happens.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use srs_tests::capture::{Frames, Recorder, ffmpeg_publish};
+use srs_tests::clip::{Clip, QUIET};
+use srs_tests::process::{run, signal};
+use srs_tests::program::have;
+use srs_tests::server::{Server, configuration};
+use srs_tests::wait::{SOON, wait_for, wait_until};
+use tempfile::TempDir;
+
+/// A server that records; `dvr` is what stands in the block.
+fn server(dvr: &str) -> Server {
+    let directory = TempDir::new().unwrap();
+    let own = format!(
+        "vhost __defaultVhost__ {{ dvr {{ enabled on; {} }} }}",
+        dvr.replace("TOP", &directory.path().display().to_string())
+    );
+    let text = configuration(directory.path(), &own);
+    Server::start_in(directory, &text)
+}
+
+/// Finished recordings, by name.
+fn files(server: &Server, ending: &str) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = fs::read_dir(server.directory().join("rec/live"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|known| known == ending))
+        .collect();
+    found.sort();
+    found
+}
+
+fn wait_files(server: &Server, ending: &str, count: usize) -> Vec<PathBuf> {
+    wait_for(&format!("{count} recordings"), SOON, || {
+        Some(files(server, ending)).filter(|found| found.len() >= count)
+    })
+}
+
+/// A number that ffprobe finds in a file.
+fn probe(path: &Path, entry: &str) -> f64 {
+    let mut command = Command::new("ffprobe");
+    command.args(["-v", "error", "-show_entries", entry, "-of", "csv=p=0"]).arg(path);
+    run(&mut command, SOON).expect_success().trim().lines().next().unwrap().parse().unwrap()
+}
+
+/// Decodes a file; any error in it is one of the test.
+fn assert_playable(path: &Path) {
+    let mut command = Command::new("ffmpeg");
+    command.args(QUIET).arg("-i").arg(path).args(["-f", "null", "-"]);
+    let ended = run(&mut command, SOON);
+    assert!(ended.stderr.trim().is_empty(), "{}: {}", path.display(), ended.stderr);
+    drop(ended.expect_success());
+}
+
+#[test]
+fn a_session_is_one_file_with_every_packet_its_length_and_an_index() {
+    if !have(&["ffmpeg", "ffprobe"]) {
+        return;
+    }
+    let server = server("dvr_path TOP/rec/[app]/[stream].flv;");
+    for (name, clip) in
+        [("a", Clip::H264Aac), ("b", Clip::BFrames), ("c", Clip::H264Mp3), ("d", Clip::AudioOnly)]
+    {
+        let encoder = ffmpeg_publish(&clip.path(), &server.url(&format!("live/{name}")), false);
+        drop(encoder.finish(SOON).expect_success());
+        let path = server.directory().join(format!("rec/live/{name}.flv"));
+        wait_until("the recording", || path.exists());
+        let (recorded, source) = (Frames::of_file(&path), Frames::of_file(&clip.path()));
+        recorded.assert_part_of(&source, true);
+        // A sound that came before the first key frame is not in it.
+        assert!(recorded.len() + 2 >= source.len() && recorded.video.len() == source.video.len());
+        assert!((probe(&path, "format=duration") - 6.0).abs() < 0.1);
+        if clip != Clip::AudioOnly {
+            let bytes = fs::read(&path).unwrap();
+            let has = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
+            assert!(has(b"keyframes") && has(b"filepositions") && has(b"framerate"));
+        }
+    }
+}
+
+#[test]
+fn segments_begin_with_key_frames_and_lose_nothing_between_them() {
+    if !have(&["ffmpeg", "ffprobe"]) {
+        return;
+    }
+    for (ending, own) in [("flv", ""), ("mp4", "")] {
+        let server = server(&format!(
+            "dvr_plan segment; dvr_duration 2; dvr_path TOP/rec/[app]/[stream]-[timestamp].{ending}; {own}"
+        ));
+        let source = Frames::of_file(&Clip::H264Aac.path());
+        let encoder = ffmpeg_publish(&Clip::H264Aac.path(), &server.url("live/a"), true);
+        drop(encoder.finish(SOON).expect_success());
+        let files = wait_files(&server, ending, 3);
+        assert_eq!(files.len(), 3);
+        let mut all = Frames::default();
+        for path in &files {
+            assert_playable(path);
+            let frames = Frames::of_file(path);
+            all.video.extend(frames.video);
+            all.audio.extend(frames.audio);
+        }
+        let hashes = |frames: &[srs_tests::capture::Frame]| {
+            frames.iter().map(|frame| frame.hash.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(hashes(&all.video), hashes(&source.video), "{ending}");
+        let (got, wanted) = (hashes(&all.audio), hashes(&source.audio));
+        assert!(
+            wanted.ends_with(&got) && got.len() + 2 >= wanted.len(),
+            "{ending}: {} of {}",
+            got.len(),
+            wanted.len()
+        );
+        assert!(!files[0].with_extension(format!("{ending}.tmp")).exists());
+    }
+}
+
+#[test]
+fn a_recording_that_its_process_left_is_repaired() {
+    if !have(&["ffmpeg", "ffprobe"]) {
+        return;
+    }
+    for ending in ["flv", "mp4"] {
+        let server = server(&format!("dvr_path TOP/rec/[app]/[stream]-[timestamp].{ending};"));
+        let rtmp = Recorder::start(&server.url("live/a"));
+        server.wait_players(1);
+        let source = Frames::of_file(&Clip::H264Aac.path());
+        let encoder = ffmpeg_publish(&Clip::H264Aac.path(), &server.url("live/a"), true);
+        let unfinished = || {
+            let entries = fs::read_dir(server.directory().join("rec/live")).into_iter().flatten().flatten();
+            entries
+                .map(|entry| entry.path())
+                .find(|path| path.extension().is_some_and(|ending| ending == "tmp"))
+        };
+        wait_until("two seconds of it on the disk", || {
+            unfinished().is_some_and(|path| fs::metadata(path).is_ok_and(|file| file.len() > 150_000))
+        });
+        let pid = server.pids("http")[0];
+        signal(pid, Signal::SIGKILL);
+        let repaired = wait_files(&server, ending, 1);
+        assert_playable(&repaired[0]);
+        assert!(probe(&repaired[0], "format=duration") > 1.0);
+        let first = Frames::of_file(&repaired[0]);
+        assert!(first.video.len() > 25);
+        drop(encoder.finish(Duration::from_secs(30)).expect_success());
+        // The successor went on in another file.
+        let both = wait_files(&server, ending, 2);
+        both.iter().for_each(|path| assert_playable(path));
+        assert!(unfinished().is_none());
+        let played = rtmp.finish(source.len() - 10);
+        played.assert_part_of(&source, false);
+    }
+}
+
+#[test]
+fn only_streams_that_are_named_are_recorded() {
+    if !have(&["ffmpeg"]) {
+        return;
+    }
+    let server = server("dvr_apply live/a live/x; dvr_path TOP/rec;");
+    for name in ["b", "a"] {
+        let encoder = ffmpeg_publish(&Clip::H264Aac.path(), &server.url(&format!("live/{name}")), false);
+        drop(encoder.finish(SOON).expect_success());
+    }
+    let files = wait_files(&server, "flv", 1);
+    let name = files[0].file_name().unwrap().to_string_lossy().into_owned();
+    assert!(files.len() == 1 && name.starts_with("a."), "{files:?}");
+}
+
+#[test]
+fn a_full_disk_ends_files_where_they_are_whole_and_nothing_else() {
+    if !have(&["ffmpeg", "ffprobe"]) {
+        return;
+    }
+    let top = TempDir::new().unwrap();
+    let disk = top.path().join("disk");
+    fs::create_dir(&disk).unwrap();
+    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&disk).output();
+    if !mount.is_ok_and(|mount| mount.status.success()) {
+        eprintln!("SKIPPED: a small file system can't be mounted here");
+        return;
+    }
+    let _mounted = Mounted(disk.clone());
+    let ballast = disk.join("ballast");
+    fs::write(&ballast, vec![0; 700_000]).unwrap();
+    let at = disk.display();
+    let server = Server::start(&format!(
+        "http_server {{ enabled on; listen 127.0.0.1:0; dir {at}; }}
+vhost __defaultVhost__ {{ hls {{ enabled on; hls_fragment 1; hls_path {at}; hls_ctx off; }} dvr {{ enabled on; dvr_path {at}/[app]/[stream]-[timestamp].flv; }} }}"
+    ));
+    let source = Frames::of_file(&Clip::H264Aac.path());
+    let rtmp = Recorder::start(&server.url("live/a"));
+    server.wait_players(1);
+    let encoder = ffmpeg_publish(&Clip::H264Aac.path(), &server.url("live/a"), true);
+    wait_until("a full disk", || server.log().contains("dvr of") && server.log().contains("space"));
+    fs::remove_file(&ballast).unwrap();
+    drop(encoder.finish(SOON).expect_success());
+    let played = rtmp.finish(source.len() - 10);
+    played.assert_part_of(&source, false);
+    let recorded = || {
+        let entries =
+            fs::read_dir(disk.join("live")).into_iter().flatten().flatten().map(|entry| entry.path());
+        entries.filter(|path| path.extension().is_some_and(|ending| ending == "flv")).collect::<Vec<_>>()
+    };
+    wait_until("the recording", || !recorded().is_empty());
+    recorded().iter().for_each(|path| assert_playable(path));
+    // The list names what exists.
+    let list = fs::read_to_string(disk.join("live/a.m3u8")).unwrap();
+    for name in list.lines().filter(|line| !line.starts_with('#')) {
+        assert!(disk.join("live").join(name).exists(), "{name} is listed:\n{list}");
+    }
+    drop(server);
+}
+
+/// A file system that goes with its test.
+struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg("-l").arg(&self.0).status());
+    }
+}

@@ -1,0 +1,202 @@
+//! Files that grow: recordings. Each has a temporary name until it is finished, is whole up to its last append whatever
+//! happens, and never takes the place of another.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{RenameFlags, renameat_with};
+use rustix::io::Errno;
+
+use super::Place;
+use crate::http::dvr::flv_file::{FlvFile, Patch};
+
+/// Behind the name of a file that is not finished.
+pub(crate) const UNFINISHED: &str = ".tmp";
+/// Names that are tried before a recording keeps its temporary one.
+const MAX_NAMES: u32 = 100;
+/// How deep directories are looked through for what was left behind, and how many names in all.
+const MAX_DEPTH: usize = 8;
+const MAX_ENTRIES: usize = 200_000;
+
+/// The recordings that are open.
+#[derive(Debug, Default)]
+pub(crate) struct Recordings(HashMap<u64, Open>);
+
+#[derive(Debug)]
+struct Open {
+    file: File,
+    directory: OwnedFd,
+    temporary: String,
+    place: Place,
+    len: u64,
+}
+
+impl Recordings {
+    /// Creates a file and writes its first bytes.
+    pub(crate) fn begin(&mut self, id: u64, place: Place, bytes: &[u8]) -> io::Result<()> {
+        let (file, directory, temporary) = place.create_beside(UNFINISHED)?;
+        self.0.insert(id, Open { file, directory, temporary, place, len: 0 });
+        self.append(id, bytes)
+    }
+
+    /// Writes what follows; all of it, or nothing.
+    pub(crate) fn append(&mut self, id: u64, bytes: &[u8]) -> io::Result<()> {
+        let Some(open) = self.0.get_mut(&id) else { return Ok(()) };
+        let written = open.file.write_all(bytes);
+        match written {
+            Ok(()) => open.len += bytes.len() as u64,
+            Err(_) => {
+                let _ = open.file.set_len(open.len).and_then(|()| open.file.seek(SeekFrom::Start(open.len)));
+            }
+        }
+        written
+    }
+
+    /// Writes over what changes with the end, and gives the file its name. Returns where it is.
+    pub(crate) fn finish(&mut self, id: u64, patch: Option<&Patch>) -> io::Result<PathBuf> {
+        let Some(open) = self.0.remove(&id) else { return Err(io::ErrorKind::NotFound.into()) };
+        if let Some(patch) = patch.filter(|patch| patch.at + patch.bytes.len() as u64 <= open.len) {
+            open.file.write_all_at(&patch.bytes, patch.at)?;
+        }
+        name(&open.directory, &open.temporary, &open.place)
+    }
+}
+
+/// Gives a file its name, or one beside it where that is taken.
+fn name(directory: &OwnedFd, temporary: &str, place: &Place) -> io::Result<PathBuf> {
+    let (above, wanted) = place.below.rsplit_once('/').unwrap_or(("", &place.below));
+    let (stem, ending) = wanted.rsplit_once('.').unwrap_or((wanted, ""));
+    for attempt in 0..MAX_NAMES {
+        let name = if attempt == 0 { wanted.to_owned() } else { format!("{stem}-{attempt}.{ending}") };
+        match renameat_with(directory, temporary, directory, &name, RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(place.root.join(above).join(name)),
+            Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// Looks for recordings that a former run left unfinished below a directory, and finishes them.
+pub(crate) fn repair(root: &Path) {
+    let mut left = MAX_ENTRIES;
+    let mut directories = vec![(root.to_owned(), 0)];
+    while let Some((directory, depth)) = directories.pop() {
+        let Ok(entries) = std::fs::read_dir(&directory) else { continue };
+        for entry in entries.flatten() {
+            left = left.saturating_sub(1);
+            if left == 0 {
+                tracing::warn!("{}: too many files to look for unfinished recordings", root.display());
+                return;
+            }
+            let Ok(kind) = entry.file_type() else { continue };
+            let path = entry.path();
+            if kind.is_dir() && depth < MAX_DEPTH {
+                directories.push((path, depth + 1));
+            } else if kind.is_file()
+                && let Some(below) = unfinished(root, &path)
+            {
+                match repair_one(&path, Place { root: root.to_owned(), below }) {
+                    Ok(Some(to)) => {
+                        tracing::warn!("a recording of a former run is repaired: {}", to.display())
+                    }
+                    Ok(None) => tracing::warn!("left by a former run, and no recording: {}", path.display()),
+                    Err(error) => tracing::error!("{} can't be repaired: {error}", path.display()),
+                }
+            }
+        }
+    }
+}
+
+/// The name that a file was to get, below the root, if it is an unfinished recording.
+fn unfinished(root: &Path, path: &Path) -> Option<String> {
+    let below = path.strip_prefix(root).ok()?.to_str()?.strip_suffix(UNFINISHED)?;
+    (below.ends_with(".flv") || below.ends_with(".mp4")).then(|| below.to_owned())
+}
+
+fn repair_one(path: &Path, place: Place) -> io::Result<Option<PathBuf>> {
+    let mut file = File::options().read(true).write(true).open(path)?;
+    let (len, patch) = if place.below.ends_with(".flv") {
+        let mut more = || {
+            let mut bytes = Vec::new();
+            let read = (&file).take(1 << 20).read_to_end(&mut bytes);
+            (read.is_ok() && !bytes.is_empty()).then_some(bytes)
+        };
+        let Some(back) = FlvFile::read_back(&mut more) else { return Ok(None) };
+        (back.len(), Some(back.finish()))
+    } else {
+        match whole_boxes(&mut file)? {
+            0 => return Ok(None),
+            len => (len, None),
+        }
+    };
+    file.set_len(len)?;
+    if let Some(patch) = patch {
+        file.write_all_at(&patch.bytes, patch.at)?;
+    }
+    let (directory, name) = place.directory(false)?;
+    let temporary = format!("{name}{UNFINISHED}");
+    self::name(&directory, &temporary, &place).map(Some)
+}
+
+/// How long the whole fragments of an MP4 file are; 0 when there are none.
+fn whole_boxes(file: &mut File) -> io::Result<u64> {
+    let total = file.metadata()?.len();
+    let (mut at, mut whole) = (0, 0);
+    while at + 8 <= total {
+        let mut head = [0; 8];
+        file.read_exact_at(&mut head, at)?;
+        let [a, b, c, d, name @ ..] = head;
+        let len = u64::from(u32::from_be_bytes([a, b, c, d]));
+        if len < 8 || at + len > total {
+            break;
+        }
+        at += len;
+        if &name == b"mdat" || &name == b"moov" {
+            whole = at;
+        }
+    }
+    Ok(whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use media::Kind;
+
+    use super::*;
+
+    #[test]
+    fn what_was_left_behind_becomes_a_recording_and_no_name_is_taken_twice() {
+        let top = std::env::temp_dir().join(format!("srs-recordings-{}", std::process::id()));
+        let at = |below: &str| Place { root: top.clone(), below: below.to_owned() };
+        let mut recordings = Recordings::default();
+        for id in 1..3 {
+            let (mut file, mut bytes) = FlvFile::begin(None, false, true);
+            recordings.begin(id, at("live/a.flv"), &bytes).unwrap();
+            bytes.clear();
+            file.tag(&mut bytes, Kind::Video, 0, b"\x17\x01\0\0\0key", true);
+            file.tag(&mut bytes, Kind::Video, 960, b"\x27\x01\0\0\0p", false);
+            recordings.append(id, &bytes).unwrap();
+            let path = recordings.finish(id, Some(&file.finish())).unwrap();
+            assert_eq!(path, top.join(if id == 1 { "live/a.flv" } else { "live/a-1.flv" }));
+        }
+        let whole = std::fs::read(top.join("live/a.flv")).unwrap();
+        std::fs::write(top.join("live/b.flv.tmp"), &whole[..whole.len() - 5]).unwrap();
+        std::fs::write(top.join("live/c.flv.tmp"), "something else").unwrap();
+        let boxes = b"\0\0\0\x08ftyp\0\0\0\x08moov\0\0\0\x08moof\0\0\0\x09mdatx\0\0\0\x08moof\0\0\0\x20mdat";
+        std::fs::write(top.join("live/d.mp4.tmp"), boxes).unwrap();
+        repair(&top);
+        let repaired = std::fs::read(top.join("live/b.flv")).unwrap();
+        assert!(repaired.len() < whole.len() && FlvFile::read_back(|| None::<Vec<u8>>).is_none());
+        let mut once = Some(repaired);
+        let back = FlvFile::read_back(|| once.take()).unwrap();
+        assert_eq!(back.duration_ms(), 0, "the last tag was not whole");
+        assert!(top.join("live/c.flv.tmp").exists());
+        assert_eq!(std::fs::read(top.join("live/d.mp4")).unwrap().len(), 33);
+        std::fs::remove_dir_all(&top).unwrap();
+    }
+}

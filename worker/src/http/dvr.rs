@@ -1,0 +1,113 @@
+//! Recording: which streams, into which files.
+
+pub(crate) mod flv_file;
+mod recording;
+
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+
+use conf::Config;
+use conf::vhost::Dvr;
+use media::StreamKey;
+use remux::Lineup;
+
+use self::recording::Recording;
+use super::disk::{Disk, Job};
+use super::feed::Happening;
+
+/// Most recordings that are remembered when they are finished.
+const MAX_REMEMBERED: usize = 1000;
+
+/// A recording that is finished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Finished {
+    pub(crate) key: StreamKey,
+    pub(crate) path: PathBuf,
+    pub(crate) duration_ms: u64,
+    pub(crate) bytes: u64,
+}
+
+/// All streams that are recorded here.
+#[derive(Debug, Default)]
+pub(crate) struct Recorders {
+    /// By feed.
+    pub(crate) recordings: HashMap<usize, Recording>,
+    /// Files that are being finished, by their number.
+    ending: HashMap<u64, Finished>,
+    /// What was written, the newest last.
+    pub(crate) finished: VecDeque<Finished>,
+    /// Directories that were looked through for what a former run left.
+    repaired: Vec<PathBuf>,
+}
+
+/// Whether a stream is to be recorded.
+pub(crate) fn wanted<'c>(config: &'c Config, key: &StreamKey) -> Option<&'c Dvr> {
+    let conf::Lookup::Found(vhost) = config.vhost(&key.vhost) else { return None };
+    let name = format!("{}/{}", key.app, key.stream);
+    let applies = vhost.dvr.apply.is_empty() || vhost.dvr.apply.contains(&name);
+    (vhost.dvr.enabled && applies).then_some(&vhost.dvr)
+}
+
+impl Recorders {
+    /// What a former run left unfinished is finished, once for each directory.
+    pub(crate) fn repair(&mut self, config: &Config, disk: &Disk) {
+        for vhost in config.vhosts.iter().filter(|vhost| vhost.enabled && vhost.dvr.enabled) {
+            let (root, _) = recording::split(&vhost.dvr.path);
+            if !self.repaired.contains(&root) {
+                disk.push(Job::Repair(root.clone()));
+                self.repaired.push(root);
+            }
+        }
+    }
+
+    /// A stream is recorded from now on.
+    pub(crate) fn begin(&mut self, feed: usize, key: &StreamKey, config: &Dvr) {
+        self.recordings.entry(feed).or_insert_with(|| Recording::new(key.clone(), config.clone()));
+    }
+
+    /// A stream is recorded no longer.
+    pub(crate) fn end(&mut self, feed: usize, disk: &mut Disk) {
+        if let Some(mut recording) = self.recordings.remove(&feed) {
+            self.ending.extend(recording.close(disk));
+        }
+    }
+
+    /// Something has happened in a stream.
+    pub(crate) fn take(
+        &mut self,
+        feed: usize,
+        happening: &Happening,
+        lineup: &Lineup,
+        (unix_ms, now_ms): (i64, u64),
+        disk: &mut Disk,
+    ) {
+        if let Some(recording) = self.recordings.get_mut(&feed) {
+            self.ending.extend(recording.take(happening, lineup, (unix_ms, now_ms), disk));
+        }
+    }
+
+    /// A file could not be written: what there is of it is finished, and another is begun a little later.
+    pub(crate) fn failed(&mut self, id: u64, error: &std::io::Error, now_ms: u64, disk: &mut Disk) {
+        for recording in self.recordings.values_mut().filter(|recording| recording.is_in(id)) {
+            tracing::error!("dvr of {}: {error}", recording.key);
+            self.ending.extend(recording.give_up(now_ms, disk));
+        }
+    }
+
+    /// A file has its name.
+    pub(crate) fn has_finished(&mut self, id: u64, result: std::io::Result<PathBuf>) {
+        let Some(mut finished) = self.ending.remove(&id) else { return };
+        match result {
+            Ok(path) => {
+                finished.path = path;
+                let Finished { key, path, duration_ms, bytes } = &finished;
+                tracing::info!("dvr of {key}: {} with {duration_ms} ms, {bytes} bytes", path.display());
+                self.finished.push_back(finished);
+                if self.finished.len() > MAX_REMEMBERED {
+                    self.finished.pop_front();
+                }
+            }
+            Err(error) => tracing::error!("dvr of {}: a recording can't be finished: {error}", finished.key),
+        }
+    }
+}

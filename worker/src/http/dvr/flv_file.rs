@@ -1,0 +1,306 @@
+//! An FLV file while it is written: playable at every moment, and with its duration and an index of key frames when it is
+//! finished. The first tag holds the metadata with room for both; finishing writes over that tag alone.
+
+use amf0::{Limits, Value};
+use media::Kind;
+
+/// Most entries of the index; of longer recordings every second, fourth … key frame is in it.
+const INDEX: usize = 512;
+/// Bytes of the first tag's body beside the publisher's own metadata: two arrays of numbers, and their names.
+const RESERVE: usize = INDEX * 18 + 512;
+/// What fills the room that is not needed: so many texts, none longer than players take. Their names tell a repairer that the
+/// tag may be written over.
+const SPACERS: usize = 11;
+const SPACER: &str = "spacer";
+const MAX_SPACER: usize = 1000;
+
+/// What belongs at the place of the first tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Patch {
+    pub(crate) at: u64,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// A file.
+#[derive(Debug, Clone)]
+pub(crate) struct FlvFile {
+    properties: Vec<(String, Value)>,
+    /// Bytes of the first tag's body.
+    body_len: usize,
+    len: u64,
+    first_ms: Option<u32>,
+    last_ms: u32,
+    index: Vec<(u32, u64)>,
+    /// One of so many key frames is in the index.
+    every: u64,
+    keys: u64,
+    audio: bool,
+    video: bool,
+}
+
+impl FlvFile {
+    /// Begins a file with the publisher's metadata (the body of its data message). What comes out are its first bytes.
+    pub(crate) fn begin(metadata: Option<&[u8]>, audio: bool, video: bool) -> (Self, Vec<u8>) {
+        let properties = metadata.map(properties_of).unwrap_or_default();
+        let mut file = Self {
+            body_len: encode(&properties, &[]).len() + RESERVE,
+            properties,
+            len: 0,
+            first_ms: None,
+            last_ms: 0,
+            index: Vec::new(),
+            every: 1,
+            keys: 0,
+            audio,
+            video,
+        };
+        let mut out = flv::file::header(audio, video).to_vec();
+        out.extend(file.first_tag());
+        file.len = out.len() as u64;
+        (file, out)
+    }
+
+    /// Bytes so far.
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Length of the media so far, ms.
+    pub(crate) fn duration_ms(&self) -> u32 {
+        self.last_ms - self.first_ms.unwrap_or(self.last_ms)
+    }
+
+    /// Appends a tag to `out`.
+    pub(crate) fn tag(&mut self, out: &mut Vec<u8>, kind: Kind, time_ms: u32, body: &[u8], is_key: bool) {
+        let before = out.len();
+        if !flv::file::write_tag(out, kind, time_ms, body) {
+            return;
+        }
+        self.note(kind, time_ms, is_key);
+        self.len += (out.len() - before) as u64;
+    }
+
+    fn note(&mut self, kind: Kind, time_ms: u32, is_key: bool) {
+        if kind != Kind::Data {
+            self.first_ms.get_or_insert(time_ms);
+            self.last_ms = self.last_ms.max(time_ms);
+        }
+        if is_key {
+            if self.keys.is_multiple_of(self.every) {
+                self.index.push((time_ms, self.len));
+            }
+            self.keys += 1;
+            if self.index.len() > INDEX {
+                let mut keep = false;
+                self.index.retain(|_| {
+                    keep = !keep;
+                    keep
+                });
+                self.every *= 2;
+            }
+        }
+    }
+
+    /// The first tag as it is when nothing follows any more.
+    pub(crate) fn finish(&self) -> Patch {
+        Patch { at: flv::file::HEADER_BYTES as u64, bytes: self.first_tag() }
+    }
+
+    fn first_tag(&self) -> Vec<u8> {
+        let number = |name: &str, value: f64| (name.to_owned(), Value::Number(value));
+        let seconds = |ms: u32| f64::from(ms) / 1000.0;
+        #[expect(clippy::cast_precision_loss, reason = "the format has no other numbers")]
+        let place = |at: u64| at as f64;
+        let list = |values: Vec<f64>| Value::StrictArray(values.into_iter().map(Value::Number).collect());
+        let times = list(self.index.iter().map(|(time, _)| seconds(*time)).collect());
+        let places = list(self.index.iter().map(|(_, at)| place(*at)).collect());
+        let mut own = vec![
+            number("duration", seconds(self.duration_ms())),
+            number("filesize", place(self.len)),
+            ("hasKeyframes".to_owned(), Value::Boolean(!self.index.is_empty())),
+            ("hasAudio".to_owned(), Value::Boolean(self.audio)),
+            ("hasVideo".to_owned(), Value::Boolean(self.video)),
+            (
+                "keyframes".to_owned(),
+                Value::Object(vec![("times".to_owned(), times), ("filepositions".to_owned(), places)]),
+            ),
+        ];
+        let first = own.len();
+        own.extend((0..SPACERS).map(|n| (format!("{SPACER}{n}"), Value::String(String::new()))));
+        let mut missing = self.body_len.saturating_sub(encode(&self.properties, &own).len());
+        for (_, spacer) in own.iter_mut().skip(first) {
+            let count = missing.min(MAX_SPACER);
+            missing -= count;
+            *spacer = Value::String(" ".repeat(count));
+        }
+        let mut out = Vec::new();
+        flv::file::write_tag(&mut out, Kind::Data, 0, &encode(&self.properties, &own));
+        out
+    }
+
+    /// Takes up a file that was left behind: what of it is whole, read in pieces. Returns `None` when it is no such file, else
+    /// the file and its whole length.
+    pub(crate) fn read_back(mut more: impl FnMut() -> Option<Vec<u8>>) -> Option<Self> {
+        let mut reader = flv::file::Reader::new();
+        let mut file: Option<Self> = None;
+        let mut at = flv::file::HEADER_BYTES as u64;
+        while let Some(bytes) = more() {
+            reader.push(&bytes);
+            while let Ok(Some(tag)) = reader.next_tag() {
+                let len = tag.body.len() as u64 + 15;
+                match &mut file {
+                    None => file = Some(Self::of_first(&tag)?),
+                    Some(file) => {
+                        let info = flv::classify(tag.kind, &tag.body);
+                        file.len = at;
+                        file.note(tag.kind, tag.timestamp_ms, info.key_frame);
+                        file.video |= tag.kind == Kind::Video;
+                        file.audio |= tag.kind == Kind::Audio;
+                    }
+                }
+                at += len;
+                if let Some(file) = &mut file {
+                    file.len = at;
+                }
+            }
+        }
+        file
+    }
+
+    fn of_first(tag: &flv::file::Tag) -> Option<Self> {
+        if tag.kind != Kind::Data {
+            return None;
+        }
+        let all = all_properties(&tag.body);
+        all.iter().any(|(name, _)| name.starts_with(SPACER)).then(|| Self {
+            properties: properties_of(&tag.body),
+            body_len: tag.body.len(),
+            len: 0,
+            first_ms: None,
+            last_ms: 0,
+            index: Vec::new(),
+            every: 1,
+            keys: 0,
+            audio: false,
+            video: false,
+        })
+    }
+}
+
+fn limits() -> Limits {
+    // Our own index is larger than what is taken from a publisher.
+    Limits { nodes: 4 * INDEX + 1024, string: 1 << 16, total: 1 << 20, ..Limits::default() }
+}
+
+fn all_properties(body: &[u8]) -> Vec<(String, Value)> {
+    match amf0::decode_all(body, &limits()).ok().and_then(|values| values.into_iter().nth(1)) {
+        Some(Value::Object(properties) | Value::EcmaArray(properties)) => properties,
+        _ => Vec::new(),
+    }
+}
+
+/// The publisher's properties, without those that the file says itself.
+fn properties_of(body: &[u8]) -> Vec<(String, Value)> {
+    let own = ["duration", "filesize", "hasKeyframes", "hasAudio", "hasVideo", "keyframes"];
+    let mut properties = all_properties(body);
+    properties.retain(|(name, _)| !own.contains(&name.as_str()) && !name.starts_with(SPACER));
+    properties
+}
+
+fn encode(properties: &[(String, Value)], own: &[(String, Value)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    amf0::encode(&Value::String("onMetaData".to_owned()), &mut out);
+    amf0::encode(&Value::EcmaArray([properties, own].concat()), &mut out);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metadata() -> Vec<u8> {
+        let fields =
+            vec![("width".to_owned(), Value::Number(640.0)), ("duration".to_owned(), Value::Number(9.0))];
+        let mut out = Vec::new();
+        amf0::encode(&Value::String("onMetaData".to_owned()), &mut out);
+        amf0::encode(&Value::Object(fields), &mut out);
+        out
+    }
+
+    fn recorded(tags: u32) -> (FlvFile, Vec<u8>) {
+        let (mut file, mut out) = FlvFile::begin(Some(&metadata()), true, true);
+        for n in 0..tags {
+            let key: &[u8] = b"\x17\x01\0\0\0key";
+            file.tag(
+                &mut out,
+                Kind::Video,
+                n * 40,
+                if n % 25 == 0 { key } else { b"\x27\x01\0\0\0p" },
+                n % 25 == 0,
+            );
+        }
+        assert_eq!(file.len(), out.len() as u64);
+        (file, out)
+    }
+
+    fn apply(out: &mut [u8], patch: &Patch) {
+        let at = usize::try_from(patch.at).unwrap();
+        out[at..at + patch.bytes.len()].copy_from_slice(&patch.bytes);
+    }
+
+    fn index(out: &[u8]) -> (Option<f64>, Vec<(f64, u64)>) {
+        let mut reader = flv::file::Reader::new();
+        reader.push(out);
+        let all = all_properties(&reader.next_tag().unwrap().unwrap().body);
+        let find = |name: &str, list: &[(String, Value)]| {
+            list.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+        };
+        let Some(Value::Object(keyframes)) = find("keyframes", &all) else { panic!() };
+        let numbers = |name| match find(name, &keyframes) {
+            Some(Value::StrictArray(values)) => {
+                values.iter().map(|value| value.as_f64().unwrap()).collect::<Vec<_>>()
+            }
+            _ => panic!(),
+        };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let places = numbers("filepositions").into_iter().map(|at| at as u64);
+        let duration = find("duration", &all).and_then(|value| value.as_f64());
+        (duration, numbers("times").into_iter().zip(places).collect())
+    }
+
+    #[test]
+    fn a_finished_file_knows_its_length_and_where_its_key_frames_are() {
+        let (file, mut out) = recorded(100);
+        let len = out.len();
+        apply(&mut out, &file.finish());
+        assert_eq!(out.len(), len);
+        let (duration, index) = index(&out);
+        assert_eq!((duration, index.len()), (Some(3.96), 4));
+        for (time, at) in index {
+            let at = usize::try_from(at).unwrap();
+            assert_eq!(out[at], 9);
+            assert!(out[at + 11..].starts_with(b"\x17\x01\0\0\0key"), "at {time} s");
+        }
+        // Hours of it: the index is thinned out, the tag has the same size.
+        let (file, mut out) = recorded(25 * 5000);
+        apply(&mut out, &file.finish());
+        let (_, index) = self::index(&out);
+        assert!((200..=INDEX).contains(&index.len()) && index.windows(2).all(|pair| pair[0].1 < pair[1].1));
+    }
+
+    #[test]
+    fn a_file_that_was_left_behind_is_taken_up_where_it_is_whole() {
+        let (file, out) = recorded(100);
+        for cut in [0, 1, 10, 14, 15, 16, 500] {
+            let mut left = out[..out.len() - cut].chunks(1000).map(<[u8]>::to_vec);
+            let back = FlvFile::read_back(|| left.next()).unwrap();
+            assert!(back.len() <= (out.len() - cut) as u64 && back.len() + 600 > (out.len() - cut) as u64);
+            if cut == 0 {
+                assert_eq!(back.finish().bytes.len(), file.finish().bytes.len());
+                assert_eq!((&back.index, back.duration_ms()), (&file.index, file.duration_ms()));
+            }
+        }
+        let mut strange = [b"not a recording".to_vec()].into_iter();
+        assert!(FlvFile::read_back(|| strange.next()).is_none());
+    }
+}

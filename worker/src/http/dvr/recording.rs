@@ -1,0 +1,313 @@
+//! One stream's recording: packets to the bytes of one file after the other.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use conf::vhost::{Dvr, DvrPlan, TimeJitter};
+use hls::template::{Names, fill};
+use media::{Kind, StreamKey};
+use mediaring::Flags;
+use remux::{Coded, Lineup, Mp4Packager};
+
+use super::Finished;
+use super::flv_file::FlvFile;
+use crate::http::disk::{Disk, Job, place};
+use crate::http::feed::{Happening, Packet};
+use crate::http::hls::stream::moment;
+
+/// Bytes that are gathered before they are written.
+const BATCH_BYTES: usize = 128 << 10;
+/// Media that is gathered before it is written, ms.
+const BATCH_MS: i64 = 1000;
+/// How long it rests after a failure of the disk, ms.
+const REST_MS: u64 = 5_000;
+/// Length of an MP4 fragment, ms.
+const FRAGMENT_MS: i64 = 1000;
+
+#[derive(Debug)]
+enum Container {
+    Flv(Box<FlvFile>),
+    Mp4 { packager: Box<Mp4Packager>, len: u64 },
+}
+
+#[derive(Debug)]
+struct Current {
+    id: u64,
+    container: Container,
+    began_ms: i64,
+    newest_ms: i64,
+    /// Not yet given to the disk, and the time of its first byte.
+    pending: Vec<u8>,
+    pending_ms: i64,
+}
+
+/// A stream that is recorded.
+#[derive(Debug)]
+pub(crate) struct Recording {
+    pub(crate) key: StreamKey,
+    pub(crate) config: Dvr,
+    current: Option<Current>,
+    /// What is time 0 in the files of this publish.
+    base_ms: Option<i64>,
+    metadata: Option<Bytes>,
+    video_header: Option<Bytes>,
+    audio_header: Option<Bytes>,
+    rests_until_ms: u64,
+    now: (i64, u64),
+}
+
+/// A path of the configuration in the directory that is fixed, and the template below it.
+pub(super) fn split(path: &str) -> (PathBuf, String) {
+    let is_template = path.contains('[') || path.ends_with(".flv") || path.ends_with(".mp4");
+    let template =
+        if is_template { path.to_owned() } else { format!("{path}/[app]/[stream].[timestamp].flv") };
+    let parts: Vec<&str> = template.split('/').collect();
+    let last = parts.len().saturating_sub(1);
+    let fixed = parts.iter().position(|part| part.contains('[')).map_or(last, |at| at.min(last));
+    let root = parts.get(..fixed).unwrap_or(&[]).join("/");
+    let root = match (root.is_empty(), template.starts_with('/')) {
+        (true, true) => "/".to_owned(),
+        (true, false) => ".".to_owned(),
+        _ => root,
+    };
+    (root.into(), parts.get(fixed..).unwrap_or(&[]).join("/"))
+}
+
+impl Recording {
+    pub(crate) fn new(key: StreamKey, config: Dvr) -> Self {
+        Self {
+            key,
+            config,
+            current: None,
+            base_ms: None,
+            metadata: None,
+            video_header: None,
+            audio_header: None,
+            rests_until_ms: 0,
+            now: (0, 0),
+        }
+    }
+
+    /// Whether it writes the file of this number.
+    pub(crate) fn is_in(&self, id: u64) -> bool {
+        self.current.as_ref().is_some_and(|current| current.id == id)
+    }
+
+    fn is_mp4(&self) -> bool {
+        self.config.path.ends_with(".mp4")
+    }
+
+    /// Takes what happened. Returns the files that end with it, by their numbers.
+    pub(crate) fn take(
+        &mut self,
+        happening: &Happening,
+        lineup: &Lineup,
+        now: (i64, u64),
+        disk: &mut Disk,
+    ) -> Vec<(u64, Finished)> {
+        self.now = now;
+        let mut ended = Vec::new();
+        match happening {
+            Happening::Break => {
+                ended.extend(self.close(disk));
+                self.base_ms = None;
+            }
+            // Of a file of fragments the tracks are fixed; FLV has the new configuration as a tag.
+            Happening::Changed if self.is_mp4() => ended.extend(self.close(disk)),
+            Happening::Changed => {}
+            Happening::Raw(packet) => {
+                self.note(packet);
+                if !self.is_mp4() {
+                    self.flv_packet(packet, lineup, disk, &mut ended);
+                }
+            }
+            Happening::Coded(dts_ms, coded) if self.is_mp4() => {
+                self.mp4_packet(*dts_ms, coded, lineup, disk, &mut ended);
+            }
+            Happening::Coded(..) => {}
+        }
+        ended
+    }
+
+    fn note(&mut self, packet: &Packet) {
+        let place = match packet.kind {
+            Kind::Data if packet.flags.contains(Flags::METADATA) => &mut self.metadata,
+            Kind::Video if packet.flags.contains(Flags::SEQUENCE_HEADER) => &mut self.video_header,
+            Kind::Audio if packet.flags.contains(Flags::SEQUENCE_HEADER) => &mut self.audio_header,
+            _ => return,
+        };
+        *place = Some(packet.payload.clone());
+    }
+
+    /// Whether a file ends before a packet, or may begin with it.
+    fn turn(
+        &mut self,
+        (kind, dts_ms, is_key): (Kind, i64, bool),
+        lineup: &Lineup,
+        disk: &mut Disk,
+        ended: &mut Vec<(u64, Finished)>,
+    ) {
+        let has_video = lineup.video.is_some();
+        let can_begin = if has_video { kind == Kind::Video && is_key } else { kind == Kind::Audio };
+        if let Some(current) = &self.current {
+            let length = dts_ms - current.began_ms;
+            let limit = i64::try_from(self.config.duration_ms).unwrap_or(i64::MAX);
+            let at_a_good_place = can_begin || !self.config.wait_keyframe;
+            if self.config.plan != DvrPlan::Session && length >= limit && at_a_good_place {
+                ended.extend(self.close(disk));
+            }
+        }
+        if self.current.is_none() && can_begin && self.now.1 >= self.rests_until_ms {
+            self.open(dts_ms, lineup, disk);
+        }
+    }
+
+    fn open(&mut self, dts_ms: i64, lineup: &Lineup, disk: &mut Disk) {
+        let base_ms = *self.base_ms.get_or_insert(dts_ms);
+        let (root, template) = split(&self.config.path);
+        let names = Names { key: &self.key, number: 0, duration_ms: 0, moment: moment(self.now.0) };
+        let file = place(&root, fill(&template, &names));
+        let (container, bytes) = if self.is_mp4() {
+            let Some(init) = Mp4Packager::init(lineup) else { return };
+            let packager = Box::new(Mp4Packager::new(FRAGMENT_MS));
+            (Container::Mp4 { packager, len: init.len() as u64 }, init)
+        } else {
+            let has_audio = lineup.audio.is_some() || self.audio_header.is_some();
+            let (mut flv, mut bytes) =
+                FlvFile::begin(self.metadata.as_deref(), has_audio, lineup.video.is_some());
+            let time = self.time(dts_ms, base_ms);
+            for (kind, header) in [(Kind::Video, &self.video_header), (Kind::Audio, &self.audio_header)] {
+                if let Some(header) = header {
+                    flv.tag(&mut bytes, kind, time, header, false);
+                }
+            }
+            (Container::Flv(Box::new(flv)), bytes)
+        };
+        let id = disk.ticket();
+        if !disk.push(Job::Begin(id, file, bytes.into())) {
+            self.rests_until_ms = self.now.1 + REST_MS;
+            return;
+        }
+        self.current = Some(Current {
+            id,
+            container,
+            began_ms: dts_ms,
+            newest_ms: dts_ms,
+            pending: Vec::new(),
+            pending_ms: dts_ms,
+        });
+    }
+
+    /// Time in a file: from the beginning of the publish, 31 bits.
+    fn time(&self, dts_ms: i64, base_ms: i64) -> u32 {
+        let time = if self.config.time_jitter == TimeJitter::Off { dts_ms } else { dts_ms - base_ms };
+        u32::try_from(time.max(0) & 0x7fff_ffff).unwrap_or(0)
+    }
+
+    fn flv_packet(
+        &mut self,
+        packet: &Packet,
+        lineup: &Lineup,
+        disk: &mut Disk,
+        ended: &mut Vec<(u64, Finished)>,
+    ) {
+        let is_header = packet.flags.contains(Flags::SEQUENCE_HEADER);
+        let is_key = packet.flags.contains(Flags::KEY);
+        if packet.kind != Kind::Data && !is_header {
+            self.turn((packet.kind, packet.dts_ms, is_key), lineup, disk, ended);
+        }
+        let time = self.time(packet.dts_ms, self.base_ms.unwrap_or(packet.dts_ms));
+        let Some(current) = &mut self.current else { return };
+        let Container::Flv(flv) = &mut current.container else { return };
+        flv.tag(&mut current.pending, packet.kind, time, &packet.payload, is_key);
+        current.written(packet.dts_ms, disk);
+    }
+
+    fn mp4_packet(
+        &mut self,
+        dts_ms: i64,
+        coded: &Coded,
+        lineup: &Lineup,
+        disk: &mut Disk,
+        ended: &mut Vec<(u64, Finished)>,
+    ) {
+        self.turn((coded.kind, dts_ms, coded.is_key), lineup, disk, ended);
+        let Some(current) = &mut self.current else { return };
+        let Container::Mp4 { packager, len } = &mut current.container else { return };
+        if let Some(fragment) = packager.push(dts_ms, coded.clone()) {
+            *len += fragment.bytes.len() as u64;
+            current.pending.extend_from_slice(&fragment.bytes);
+        }
+        current.written(dts_ms, disk);
+    }
+
+    /// The file that is open ends. Returns what is to be known of it when it has its name.
+    pub(crate) fn close(&mut self, disk: &mut Disk) -> Option<(u64, Finished)> {
+        let mut current = self.current.take()?;
+        if let Container::Mp4 { packager, len } = &mut current.container
+            && let Some(fragment) = packager.flush()
+        {
+            *len += fragment.bytes.len() as u64;
+            current.pending.extend_from_slice(&fragment.bytes);
+        }
+        current.flush(disk);
+        let (patch, bytes) = match &current.container {
+            Container::Flv(flv) => (Some(flv.finish()), flv.len()),
+            Container::Mp4 { len, .. } => (None, *len),
+        };
+        disk.push(Job::Finish(current.id, patch));
+        let duration_ms = u64::try_from(current.newest_ms - current.began_ms).unwrap_or(0);
+        let finished = Finished { key: self.key.clone(), path: PathBuf::new(), duration_ms, bytes };
+        Some((current.id, finished))
+    }
+
+    /// The disk has failed: what it has is finished, and it is tried again later.
+    pub(crate) fn give_up(&mut self, now_ms: u64, disk: &mut Disk) -> Option<(u64, Finished)> {
+        self.rests_until_ms = now_ms + REST_MS;
+        if let Some(current) = &mut self.current {
+            current.pending.clear();
+        }
+        self.close(disk)
+    }
+}
+
+impl Current {
+    /// Something is pending; it is given to the disk where it is enough.
+    fn written(&mut self, dts_ms: i64, disk: &Disk) {
+        self.newest_ms = self.newest_ms.max(dts_ms);
+        if self.pending.len() >= BATCH_BYTES || dts_ms - self.pending_ms >= BATCH_MS {
+            self.flush(disk);
+            self.pending_ms = dts_ms;
+        }
+    }
+
+    fn flush(&mut self, disk: &Disk) {
+        let bytes = std::mem::take(&mut self.pending);
+        if !bytes.is_empty() {
+            // What does not fit into the queue makes the file fail like a full disk.
+            disk.append(self.id, bytes.into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_directories_or_templates() {
+        let split = |path: &str| {
+            let (root, below) = split(path);
+            (root.to_string_lossy().into_owned(), below)
+        };
+        let is = |root: &str, below: &str| (root.to_owned(), below.to_owned());
+        assert_eq!(split("./objs/html"), is("./objs/html", "[app]/[stream].[timestamp].flv"));
+        assert_eq!(
+            split("/data/[app]/[2006]/x.[timestamp].mp4"),
+            is("/data", "[app]/[2006]/x.[timestamp].mp4")
+        );
+        assert_eq!(split("[app].flv"), is(".", "[app].flv"));
+        assert_eq!(split("/r-[app].flv"), is("/", "r-[app].flv"));
+        assert_eq!(split("/data/one.flv"), is("/data", "one.flv"));
+    }
+}
