@@ -182,7 +182,7 @@ fn an_order_begins_and_ends_a_recording() {
     }
     let directory = TempDir::new().unwrap();
     let own = format!(
-        "http_api {{ enabled on; listen 127.0.0.1:0; }} vhost __defaultVhost__ {{ dvr {{ dvr_path {}/rec/[app]/[stream]-[timestamp].flv; }} }}",
+        "http_api {{ enabled on; listen 127.0.0.1:0; }}\nvhost __defaultVhost__ {{ dvr {{ dvr_path {}/rec/[app]/[stream]-[timestamp].flv; }} }}",
         directory.path().display()
     );
     let text = configuration(directory.path(), &own);
