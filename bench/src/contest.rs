@@ -40,6 +40,9 @@ pub struct Contest {
     /// Another server, as NAME=COMMAND,URL; may be repeated
     #[arg(long)]
     pub peer: Vec<Peer>,
+    /// Viewers take HTTP-FLV instead of RTMP (a peer's URL has #http=ADDRESS:PORT behind it then)
+    #[arg(long)]
+    pub http: bool,
     /// Log level of the server; what it says beside the ordinary is shown where connections failed
     #[arg(long, default_value = "warn")]
     pub log_level: String,
@@ -68,6 +71,7 @@ impl Default for Contest {
             audio_kbps: 48,
             streams: 1,
             peer: Vec::new(),
+            http: false,
             log_level: "warn".into(),
             settle: 2.0,
             duration: 6.0,
@@ -154,6 +158,9 @@ impl Contest {
                 let _ = write!(text, " --{option} {value}");
             }
         }
+        if self.http {
+            text.push_str(" --http");
+        }
         for peer in &self.peer {
             let _ = write!(text, " --peer {}=…", peer.name);
         }
@@ -167,6 +174,7 @@ impl Contest {
             workers: self.workers,
             backsources: self.backsources,
             queue_s,
+            http: self.http,
         }
     }
 
@@ -254,6 +262,18 @@ impl Contest {
         }
         Ok((Outcome::median(&floors), entries))
     }
+}
+
+/// Medians over rounds that have the same servers in the same order.
+#[must_use]
+pub fn medians(rounds: &[Vec<Entry>]) -> Vec<Entry> {
+    let Some(first) = rounds.first() else { return Vec::new() };
+    let one = |(at, entry): (usize, &Entry)| {
+        let outcomes: Vec<Outcome> =
+            rounds.iter().filter_map(|entries| entries.get(at)).map(|entry| entry.outcome.clone()).collect();
+        Entry { name: entry.name.clone(), outcome: Outcome::median(&outcomes), drops: entry.drops }
+    };
+    first.iter().enumerate().map(one).collect()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 pub mod arrivals;
 pub mod auto;
 pub mod cost;
+pub mod http;
 pub mod latency;
 pub mod memory;
 pub mod peers;

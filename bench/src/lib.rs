@@ -17,6 +17,7 @@ pub mod desk;
 pub mod distribution;
 pub mod document;
 pub mod engine;
+pub mod fetch;
 pub mod findings;
 pub mod floor;
 pub mod frame;

@@ -124,6 +124,17 @@ enum Job {
         #[command(flatten)]
         contest: Contest,
     },
+    /// HTTP-FLV beside RTMP
+    HttpFlv {
+        /// How many viewers
+        #[arg(long, default_value_t = 1000)]
+        viewers: usize,
+        /// Values of `mw_latency`
+        #[arg(long, default_values_t = [350, 0])]
+        interval_ms: Vec<u64>,
+        #[command(flatten)]
+        contest: Contest,
+    },
     /// `mw_latency auto` beside 0 and 350
     Auto {
         /// How many viewers; may be repeated
@@ -251,6 +262,7 @@ impl Job {
             Self::ManyViewers { .. } => Some("many-viewers"),
             Self::ManyStreams { .. } => Some("many-streams"),
             Self::Latency { .. } => Some("latency"),
+            Self::HttpFlv { .. } => Some("http-flv"),
             Self::Auto { .. } => Some("auto"),
             Self::SlowViewers { .. } => Some("slow-viewers"),
             Self::Scale { .. } => Some("scale"),
@@ -305,6 +317,7 @@ fn run(arguments: Arguments) -> Result<()> {
             show(&contest.many_streams(streams)?)
         }
         Job::Latency { viewers, contest } => show(&contest.latency(viewers)?),
+        Job::HttpFlv { viewers, interval_ms, contest } => show(&contest.http_flv(viewers, &interval_ms)?),
         Job::Auto { viewers, adapt, contest } => show(&contest.auto(&viewers, adapt)?),
         Job::SlowViewers { viewers, percent, slow_s, contest } => {
             show(&contest.slow_viewers(viewers, percent, slow_s)?)

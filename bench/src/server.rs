@@ -53,6 +53,8 @@ pub struct Settings<'a> {
     /// For jobs about slow viewers: they may lag so many seconds, and the HTTP API serves (one more process), so that it can
     /// be asked what was dropped.
     pub queue_s: Option<u64>,
+    /// Viewers take HTTP-FLV.
+    pub http: bool,
 }
 
 /// What the server says of its viewers.
@@ -84,6 +86,14 @@ impl FromStr for Peer {
     }
 }
 
+impl Peer {
+    /// The same, its viewers by RTMP.
+    #[must_use]
+    pub fn over_rtmp(&self) -> Self {
+        Self { target: Target { http: None, ..self.target.clone() }, ..self.clone() }
+    }
+}
+
 /// A server that we started; it ends with this value.
 #[derive(Debug)]
 pub struct Server {
@@ -109,12 +119,14 @@ fn configuration(directory: &Path, settings: Settings<'_>) -> String {
         "listen 127.0.0.1:0;\nworkers {workers};\nbacksources {backsources};\nmax_connections 100000;\ndaemon off;\nsrs_log_tank console;\n\
          srs_log_level {level};\npid {directory}/srs.pid;\nruntime_dir {directory};\n\
          http_api {{ enabled {api}; listen 127.0.0.1:0; }}\n\
+         http_server {{ enabled {http}; listen 127.0.0.1:0; dir {directory}; }}\n\
          limits {{ unestablished_per_ip 100000; unestablished_total 100000; }}\n\
-         vhost __defaultVhost__ {{ mw_latency {latency}; {queue} }}\n",
+         vhost __defaultVhost__ {{ mw_latency {latency}; {queue} http_remux {{ enabled {http}; mount [vhost]/[app]/[stream].flv; }} }}\n",
         level = settings.log_level,
         workers = settings.workers,
         backsources = settings.backsources,
         api = if settings.queue_s.is_some() { "on" } else { "off" },
+        http = if settings.http { "on" } else { "off" },
         queue = settings.queue_s.map_or_else(String::new, |s| format!("queue_length {s};")),
         latency = settings.gather,
     )
@@ -145,6 +157,9 @@ impl Server {
             format!("{} does not serve: {log}", binary.display())
         })?;
         server.target = Target::local(address);
+        if settings.http {
+            server.target.http = Some(server.wait(|| self::address(&ports, "/http_server"))?);
+        }
         Ok(server)
     }
 
@@ -188,7 +203,7 @@ impl Server {
         let sources = settings.backsources.max(1) as usize;
         // A stream costs a process that serves its viewers its ring, a back-source also the publisher's connection.
         if let Some(limit) = self.tree.descriptor_limit("stream#") {
-            let share = viewers.div_ceil(workers) + streams;
+            let share = if settings.http { streams } else { viewers.div_ceil(workers) + streams };
             descriptors::require_of(limit, share, "a stream process of the server", "--workers")?;
         }
         if let Some(limit) = self.tree.descriptor_limit("backsource#") {

@@ -17,10 +17,11 @@ pub enum Yield {
 }
 
 /// Names of the tables of [`Contest::short`].
-pub const SHORT: [&str; 11] = [
+pub const SHORT: [&str; 12] = [
     "short-cost",
     "short-latency",
     "short-high-bitrate",
+    "short-http-flv",
     "short-auto",
     "short-memory",
     "short-many-viewers",
@@ -32,11 +33,12 @@ pub const SHORT: [&str; 11] = [
 ];
 
 /// Names of the tables of [`Contest::full`].
-pub const FULL: [&str; 12] = [
+pub const FULL: [&str; 13] = [
     "cost-1000",
     "cost-4000",
     "latency",
     "high-bitrate",
+    "http-flv",
     "auto",
     "memory",
     "many-viewers",
@@ -66,6 +68,7 @@ impl Contest {
         // Two groups of pictures: one key frame more or less decides over p99.
         tell(named(Self { duration: 4.0, ..brief.clone() }.latency(200)?, "short-latency"))?;
         tell(named(bitrate.cost(40, &[350])?, "short-high-bitrate"))?;
+        tell(named(brief.http_flv(400, &[350, 0])?, "short-http-flv"))?;
         tell(named(brief.auto(&[10, 400], 5.0)?, "short-auto"))?;
         tell(named(brief.memory(1000)?, "short-memory"))?;
         tell(named(two.many_viewers(2000, 400)?, "short-many-viewers"))?;
@@ -94,6 +97,7 @@ impl Contest {
         tell(named(self.cost(4000, &[350, 100])?, "cost-4000"))?;
         tell(named(self.latency(1000)?, "latency"))?;
         tell(named(bitrate.cost(200, &[350])?, "high-bitrate"))?;
+        tell(named(self.http_flv(1000, &[350, 0])?, "http-flv"))?;
         tell(named(self.auto(&[10, 100, 1000, 4000], 12.0)?, "auto"))?;
         tell(named(self.memory(4000)?, "memory"))?;
         tell(named(minute.many_viewers(19_000, 1000)?, "many-viewers"))?;

@@ -7,6 +7,7 @@ use rtmp::{ClientEvent, ClientSession, MediaKind, Output};
 
 use crate::clock;
 use crate::distribution::Samples;
+use crate::fetch::{self, Fetch};
 use crate::findings::Findings;
 use crate::frame::{Frame, Frames};
 use crate::link::{Arrived, Link};
@@ -56,10 +57,13 @@ pub struct Viewer {
     link: Link,
     /// Dropped after the first picture by those who only count: that is most of the memory.
     session: Option<Box<ClientSession>>,
+    /// The same over HTTP.
+    fetch: Option<Box<Fetch>>,
     /// Puts together what the floor's sender writes, where that is looked at.
     frames: Option<Box<Frames>>,
     /// Speaks no RTMP: takes what comes (the floor's receiver).
     raw: bool,
+    acknowledges: bool,
     depth: Depth,
     number: u32,
     begun_ns: u64,
@@ -74,24 +78,32 @@ pub struct Viewer {
 }
 
 impl Viewer {
-    /// Begins to connect; `index` counts all viewers of a run. A `raw` one speaks no RTMP.
+    /// Begins to connect; `index` counts all viewers of a run. A `raw` one speaks no RTMP; with
+    /// `target.http` it takes HTTP-FLV.
     ///
     /// # Errors
     /// What the kernel said.
     pub fn connect(target: &Target, stream: u32, index: usize, depth: Depth, raw: bool) -> io::Result<Self> {
         let begun_ns = clock::now_ns();
         let buffer = matches!(depth, Depth::Slow(_)).then_some(SLOW_BUFFER);
-        let mut link = Link::connect(target.address, index, buffer)?;
+        let http = target.http.filter(|_| !raw);
+        let mut link = Link::connect(http.unwrap_or(target.address), index, buffer)?;
         if depth == Depth::Look {
             link.stamp();
         }
-        let session =
-            (!raw).then(|| Box::new(ClientSession::new(begun_ns / 1_000_000, target.options(stream, false))));
+        if http.is_some() {
+            link.send(&fetch::request(target, stream))?;
+        }
+        let speaks_rtmp = !raw && http.is_none();
+        let session = speaks_rtmp
+            .then(|| Box::new(ClientSession::new(begun_ns / 1_000_000, target.options(stream, false))));
         Ok(Self {
             link,
             session,
+            fetch: http.is_some().then(Box::default),
             frames: (raw && depth == Depth::Look).then(Box::default),
             raw,
+            acknowledges: speaks_rtmp,
             depth,
             number: stream,
             begun_ns,
@@ -130,7 +142,7 @@ impl Viewer {
             return self.link.flush();
         }
         loop {
-            let reads = self.session.is_some() || self.frames.is_some();
+            let reads = self.session.is_some() || self.fetch.is_some() || self.frames.is_some();
             let arrived = if reads { self.link.read(scratch)? } else { self.link.discard(scratch)? };
             let Arrived::Bytes(count, wall_ns) = arrived else {
                 return if arrived == Arrived::End {
@@ -161,6 +173,17 @@ impl Viewer {
             session.handle_input(clock::now_ms(), bytes).map_err(io::Error::other)?;
             return self.drain(arrived_ns, measured);
         }
+        if let Some(mut fetch) = self.fetch.take() {
+            let waited = !fetch.begun();
+            fetch.take(bytes, |kind, payload| self.look(kind, payload, arrived_ns, measured))?;
+            if waited && fetch.begun() {
+                self.playing_ns = clock::now_ns();
+            }
+            if !(self.pictured && self.depth == Depth::Count) {
+                self.fetch = Some(fetch);
+            }
+            return self.link.flush();
+        }
         if let Some(mut frames) = self.frames.take() {
             let sound = frames.take(bytes, |frame| self.look_raw(frame, arrived_ns, measured));
             measured.findings.damaged += u64::from(!sound);
@@ -168,7 +191,7 @@ impl Viewer {
         }
         if self.raw {
             self.pictured = true;
-        } else if self.received - self.acknowledged >= ACKNOWLEDGE_EVERY {
+        } else if self.acknowledges && self.received - self.acknowledged >= ACKNOWLEDGE_EVERY {
             self.acknowledge()?;
         }
         Ok(())
