@@ -40,3 +40,4 @@ mod systemd;
 mod tidy;
 mod timestamps;
 mod vhosts;
+mod vod;

@@ -22,6 +22,7 @@ use super::hls::House;
 use super::live::Filled;
 use super::transport::{Certificate, Transport};
 use super::tunnel;
+use super::vod::Vod;
 use crate::stream::accept::Listeners;
 
 /// Tokens of connections begin here.
@@ -72,6 +73,7 @@ pub(crate) struct Web {
     pub(crate) news: bool,
     pub(crate) hls: House,
     pub(crate) dvr: Recorders,
+    pub(crate) vod: Vod,
     swept_ms: u64,
     /// Requests for the API whose sockets are to be watched.
     pub(super) knocks: Vec<usize>,
@@ -88,11 +90,12 @@ impl Web {
         board: Arc<Scoreboard>,
         (number, slot): (u32, u32),
         first_id: u64,
-        disk: Disk,
+        (disk, vod): (Disk, Vod),
     ) -> Self {
         Self {
             hls: House::new(disk, &config.runtime_dir, number),
             dvr: Recorders::default(),
+            vod,
             mounts: Mounts::new(&config),
             links: Links::new(config.backsources.max(1)),
             listeners: Listeners::new(config.limits.turn_accepts),
