@@ -14,6 +14,7 @@ mod hls_answers;
 mod live;
 mod mount;
 mod outbox;
+mod pace;
 mod report;
 mod transport;
 mod tunnel;

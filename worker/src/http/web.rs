@@ -58,7 +58,9 @@ pub(crate) struct Web {
     pub(crate) listeners: Listeners,
     tls: BTreeSet<SocketAddr>,
     certificate: Certificate,
-    links: Links,
+    pub(super) links: Links,
+    /// How long packets are gathered where the server decides, ms.
+    pub(super) gather_ms: u64,
     pub(crate) feeds: Slab<Feed>,
     feed_of: HashMap<StreamKey, usize>,
     pub(super) members: HashMap<usize, BTreeSet<usize>>,
@@ -97,6 +99,7 @@ impl Web {
             dvr: Recorders::default(),
             vod,
             mounts: Mounts::new(&config),
+            gather_ms: 0,
             links: Links::new(config.backsources.max(1)),
             listeners: Listeners::new(config.limits.turn_accepts),
             config,
@@ -201,6 +204,7 @@ impl Web {
                         feed.set_ring(ring);
                         self.stirred.insert(audience.key());
                     }
+                    self.set_pace(audience.key());
                 }
                 LinkEvent::Advanced(audience) => {
                     self.stirred.insert(audience.key());
@@ -299,6 +303,7 @@ impl Web {
         if let Some(feed) = self.feeds.get_mut(feed) {
             feed.join(format);
         }
+        self.set_pace(feed);
         self.stirred.insert(feed);
         self.again.insert(connection);
     }
@@ -364,6 +369,7 @@ impl Web {
         self.watch_tunnels(reactor);
         if self.now_ms >= self.swept_ms + SWEEP_MS {
             self.swept_ms = self.now_ms;
+            self.adapt_gathering(reactor.busy());
             self.sweep();
         } else if std::mem::take(&mut self.news) {
             self.look_at_waiting();
