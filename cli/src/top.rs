@@ -1,6 +1,7 @@
 //! Status and streams, live: a full screen that is drawn again with each look, and a terminal that is as before when it is
 //! over.
 
+use std::io::IsTerminal;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -24,6 +25,9 @@ type Look = (Vec<Picture>, Vec<String>);
 
 /// Shows it until the user has seen enough.
 pub(crate) fn run(places: Vec<Place>, interval: Duration) -> Result<(), String> {
+    if !std::io::stdout().is_terminal() {
+        return Err("top needs a terminal; `srs-cli status` is the same once".to_owned());
+    }
     let terminal = ratatui::try_init().map_err(|cause| format!("top needs a terminal: {cause}"))?;
     let (sender, looks) = sync_channel(1);
     // A thread of its own: a server that hangs never makes a key wait.

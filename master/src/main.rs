@@ -223,7 +223,7 @@ fn run_master(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Err
         ProcessMode::Multi => Spawner::Processes { log: settings },
         ProcessMode::Single => Spawner::Threads { main: role_main },
     };
-    let daemon = config.daemon;
+    let (daemon, has_pages) = (config.daemon, config.http_server.console);
     let prepared = Supervisor::prepare(config, spawner, loader);
     for (name, address) in inherited::close_rest() {
         tracing::warn!(
@@ -238,12 +238,16 @@ fn run_master(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Err
         if let Some(address) = serving.http_api {
             tracing::info!("http api on http://{address}");
         }
+        if let Some(address) = serving.http_server {
+            tracing::info!("http server on http://{address}");
+        }
         if let Some(address) = serving.rtmp.first() {
-            let host =
-                if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { address.ip().to_string() };
-            let port = if address.port() == 1935 { String::new() } else { format!(":{}", address.port()) };
-            tracing::info!("publish: ffmpeg -re -i FILE -c copy -f flv rtmp://{host}{port}/live/NAME");
-            tracing::info!("play:    ffplay rtmp://{host}{port}/live/NAME");
+            let place = place(*address, 1935);
+            tracing::info!("publish: ffmpeg -re -i FILE -c copy -f flv rtmp://{place}/live/NAME");
+            tracing::info!("play:    ffplay rtmp://{place}/live/NAME");
+        }
+        if let Some(address) = serving.http_server.filter(|_| has_pages) {
+            tracing::info!("look:    http://{}/ in a browser", place(address, 80));
         }
         systemd::ready(&summary(serving));
         if daemon && let Err(error) = daemon::ready() {
@@ -251,6 +255,16 @@ fn run_master(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Err
         }
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where a program on this host finds an address; without the usual port.
+fn place(address: std::net::SocketAddr, usual: u16) -> String {
+    let host = match address.ip() {
+        ip if ip.is_unspecified() => "127.0.0.1".to_owned(),
+        std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+        ip => ip.to_string(),
+    };
+    if address.port() == usual { host } else { format!("{host}:{}", address.port()) }
 }
 
 /// What the service manager shows of a server that serves.

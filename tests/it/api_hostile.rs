@@ -238,7 +238,7 @@ fn a_private_port_survives_the_lack_of_descriptors_and_clients_that_take_nothing
             socket
         })
         .collect();
-    assert!(sound(), "others are answered all the while");
+    wait_until("an answer beside them", sound);
     drop(deaf);
 }
 

@@ -60,6 +60,12 @@ fn an_ingest_by_ffmpeg_lives_and_dies_with_those_who_run_it() {
     let log =
         fs::read_to_string(server.directory().join("logs/ffmpeg-ingest-__defaultVhost__-live-clip.log"));
     assert!(log.as_ref().is_ok_and(|log| log.contains(&path) && log.contains("Input #0")), "{log:?}");
+    // Operators see it.
+    let socket = server.directory().join("run/srs.sock");
+    let mut command = Command::new(program::srs_cli());
+    command.arg("status").arg("--api").arg(&socket);
+    let told = run(&mut command, SOON).expect_success();
+    assert!(told.contains("ingest clip") && told.contains(&first.to_string()), "{told}");
     // It is started again when it ends, and viewers go on.
     signal(first, Signal::SIGKILL);
     wait_gone("ffmpeg", first, SOON);
@@ -80,7 +86,6 @@ fn an_ingest_by_ffmpeg_lives_and_dies_with_those_who_run_it() {
     // Taken out of the configuration, it ends.
     let text = configuration(server.directory(), "vhost __defaultVhost__ { }");
     fs::write(server.directory().join("srs.conf"), text).unwrap();
-    let socket = server.directory().join("run/srs.sock");
     let mut command = Command::new(program::srs_cli());
     command.args(["--format", "json", "reload", "--socket"]).arg(socket);
     let result: Reload = serde_json::from_str(&run(&mut command, SOON).expect_success()).unwrap();

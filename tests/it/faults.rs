@@ -265,10 +265,11 @@ fn a_process_that_talks_nonsense_harms_nobody_else() {
             nonsense(socket, round);
         }
     }
-    assert_eq!(
-        (server.pid(), server.pids("backsource")[0], server.pids("stream")[1]),
-        (master, source, other)
-    );
+    let streams = wait_for("both stream processes", SOON, || {
+        let pids = server.pids("stream");
+        (pids.len() == 2).then_some(pids)
+    });
+    assert_eq!((server.pid(), server.pids("backsource")[0], streams[1]), (master, source, other));
     let survivors = healthy.survivors();
     assert!((1..12).contains(&survivors), "{survivors}");
     // Newcomers are served, and nothing has leaked.

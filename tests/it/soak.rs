@@ -25,7 +25,7 @@ fn wanted(name: &str, short: usize) -> usize {
 }
 
 /// Whom kills are blamed on.
-const CAUSES: [&str; 5] = ["nothing", "stream", "backsource", "http", "master"];
+const CAUSES: [&str; 6] = ["nothing", "stream", "backsource", "http", "api", "master"];
 
 fn cause(role: &str) -> usize {
     CAUSES.iter().position(|cause| *cause == role).unwrap_or(0)
@@ -82,6 +82,7 @@ fn children_are_killed_at_random_moments_and_the_system_is_whole_again_at_once()
     let mut times = Times::default();
     let (mut open, mut memory) = (0, 0);
     let mut bytes = notes.bytes();
+    let mut totals = api::Totals::default();
     for kill in 0..kills {
         // Everybody is there again before the next one.
         wait_until("all viewers", || {
@@ -110,6 +111,16 @@ fn children_are_killed_at_random_moments_and_the_system_is_whole_again_at_once()
         }
         wait_until("new packets", || notes.bytes() > bytes);
         bytes = notes.bytes();
+        let now = server.ask::<api::Processes>("/api/v1/processes").totals;
+        let counts = |totals: &api::Totals| {
+            [totals.accepted, totals.ended, totals.errors, totals.recv_bytes, totals.send_bytes]
+        };
+        assert!(
+            counts(&now).iter().zip(counts(&totals)).all(|(now, before)| *now >= before),
+            "kill {kill} of {}: {totals:?}, then {now:?}",
+            victim.role
+        );
+        totals = now;
         if kill == 5.min(kills - 1) {
             (open, memory) = (descriptors(server.pid()), memory_kib(server.pid()));
         }

@@ -31,6 +31,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("http1", &[]),
     ("hls", &["media"]),
     ("remux", &["flv", "ts", "mp4", "media"]),
+    ("vod", &["remux", "flv", "media"]),
     ("rtmp", &["amf0", "flv", "media"]),
     ("conf", &[]),
     ("api", &["amf0", "media"]),

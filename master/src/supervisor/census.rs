@@ -110,7 +110,7 @@ impl Supervisor {
         let Some(slot) = self.children.iter().position(is_it) else {
             return Err(format!("there is no process {process} that could be drained"));
         };
-        let Some(child) = self.children.get_mut(slot) else { return Err(String::new()) };
+        let Some(child) = self.children.get_mut(slot) else { return Err("it has just gone".to_owned()) };
         if child.role != Role::Stream {
             return Err(format!("{process} can't be drained: only stream processes can"));
         }

@@ -1,0 +1,299 @@
+//! FLV files (FLV 10.1, annex E): tag after tag. Only the heads of tags are read, and bodies that are configurations.
+
+use bytes::Bytes;
+use flv::unit::{Body, take_apart};
+use media::Kind;
+use remux::{Lineup, Seen};
+
+use crate::index::{Index, Part, Sample};
+use crate::{Storage, VodError, take};
+
+/// A tag's head.
+const HEAD: usize = 11;
+/// As much of a body as says what it is.
+const PEEK: usize = 32;
+/// Largest configuration that is looked at.
+const MAX_CONFIG: usize = 64 << 10;
+/// Read at once.
+const BLOCK: usize = 256 << 10;
+/// Parts with configurations of their own.
+const MAX_PARTS: usize = 4096;
+
+/// A window on the file that moves forward.
+struct Window<'s, S: ?Sized> {
+    storage: &'s S,
+    at: u64,
+    bytes: Vec<u8>,
+}
+
+impl<S: Storage + ?Sized> Window<'_, S> {
+    /// `len` bytes from `at` on (fewer at the file's end).
+    fn get(&mut self, at: u64, len: usize) -> Result<&[u8], VodError> {
+        let len = usize::try_from(self.storage.len().saturating_sub(at)).unwrap_or(usize::MAX).min(len);
+        let inside = at >= self.at && at + len as u64 <= self.at + self.bytes.len() as u64;
+        if !inside {
+            let block = usize::try_from(self.storage.len() - at).unwrap_or(usize::MAX).min(BLOCK.max(len));
+            self.bytes = take(self.storage, at, block)?;
+            self.at = at;
+        }
+        let from = usize::try_from(at - self.at).unwrap_or(usize::MAX);
+        Ok(self.bytes.get(from..from + len).unwrap_or(&[]))
+    }
+}
+
+pub(crate) fn read(storage: &(impl Storage + ?Sized)) -> Result<Index, VodError> {
+    let mut window = Window { storage, at: 0, bytes: Vec::new() };
+    let head = window.get(0, 9)?;
+    let offset =
+        head.get(5..9).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| u32::from_be_bytes(*bytes));
+    if offset < 9 {
+        return Err(VodError::Layout { what: "header", at: 5 });
+    }
+    let mut at = u64::from(offset) + 4;
+    let (mut samples, mut parts) = (Vec::new(), Vec::<Part>::new());
+    let (mut lineup, mut changed) = (Lineup::default(), true);
+    let mut clock = Clock::default();
+    // A file that was cut in the middle of a tag ends with the tag before.
+    while at + HEAD as u64 <= storage.len() {
+        let bytes = window.get(at, HEAD + PEEK)?;
+        let [kind, s2, s1, s0, t2, t1, t0, t3, ..] = *bytes else { break };
+        let size = u32::from_be_bytes([0, s2, s1, s0]);
+        let body_at = at + HEAD as u64;
+        if body_at + u64::from(size) > storage.len() {
+            break;
+        }
+        let kind = match kind & 0x1f {
+            8 => Kind::Audio,
+            9 => Kind::Video,
+            18 => Kind::Data,
+            _ => return Err(VodError::Layout { what: "tag", at }),
+        };
+        let dts_ms = clock.time(u32::from_be_bytes([t3, t2, t1, t0]));
+        if kind != Kind::Data && size > 0 {
+            let peek = Bytes::copy_from_slice(
+                bytes
+                    .get(HEAD..)
+                    .unwrap_or(&[])
+                    .get(..size as usize)
+                    .unwrap_or_else(|| bytes.get(HEAD..).unwrap_or(&[])),
+            );
+            let unit = take_apart(kind, &peek);
+            let is_config = unit.as_ref().is_some_and(|unit| matches!(unit.body, Body::Config(_)));
+            if is_config {
+                let len = usize::try_from(size).unwrap_or(usize::MAX).min(MAX_CONFIG);
+                let body = Bytes::copy_from_slice(window.get(body_at, len)?);
+                if let Ok(Seen::Config { changed: true }) = lineup.see(kind, &body) {
+                    changed = true;
+                }
+            } else if let Some(unit) = unit
+                && let Body::Coded { composition_ms, data } = &unit.body
+                && let Ok(Seen::Coded(_)) = lineup.see(kind, &peek)
+            {
+                if std::mem::take(&mut changed) && parts.last().is_none_or(|part| part.lineup != lineup) {
+                    if parts.len() >= MAX_PARTS {
+                        return Err(VodError::Layout { what: "configuration", at });
+                    }
+                    parts.push(Part { first: samples.len(), lineup: lineup.clone() });
+                }
+                let lead = (peek.len() - data.len()) as u64;
+                let len = u32::try_from(u64::from(size).saturating_sub(lead)).unwrap_or(0);
+                Index::push(
+                    &mut samples,
+                    Sample {
+                        at: body_at + lead,
+                        len,
+                        dts_ms,
+                        composition_ms: i16::try_from(*composition_ms).unwrap_or(0),
+                        is_video: kind == Kind::Video,
+                        is_key: kind == Kind::Video && unit.key_frame,
+                    },
+                )?;
+            }
+        }
+        at = body_at + u64::from(size) + 4;
+    }
+    Ok(Index { samples, parts })
+}
+
+/// Where a player wants to begin in an FLV file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// At a tag that begins at this offset, or the next key frame behind it.
+    Byte(u64),
+    /// At the newest key frame that is not later, ms since the first tag.
+    Time(u32),
+}
+
+/// How a file is sent from the middle: first these bytes (header and configurations), then the file from `at` on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// What goes in front.
+    pub lead: Vec<u8>,
+    /// Offset of a tag.
+    pub at: u64,
+}
+
+/// Finds where a player can begin. At the end of the file when there is nothing behind what it wants.
+///
+/// # Errors
+/// [`VodError`] when the file is no FLV file.
+pub fn start(storage: &(impl Storage + ?Sized), from: From) -> Result<Start, VodError> {
+    let mut window = Window { storage, at: 0, bytes: Vec::new() };
+    let head = window.get(0, 9)?.to_vec();
+    if !head.starts_with(b"FLV") || head.len() < 9 {
+        return Err(VodError::Kind);
+    }
+    let offset =
+        head.get(5..9).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| u32::from_be_bytes(*bytes));
+    let mut configurations: [Vec<u8>; 2] = [Vec::new(), Vec::new()];
+    let (mut clock, mut has_video) = (Clock::default(), false);
+    let mut found: Option<(u64, [Vec<u8>; 2])> = None;
+    let mut at = u64::from(offset.max(9)) + 4;
+    while at + HEAD as u64 <= storage.len() {
+        let bytes = window.get(at, HEAD + PEEK)?;
+        let [kind, s2, s1, s0, t2, t1, t0, t3, ..] = *bytes else { break };
+        let size = u32::from_be_bytes([0, s2, s1, s0]);
+        let end = at + HEAD as u64 + u64::from(size) + 4;
+        let kind = match kind & 0x1f {
+            8 => Kind::Audio,
+            9 => Kind::Video,
+            18 => Kind::Data,
+            _ => return Err(VodError::Layout { what: "tag", at }),
+        };
+        let time_ms = clock.time(u32::from_be_bytes([t3, t2, t1, t0]));
+        let peek = Bytes::copy_from_slice(bytes.get(HEAD..).unwrap_or(&[]));
+        let peek = peek.slice(..peek.len().min(size as usize));
+        let unit = if kind == Kind::Data { None } else { take_apart(kind, &peek) };
+        if unit.as_ref().is_some_and(|unit| matches!(unit.body, Body::Config(_))) && end <= storage.len() {
+            let len = usize::try_from(end - at).unwrap_or(usize::MAX);
+            if len <= MAX_CONFIG {
+                let place = usize::from(kind == Kind::Audio);
+                if let Some(place) = configurations.get_mut(place) {
+                    *place = window.get(at, len)?.to_vec();
+                }
+            }
+        } else if let Some(unit) = unit {
+            has_video |= kind == Kind::Video;
+            let can_begin = if has_video { kind == Kind::Video && unit.key_frame } else { true };
+            match from {
+                From::Byte(wanted) if at == wanted || at > wanted && can_begin => {
+                    found = Some((at, configurations.clone()));
+                    break;
+                }
+                From::Byte(_) => {}
+                From::Time(wanted) if time_ms > wanted && found.is_some() => break,
+                From::Time(_) => {
+                    if can_begin {
+                        found = Some((at, configurations.clone()));
+                    }
+                }
+            }
+        }
+        at = end;
+    }
+    let (at, configurations) = found.unwrap_or_else(|| (storage.len(), configurations));
+    let mut lead = head;
+    // The header's own length, without what an extension may have added.
+    if let Some(place) = lead.get_mut(5..9) {
+        place.copy_from_slice(&[0, 0, 0, 9]);
+    }
+    lead.extend([0; 4]);
+    for tag in &configurations {
+        lead.extend(tag);
+    }
+    Ok(Start { lead, at })
+}
+
+/// Times of a file: from 0 on, never back.
+#[derive(Default)]
+struct Clock {
+    first: Option<u32>,
+    last_ms: u32,
+}
+
+impl Clock {
+    fn time(&mut self, wire: u32) -> u32 {
+        let first = *self.first.get_or_insert(wire);
+        let time = wire.wrapping_sub(first);
+        // What lies before the first one, or steps back, is where the one before it was.
+        if time < 0x8000_0000 {
+            self.last_ms = self.last_ms.max(time);
+        }
+        self.last_ms
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tag(out: &mut Vec<u8>, kind: u8, time: u32, body: &[u8]) {
+        let [t3, t2, t1, t0] = time.to_be_bytes();
+        let [_, s2, s1, s0] = u32::try_from(body.len()).unwrap().to_be_bytes();
+        out.extend([kind, s2, s1, s0, t2, t1, t0, t3, 0, 0, 0]);
+        out.extend(body);
+        out.extend(u32::try_from(body.len() + 11).unwrap().to_be_bytes());
+    }
+
+    fn file() -> Vec<u8> {
+        let mut out = b"FLV\x01\x05\0\0\0\x09\0\0\0\0".to_vec();
+        tag(&mut out, 9, 0, b"\x17\0\0\0\0\x01\x42\xc0\x1e\xff\xe1\0\x04\x67\x42\xc0\x1e\x01\0\x02\x68\xce");
+        tag(&mut out, 8, 0, b"\xaf\0\x12\x10");
+        for n in 0..10_u32 {
+            let key = if n % 5 == 0 { 0x17 } else { 0x27 };
+            tag(&mut out, 9, 1000 + n * 40, &[key, 1, 0, 0, 40, 0, 0, 0, 1, 0x65]);
+            tag(&mut out, 8, 1000 + n * 40 + 10, b"\xaf\x01abc");
+        }
+        out
+    }
+
+    #[test]
+    fn samples_are_where_their_bytes_are() {
+        let file = file();
+        let index = Index::read(&file[..]).unwrap();
+        assert_eq!((index.samples.len(), index.parts.len()), (20, 1));
+        let first = index.samples[0];
+        assert!(first.is_key && first.is_video && first.composition_ms == 40 && first.len == 5);
+        assert_eq!(file[usize::try_from(first.at).unwrap()..][..5], [0, 0, 0, 1, 0x65]);
+        let sound = index.samples[1];
+        assert_eq!(&file[usize::try_from(sound.at).unwrap()..][..3], b"abc");
+        assert_eq!(index.samples[2].dts_ms - first.dts_ms, 40);
+        assert_eq!(index.seek_ms(index.samples[13].dts_ms), 10, "the key frame before it");
+    }
+
+    #[test]
+    fn playing_can_begin_in_the_middle() {
+        let file = file();
+        let index = Index::read(&file[..]).unwrap();
+        // The second key frame, 200 ms behind the first.
+        let second = index.samples[10].at - 5 - 11;
+        let begin_ms = index.samples[10].dts_ms;
+        for from in
+            [From::Byte(second), From::Byte(second - 1), From::Time(begin_ms), From::Time(begin_ms + 39)]
+        {
+            let start = start(&file[..], from).unwrap();
+            assert_eq!(start.at, second, "{from:?}");
+            let rest = &file[usize::try_from(second).unwrap()..];
+            let whole = Index::read(&[&start.lead[..], rest].concat()[..]).unwrap();
+            assert_eq!((whole.samples.len(), whole.samples[0].is_key), (10, true));
+        }
+        assert_eq!(start(&file[..], From::Byte(1 << 40)).unwrap().at, file.len() as u64);
+        assert_eq!(start(&file[..], From::Time(0)).unwrap().at, index.samples[0].at - 16);
+    }
+
+    #[test]
+    fn files_that_are_cut_or_crafted_never_panic() {
+        let file = file();
+        for end in 0..file.len() {
+            drop(start(&file[..end], From::Time(200)));
+            drop(Index::read(&file[..end]));
+        }
+        for at in 0..file.len() {
+            for value in [0, 1, 0x7f, 0x80, 0xff] {
+                let mut broken = file.clone();
+                broken[at] = value;
+                drop(Index::read(&broken[..]));
+            }
+        }
+    }
+}
