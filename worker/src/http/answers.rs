@@ -80,12 +80,7 @@ impl Web {
             Vod::Other => {}
         }
         let missing = match self.mounts.open(name, &request.path) {
-            Ok(found) => {
-                return match self.flv_from(&request, &found) {
-                    Some(part) => self.send_flv_part(key, &request, found, part),
-                    None => self.send_file(key, &request, found),
-                };
-            }
+            Ok(found) => return self.send_file(key, &request, found),
             Err(Missing::Directory) => {
                 let to = format!("{}/", encoded(&request));
                 let response = self.head(301).field("Location", to);
@@ -192,7 +187,13 @@ impl Web {
     }
 
     /// The beginning of an FLV file, then the rest of it from a place on.
-    fn send_flv_part(&mut self, key: usize, request: &Request, found: Found, (head, at): (Bytes, u64)) {
+    pub(crate) fn send_flv_part(
+        &mut self,
+        key: usize,
+        request: &Request,
+        found: Found,
+        (head, at): (Bytes, u64),
+    ) {
         let len = head.len() as u64 + found.len - at;
         let response = self.head(200).field("Content-Type", found.mime).field("Content-Length", len);
         let Some(connection) = self.connections.get_mut(key) else { return };

@@ -2,17 +2,16 @@
 //!
 //! Files are read in a thread of their own; what it made is kept for a while, bounded.
 
-mod index;
-
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use bytes::Bytes;
-use index::Index;
+use vod::{From, Index, Storage, Unreadable};
 
 /// Indexes that are kept in the thread.
 const MAX_INDEXES: usize = 8;
@@ -21,8 +20,24 @@ const MAX_KEPT: usize = 64 << 20;
 /// Questions that may wait.
 const MAX_WAITING: usize = 256;
 
-/// What is asked for: a file by its tag, and its list (`None`) or one of its segments.
-pub(crate) type Wanted = (String, Option<usize>);
+/// Wanted length of a segment, ms.
+const TARGET_MS: u32 = 6_000;
+
+/// What of a file is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum What {
+    /// The list of its segments.
+    List,
+    /// One of them.
+    Segment(usize),
+    /// The part of an FLV file behind a byte; answered with the offset of a tag (eight bytes) and what goes in front of it.
+    FromByte(u64),
+    /// The same by a time, ms.
+    FromTime(u32),
+}
+
+/// What is asked for: a file by its tag, and what of it.
+pub(crate) type Wanted = (String, What);
 
 /// What became of it: the bytes, or nothing that can be made.
 pub(crate) type Made = Option<Bytes>;
@@ -113,10 +128,33 @@ impl Vod {
     }
 }
 
+/// A file as it is read.
+struct Stored<'f>(&'f File, u64);
+
+impl Storage for Stored<'_> {
+    fn len(&self) -> u64 {
+        self.1
+    }
+
+    fn read(&self, at: u64, into: &mut [u8]) -> Result<(), Unreadable> {
+        self.0.read_exact_at(into, at).map_err(|_| Unreadable)
+    }
+}
+
 fn answer(indexes: &mut VecDeque<(String, Option<Index>)>, question: &Question) -> Made {
-    let (tag, number) = &question.wanted;
+    let (tag, what) = &question.wanted;
+    let stored = Stored(&question.file, question.file.metadata().ok()?.len());
+    let from = match what {
+        What::FromByte(at) => Some(From::Byte(*at)),
+        What::FromTime(ms) => Some(From::Time(*ms)),
+        What::List | What::Segment(_) => None,
+    };
+    if let Some(from) = from {
+        let start = vod::start(&stored, from).ok()?;
+        return Some([start.at.to_be_bytes().as_slice(), &start.lead].concat().into());
+    }
     if !indexes.iter().any(|(known, _)| known == tag) {
-        let index = Index::read(&question.file, &question.name);
+        let index = Index::read(&stored);
         if let Err(error) = &index {
             tracing::warn!("{} can't be played as HLS: {error}", question.name);
         }
@@ -126,24 +164,27 @@ fn answer(indexes: &mut VecDeque<(String, Option<Index>)>, question: &Question) 
         }
     }
     let index = indexes.iter().find(|(known, _)| known == tag)?.1.as_ref()?;
-    match number {
-        None => Some(index.list(&question.name).into()),
-        Some(number) => index.segment(&question.file, *number).map(Bytes::from),
+    match what {
+        What::Segment(number) => index.segment(&stored, TARGET_MS, *number).ok().flatten().map(Bytes::from),
+        _ => {
+            let name = super::hls::list::relative(&question.name, &question.name);
+            Some(vod::playlist(index, TARGET_MS, |number| format!("{name}.{number}.ts")).into())
+        }
     }
 }
 
 /// The file that a name of HLS means, and what of it: `a.flv.m3u8` is the list of `a.flv`, `a.flv.7.ts` its segment 7.
-pub(crate) fn file_of(name: &str) -> Option<(&str, Option<usize>)> {
-    let (file, number) = match name.strip_suffix(".m3u8") {
-        Some(file) => (file, None),
+pub(crate) fn file_of(name: &str) -> Option<(&str, What)> {
+    let (file, what) = match name.strip_suffix(".m3u8") {
+        Some(file) => (file, What::List),
         None => {
             let (file, number) = name.strip_suffix(".ts")?.rsplit_once('.')?;
             let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-            (file, Some(number.parse().ok().filter(|_| is_number)?))
+            (file, What::Segment(number.parse().ok().filter(|_| is_number)?))
         }
     };
     let is_media = |ending| file.len() > 4 && file.to_ascii_lowercase().ends_with(ending);
-    (is_media(".flv") || is_media(".mp4")).then_some((file, number))
+    (is_media(".flv") || is_media(".mp4")).then_some((file, what))
 }
 
 #[cfg(test)]
@@ -152,8 +193,8 @@ mod tests {
 
     #[test]
     fn names_of_lists_and_segments() {
-        assert_eq!(file_of("a.flv.m3u8"), Some(("a.flv", None)));
-        assert_eq!(file_of("a.b.MP4.12.ts"), Some(("a.b.MP4", Some(12))));
+        assert_eq!(file_of("a.flv.m3u8"), Some(("a.flv", What::List)));
+        assert_eq!(file_of("a.b.MP4.12.ts"), Some(("a.b.MP4", What::Segment(12))));
         for none in
             ["a.m3u8", "a.flv.ts", "a.flv.x.ts", "a.flv.+1.ts", ".flv.m3u8", "a.ts", "a-1.ts", "a.mkv.m3u8"]
         {

@@ -199,15 +199,6 @@ fn all_properties(body: &[u8]) -> Vec<(String, Value)> {
     }
 }
 
-/// The index of key frames in a file's metadata: times in seconds, and places.
-pub(crate) fn index_of(body: &[u8]) -> Vec<(f64, u64)> {
-    let all = all_properties(body);
-    let Some((_, keyframes)) = all.iter().find(|(name, _)| name == "keyframes") else { return Vec::new() };
-    let list = |name: &str| keyframes.get(name).and_then(Value::elements).unwrap_or(&[]);
-    let places = list("filepositions").iter().filter_map(Value::as_u64);
-    list("times").iter().filter_map(Value::as_f64).zip(places).collect()
-}
-
 /// The publisher's properties, without those that the file says itself.
 fn properties_of(body: &[u8]) -> Vec<(String, Value)> {
     let own = ["duration", "filesize", "hasKeyframes", "hasAudio", "hasVideo", "keyframes"];
