@@ -24,6 +24,7 @@ mod faults;
 mod hls;
 mod hostile;
 mod hostile_table;
+mod http_browser;
 mod http_files;
 mod http_live;
 mod https;
