@@ -77,6 +77,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
                     web.configure(Arc::new(*config));
                     control.applied(generation);
                 }
+                MasterToChild::Refuse { ip, for_ms } => web.refuse_address(ip, for_ms),
                 MasterToChild::ReopenLog => child::reopen_log(),
                 MasterToChild::Processes(_) => web.announce("processes"),
                 MasterToChild::Reloaded(_) => web.announce("reload"),

@@ -1,7 +1,7 @@
 //! The web server: connections, the streams that they watch, and what is due when.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -58,6 +58,8 @@ pub(crate) struct Web {
     pub(crate) listeners: Listeners,
     tls: BTreeSet<SocketAddr>,
     certificate: Certificate,
+    /// Addresses that nobody is taken from, until when, ms.
+    refused: HashMap<IpAddr, u64>,
     pub(super) links: Links,
     /// How long packets are gathered where the server decides, ms.
     pub(super) gather_ms: u64,
@@ -110,6 +112,7 @@ impl Web {
             connections: Slab::new(),
             tls: BTreeSet::new(),
             certificate: Certificate::default(),
+            refused: HashMap::new(),
             feeds: Slab::new(),
             feed_of: HashMap::new(),
             members: HashMap::new(),
@@ -168,6 +171,12 @@ impl Web {
             self.end_live(key);
             self.serve(key, false);
         }
+    }
+
+    /// Takes nobody from an address for a while.
+    pub(crate) fn refuse_address(&mut self, ip: IpAddr, for_ms: u64) {
+        self.refused.retain(|_, until_ms| *until_ms > self.now_ms);
+        self.refused.insert(ip.to_canonical(), self.now_ms + for_ms);
     }
 
     /// A back-source is there.
@@ -411,7 +420,9 @@ impl Web {
     fn adopt(&mut self, reactor: &Reactor, at: SocketAddr, socket: TcpStream, peer: SocketAddr) {
         self.board.add(self.slot, Counter::Accepted, 1);
         let open = self.board.sum(Counter::Connections);
-        if open >= u64::from(self.config.max_connections) {
+        let is_refused =
+            self.refused.get(&peer.ip().to_canonical()).is_some_and(|until_ms| *until_ms > self.now_ms);
+        if is_refused || open >= u64::from(self.config.max_connections) {
             for counter in [Counter::Refused, Counter::Ended, Counter::Errors] {
                 self.board.add(self.slot, counter, 1);
             }
@@ -447,7 +458,9 @@ impl Web {
 
     /// Does for a connection all that can be done now.
     pub(crate) fn serve(&mut self, key: usize, readable: bool) {
-        if let Err(gone) = self.try_serve(key, readable) {
+        let served = self.try_serve(key, readable);
+        self.board.end_work(self.slot);
+        if let Err(gone) = served {
             self.end(key, gone);
         }
     }
@@ -590,6 +603,8 @@ impl Web {
             }
             return Ok(passed);
         }
+        // Should this process die of it, it is known whose it was.
+        self.board.begin_work(self.slot, connection.id, connection.peer.ip(), &connection.input);
         match http1::Request::parse(&connection.input) {
             Ok(Some((request, len))) => {
                 connection.input.drain(..len);
