@@ -67,10 +67,13 @@ test-tools:
 	@# is unpacked, not installed: it would start a server.
 	@mkdir -p $(TEST_TOOLS)
 	@[ -x $(TEST_TOOLS)/venv/bin/python ] && $(TEST_TOOLS)/venv/bin/python -c 'import pyamf' 2>/dev/null \
-	  || { python3 -m venv $(TEST_TOOLS)/venv && $(TEST_TOOLS)/venv/bin/pip install --quiet Py3AMF; } \
+	  || { python3 -m venv $(TEST_TOOLS)/venv 2>/dev/null && $(TEST_TOOLS)/venv/bin/pip install --quiet Py3AMF; } \
+	  || { [ "$$(id -u)" = 0 ] && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null \
+	    && python3 -m venv $(TEST_TOOLS)/venv && $(TEST_TOOLS)/venv/bin/pip install --quiet Py3AMF; } \
 	  || { rm -rf $(TEST_TOOLS)/venv; echo "Py3AMF can't be installed: AMF0 answers are not compared"; }
 	@command -v promtool >/dev/null 2>&1 || [ -x $(TEST_TOOLS)/promtool ] \
-	  || { cd $(TEST_TOOLS) && apt-get download -qq prometheus && dpkg -x prometheus_*.deb unpacked \
+	  || { cd $(TEST_TOOLS) && { apt-get download -qq prometheus 2>/dev/null \
+	      || { apt-get update -qq && apt-get download -qq prometheus; }; } && dpkg -x prometheus_*.deb unpacked \
 	    && mv unpacked/usr/bin/promtool . && rm -rf unpacked prometheus_*.deb; } \
 	  || echo "promtool can't be had: the metrics are not checked by it"
 

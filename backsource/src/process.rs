@@ -170,6 +170,9 @@ impl BackSource {
                 match query {
                     Query::Report { with_clients, reply } => reply.answer(self.report(hub, with_clients)),
                     Query::Kick { id, reply } => reply.answer(hub.kick(self, id)),
+                    Query::Record { reply, .. } => {
+                        reply.answer(api::RecordAnswer::refused("this process records nothing"));
+                    }
                 }
             }
         } else if self.links.owns(ready.token) {

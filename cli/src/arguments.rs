@@ -75,6 +75,22 @@ pub(crate) enum Command {
     /// Vhosts and what their streams come to
     #[command(after_help = "Example:\n  srs-cli vhosts")]
     Vhosts,
+    /// Streams that have HLS: segments, players, what was lost
+    #[command(after_help = "Example:\n  srs-cli hls")]
+    Hls,
+    /// Recordings: what is recorded, and which files were finished
+    #[command(after_help = "Example:\n  srs-cli dvr\n  srs-cli dvr --start live/livestream")]
+    Dvr {
+        /// Record this stream from now on, whatever the configuration says
+        #[arg(long, value_name = "APP/NAME", conflicts_with = "stop")]
+        start: Option<String>,
+        /// Record this stream no longer
+        #[arg(long, value_name = "APP/NAME")]
+        stop: Option<String>,
+        /// Vhost of that stream
+        #[arg(long, value_name = "VHOST", default_value = "__defaultVhost__")]
+        vhost: String,
+    },
     /// Status and streams, live; q quits
     #[command(after_help = "Keys: q quits, up and down scroll.\n\nExample:\n  srs-cli top --interval 2")]
     Top {

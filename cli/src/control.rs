@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use api::{Census, Kicked, Order, Process, Report, State, Token};
+use api::{Census, Kicked, Order, Process, Record, RecordAnswer, Report, State, Token};
 use serde::de::DeserializeOwned;
 
 use crate::picture::{Picture, Want};
@@ -80,9 +80,13 @@ pub(crate) fn look(socket: &Path, want: Want) -> Result<Picture, ControlError> {
         totals: census.totals,
         ended: api::merge_ended(&reports),
         externals: reports.iter().flat_map(|report| report.externals.clone()).collect(),
+        hls: reports.iter().flat_map(|report| report.hls.clone()).collect(),
         processes: census.processes,
         ..Picture::default()
     };
+    for report in &reports {
+        picture.dvr.merge(report.dvr.clone());
+    }
     let merged = api::merge(reports);
     picture.vhosts = api::vhosts(&census.vhosts, &merged);
     picture.set(merged);
@@ -153,6 +157,21 @@ fn how(error: &ureq::Error) -> State {
 
 fn agent() -> ureq::Agent {
     ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).proxy(None).build().new_agent()
+}
+
+/// Lets the http process record a stream, or record it no longer. `None` when it does not answer.
+pub(crate) fn record(socket: &Path, record: &Record) -> Result<Option<RecordAnswer>, ControlError> {
+    let census: Census = order(socket, &Order::Processes)?;
+    let https: Vec<Process> = census.processes.into_iter().filter(|process| process.role == "http").collect();
+    let record = record.clone();
+    let answers = each(&https, &census.token, move |port, token| {
+        let request = agent().post(format!("http://127.0.0.1:{port}/api/v1/dvr"));
+        let request = request.header("Authorization", format!("Bearer {}", token.reveal()));
+        let mut answer = request.send_json(&record).map_err(|error| how(&error))?;
+        answer.body_mut().read_json::<RecordAnswer>().map_err(|error| how(&error))
+    });
+    let answers: Vec<RecordAnswer> = answers.into_iter().flatten().flatten().collect();
+    Ok(answers.iter().find(|answer| answer.error.is_none()).or_else(|| answers.first()).cloned())
 }
 
 /// Closes a connection, whoever has it. `None`: nobody has it, and somebody did not answer who might.

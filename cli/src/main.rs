@@ -9,6 +9,7 @@ mod arguments;
 mod control;
 mod doctor;
 mod logs;
+mod media_table;
 mod output;
 mod picture;
 mod place;
@@ -58,6 +59,12 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         Command::Streams => looked(&places, format, Want::Streams, streams, table::streams),
         Command::Vhosts => looked(&places, format, Want::Clients, vhosts, table::vhosts),
         Command::Clients { stream } => clients(&places, format, stream.as_deref()),
+        Command::Hls => looked(&places, format, Want::Media, hls, media_table::hls),
+        Command::Dvr { start, stop, vhost } => match (start, stop) {
+            (Some(stream), _) => record(&places, format, vhost, stream, true),
+            (_, Some(stream)) => record(&places, format, vhost, stream, false),
+            _ => looked(&places, format, Want::Media, dvr, media_table::dvr),
+        },
         Command::Top { interval } => {
             top::run(places, Duration::from_secs(*interval)).map(|()| ExitCode::SUCCESS)
         }
@@ -161,6 +168,38 @@ fn processes(picture: &Picture) -> Value {
 
 fn streams(picture: &Picture) -> Value {
     answer(picture, "streams", &picture.streams)
+}
+
+fn hls(picture: &Picture) -> Value {
+    answer(picture, "hls", &picture.hls)
+}
+
+fn dvr(picture: &Picture) -> Value {
+    json!({
+        "code": 0, "server": picture.server, "recordings": picture.dvr.recordings, "recorded": picture.dvr.recorded
+    })
+}
+
+/// Records a stream from now on, or no longer; with several servers, wherever it is.
+fn record(places: &[Place], format: Format, vhost: &str, stream: &str, on: bool) -> Result<ExitCode, String> {
+    let (app, name) =
+        stream.trim_matches('/').rsplit_once('/').ok_or_else(|| format!("{stream} is not APP/NAME"))?;
+    let order = api::Record { vhost: vhost.to_owned(), app: app.to_owned(), name: name.to_owned(), on };
+    let mut trouble = String::new();
+    for place in places {
+        match place.record(&order) {
+            Ok(api::RecordAnswer { error: None, recording }) => {
+                let said = if recording { "is recorded" } else { "is not recorded any more" };
+                show(format, &json!({"code": 0, "recording": recording}), |_| {
+                    format!("{app}/{name} {said}")
+                })?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            Ok(api::RecordAnswer { error: Some(why), .. }) => trouble = format!("{app}/{name}: {why}"),
+            Err(error) => trouble = error,
+        }
+    }
+    Err(trouble)
 }
 
 fn vhosts(picture: &Picture) -> Value {

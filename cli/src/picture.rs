@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use api::{Client, External, Merged, Process, State, Stream, Totals, Vhost};
+use api::{Client, Dvr, External, Hls, Merged, Process, State, Stream, Totals, Vhost};
 use serde::Serialize;
 
 /// How much is wanted.
@@ -12,6 +12,8 @@ pub(crate) enum Want {
     Streams,
     /// Clients and vhosts, too.
     Clients,
+    /// HLS and recordings, too.
+    Media,
 }
 
 /// A server.
@@ -31,6 +33,8 @@ pub(crate) struct Picture {
     pub(crate) streams: Vec<Stream>,
     pub(crate) clients: Vec<Client>,
     pub(crate) vhosts: Vec<Vhost>,
+    pub(crate) hls: Vec<Hls>,
+    pub(crate) dvr: Dvr,
     /// Something that the user should know.
     pub(crate) note: Option<String>,
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use api::{Done, Order, Reload, Token};
+use api::{Done, Order, Record, RecordAnswer, Reload, Token};
 
 use crate::arguments::Target;
 use crate::control;
@@ -116,6 +116,16 @@ impl Place {
                 let order = Order::Drain { process: process.to_owned() };
                 control::order(socket, &order).map_err(|error| error.to_string())
             }
+        }
+    }
+
+    /// Records a stream from now on, or no longer.
+    pub(crate) fn record(&self, record: &Record) -> Result<RecordAnswer, String> {
+        match self {
+            Self::Http(api) => api.record(record).map_err(|error| error.to_string()),
+            Self::Socket(socket) => control::record(socket, record)
+                .map_err(|error| error.to_string())?
+                .ok_or_else(|| "the http process does not answer".to_owned()),
         }
     }
 

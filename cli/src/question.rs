@@ -4,7 +4,10 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use api::{Answer, Clients, Data, Done, Kicked, Processes, Reload, Streams, Token, Version, Vhosts};
+use api::{
+    Answer, Clients, Data, Done, Dvr, HlsList, Kicked, Processes, Record, RecordAnswer, Reload, Streams,
+    Token, Version, Vhosts,
+};
 use base64::Engine as _;
 use serde::de::DeserializeOwned;
 
@@ -109,7 +112,27 @@ impl Api {
             picture.clients = joined(clients)?.data.clients;
             picture.vhosts = joined(vhosts)?.data.vhosts;
         }
+        if want == Want::Media {
+            picture.hls = self.get::<HlsList>("hls")?.data.hls;
+            picture.dvr = self.get::<Dvr>("dvr")?.data;
+        }
         Ok(picture)
+    }
+
+    /// Records a stream from now on, or no longer.
+    pub(crate) fn record(&self, record: &Record) -> Result<RecordAnswer, AskError> {
+        #[derive(serde::Deserialize)]
+        struct Said {
+            recording: bool,
+        }
+        let order = if record.on { "start" } else { "stop" };
+        let Record { vhost, app, name, .. } = record;
+        let path = format!("dvr/{order}?vhost={}&app={}&stream={}", plain(vhost), plain(app), plain(name));
+        match self.ask::<Answer<Said>>(&Verb::Post, &path, PATIENCE) {
+            Ok(answer) => Ok(RecordAnswer { recording: answer.data.recording, error: None }),
+            Err(AskError::Refused { why }) => Ok(RecordAnswer { recording: !record.on, error: Some(why) }),
+            Err(error) => Err(error),
+        }
     }
 
     pub(crate) fn versions(&self) -> Result<String, AskError> {
@@ -180,6 +203,19 @@ impl Api {
         let read = response.body_mut().with_config().limit(MOST_BYTES).read_json::<T>();
         read.map_err(|cause| AskError::Answer { url, cause })
     }
+}
+
+/// A name as a URL has it.
+fn plain(name: &str) -> String {
+    let mut out = String::new();
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
 }
 
 fn joined<T>(thread: thread::JoinHandle<Result<T, AskError>>) -> Result<T, AskError> {

@@ -12,7 +12,7 @@ use crate::picture::Picture;
 use crate::quantity;
 
 /// One column: its title, and whether it holds numbers.
-type Column = (&'static str, bool);
+pub(crate) type Column = (&'static str, bool);
 
 const PROCESSES: [Column; 14] = [
     ("PROCESS", false),
@@ -64,7 +64,7 @@ const VHOSTS: [Column; 6] =
 const LATELY_MS: u64 = 60_000;
 
 /// Lines of several servers.
-struct Lines {
+pub(crate) struct Lines {
     table: Table,
     colours: bool,
     /// Lines say which server.
@@ -73,14 +73,14 @@ struct Lines {
 }
 
 impl Lines {
-    fn new(columns: &[Column], pictures: &[Picture], colours: bool) -> Self {
+    pub(crate) fn new(columns: &[Column], pictures: &[Picture], colours: bool) -> Self {
         let nodes = pictures.len() > 1;
         let mut all: Vec<Column> = if nodes { vec![("NODE", false)] } else { Vec::new() };
         all.extend(columns);
         Self { table: table(&all, colours), colours, nodes, empty: true }
     }
 
-    fn add(&mut self, node: &str, mut cells: Vec<Cell>) {
+    pub(crate) fn add(&mut self, node: &str, mut cells: Vec<Cell>) {
         if self.nodes {
             cells.insert(0, Cell::new(plain(node)));
         }
@@ -88,7 +88,7 @@ impl Lines {
         self.table.add_row(cells);
     }
 
-    fn cell(&self, text: impl std::fmt::Display, colour: Option<Color>) -> Cell {
+    pub(crate) fn cell(&self, text: impl std::fmt::Display, colour: Option<Color>) -> Cell {
         let cell = Cell::new(text);
         match colour {
             Some(colour) if self.colours => cell.fg(colour),
@@ -96,7 +96,7 @@ impl Lines {
         }
     }
 
-    fn text(&self, nothing: &str) -> String {
+    pub(crate) fn text(&self, nothing: &str) -> String {
         if self.empty { nothing.to_owned() } else { text(&self.table) }
     }
 }

@@ -115,6 +115,9 @@ fn run_programs(
                     ..api::Report::default()
                 }),
                 Query::Kick { reply, .. } => reply.answer(false),
+                Query::Record { reply, .. } => {
+                    reply.answer(api::RecordAnswer::refused("this process records nothing"));
+                }
             }
         }
         ready.clear();

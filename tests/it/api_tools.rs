@@ -16,7 +16,10 @@ use srs_tests::tools;
 use srs_tests::wait::{SOON, wait_until};
 
 const CONFIGURATION: &str = "http_api { enabled on; listen 127.0.0.1:0; nginx_rtmp on; raw_api { enabled on; \
-                             allow_reload on; } }\nexporter { enabled on; listen 127.0.0.1:0; }\n";
+                             allow_reload on; } }\nexporter { enabled on; listen 127.0.0.1:0; }\n\
+                             http_server { enabled on; listen 127.0.0.1:0; dir pages; }\n\
+                             vhost __defaultVhost__ { hls { enabled on; hls_storage memory; } \
+                             dvr { enabled on; dvr_path rec/[app]/[stream].flv; } }\n";
 
 fn busy() -> (Server, Live, client::Player) {
     let server = Server::start(CONFIGURATION);
@@ -274,14 +277,24 @@ fn examples_of_the_document_do_what_it_says() {
             std::iter::once(program::srs_cli().parent().unwrap().to_owned())
                 .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
         );
-        let mut command = Command::new("bash");
-        command.args(["-o", "pipefail", "-ec", example]).env("PATH", path.unwrap());
-        command.env("API", server.api()).env("METRICS", server.exporter()).env("TOKEN", server.token());
-        command
-            .env("ID", id)
-            .env("STREAM", server.streams()[0].id.to_string())
-            .env("SRS_SOCKET", server.socket());
-        let ended = run(&mut command, SOON);
+        let attempt = || {
+            let mut command = Command::new("bash");
+            command.args(["-o", "pipefail", "-ec", example]).env("PATH", path.as_ref().unwrap());
+            command.env("API", server.api()).env("METRICS", server.exporter()).env("TOKEN", server.token());
+            command
+                .env("ID", &id)
+                .env("STREAM", server.streams()[0].id.to_string())
+                .env("SRS_SOCKET", server.socket());
+            run(&mut command, SOON)
+        };
+        let mut ended = attempt();
+        if example.contains("hls") || example.contains("dvr") {
+            // The http process has heard of the stream a moment later.
+            wait_until(example, || {
+                ended = attempt();
+                ended.status.success() && !ended.stdout.is_empty()
+            });
+        }
         assert!(
             ended.status.success() && !ended.stdout.is_empty(),
             "{example}\n{}{}",

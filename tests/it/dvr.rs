@@ -8,8 +8,9 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use srs_tests::capture::{Frames, Recorder, ffmpeg_publish};
 use srs_tests::clip::{Clip, QUIET};
+use srs_tests::http::ask;
 use srs_tests::process::{run, signal};
-use srs_tests::program::have;
+use srs_tests::program::{self, have};
 use srs_tests::server::{Server, configuration};
 use srs_tests::wait::{SOON, wait_for, wait_until};
 use tempfile::TempDir;
@@ -172,6 +173,52 @@ fn only_streams_that_are_named_are_recorded() {
     let files = wait_files(&server, "flv", 1);
     let name = files[0].file_name().unwrap().to_string_lossy().into_owned();
     assert!(files.len() == 1 && name.starts_with("a."), "{files:?}");
+}
+
+#[test]
+fn an_order_begins_and_ends_a_recording() {
+    if !have(&["ffmpeg", "ffprobe"]) {
+        return;
+    }
+    let directory = TempDir::new().unwrap();
+    let own = format!(
+        "http_api {{ enabled on; listen 127.0.0.1:0; }}\nvhost __defaultVhost__ {{ dvr {{ dvr_path {}/rec/[app]/[stream]-[timestamp].flv; }} }}",
+        directory.path().display()
+    );
+    let text = configuration(directory.path(), &own);
+    let server = Server::start_in(directory, &text);
+    let encoder = ffmpeg_publish(&Clip::H264Aac.path(), &server.url("live/a"), true);
+    server.wait_published("live/a");
+    let dvr = || ask(&server.api(), "GET", "/api/v1/dvr", &[]).json();
+    assert!(dvr()["recordings"].as_array().unwrap().is_empty());
+    // By the API: with the token only, and only what is there.
+    let authorization = format!("Authorization: Bearer {}", server.token());
+    let post = |path: &str| ask(&server.api(), "POST", path, &[&authorization]);
+    assert_eq!(post("/api/v1/dvr/start?app=live").status, 400);
+    assert_eq!(post("/api/v1/dvr/start?app=live&stream=none").status, 409);
+    assert_eq!(ask(&server.api(), "POST", "/api/v1/dvr/start?app=live&stream=a", &[]).status, 401);
+    wait_until("a recording", || post("/api/v1/dvr/start?app=live&stream=a").status == 200);
+    wait_until("its first second", || {
+        let told = dvr()["recordings"][0].clone();
+        told["by_operator"] == true && told["duration_ms"].as_u64() >= Some(1000)
+    });
+    assert_eq!(post("/api/v1/dvr/stop?app=live&stream=a").json()["recording"], false);
+    wait_until("the file", || dvr()["recorded"][0]["path"].is_string());
+    let path = PathBuf::from(dvr()["recorded"][0]["path"].as_str().unwrap());
+    assert_playable(&path);
+    let length = probe(&path, "format=duration");
+    assert!((length * 1000.0 - dvr()["recorded"][0]["duration_ms"].as_f64().unwrap()).abs() < 100.0);
+    // By srs-cli; the end of the publish ends it, too.
+    let cli = |arguments: &[&str]| {
+        let mut command = Command::new(program::srs_cli());
+        command.arg("--socket").arg(server.socket()).args(arguments);
+        run(&mut command, SOON).expect_success()
+    };
+    cli(&["dvr", "--start", "live/a"]);
+    wait_until("records", || cli(&["dvr"]).contains("records"));
+    signal(encoder.pid(), Signal::SIGTERM);
+    wait_files(&server, "flv", 2).iter().for_each(|path| assert_playable(path));
+    wait_until("nothing recorded", || cli(&["dvr"]).contains("nothing is recorded"));
 }
 
 #[test]

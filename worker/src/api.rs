@@ -128,6 +128,9 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
                     ..::api::Report::default()
                 }),
                 Query::Kick { reply, .. } => reply.answer(false),
+                Query::Record { reply, .. } => {
+                    reply.answer(::api::RecordAnswer::refused("this process records nothing"));
+                }
             }
         }
     }

@@ -122,6 +122,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
                     reply.answer(report);
                 }
                 Query::Kick { id, reply } => reply.answer(web.kick(id)),
+                Query::Record { record, reply } => reply.answer(web.record(&record)),
             }
         }
     }

@@ -102,6 +102,9 @@ impl StreamProcess {
                         reply.answer(hub.report(&self.control.name(), with_clients));
                     }
                     Query::Kick { id, reply } => reply.answer(hub.kick(self, id)),
+                    Query::Record { reply, .. } => {
+                        reply.answer(api::RecordAnswer::refused("this process records nothing"));
+                    }
                 }
             }
         } else if self.links.owns(ready.token) {

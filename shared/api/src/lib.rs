@@ -7,6 +7,7 @@
 mod client;
 mod machine;
 mod process;
+mod recording;
 mod report;
 mod stream;
 mod token;
@@ -19,6 +20,7 @@ pub use machine::{
     SystemSummary,
 };
 pub use process::{Census, LastEnd, Process, Processes, State, Totals};
+pub use recording::{Dvr, Hls, HlsList, Record, RecordAnswer, Recorded, Recording};
 pub use report::{Merged, Report, merge, merge_ended, vhosts};
 pub use stream::{Audio, Kbps, Publish, Stream, Switch, Vhost, Video, Viewers};
 pub use token::Token;

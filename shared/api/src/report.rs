@@ -28,6 +28,12 @@ pub struct Report {
     /// Programs of others that it runs.
     #[serde(default)]
     pub externals: Vec<crate::External>,
+    /// HLS that it makes.
+    #[serde(default)]
+    pub hls: Vec<crate::Hls>,
+    /// What it records.
+    #[serde(default)]
+    pub dvr: crate::Dvr,
 }
 
 /// The whole server, merged from the reports of its processes.

@@ -3,6 +3,7 @@
 //! The loop is asked through a channel and a waker, and answers when it comes round; a loop that hangs makes the API say
 //! so after a second, never hang itself. Nobody is answered without the token: loopback is open to every user of the host.
 
+use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Answers that wait for clients to take them. A client that takes nothing keeps one thread, and holds up nobody.
 const MOST_TAKING: usize = 16;
+/// Longest body of a request.
+const MOST_BODY: u64 = 16 << 10;
 /// How long to rest when the kernel has no descriptor for a client.
 const REST: Duration = Duration::from_millis(100);
 
@@ -46,6 +49,13 @@ pub enum Query {
         with_clients: bool,
         /// The answer.
         reply: Reply<api::Report>,
+    },
+    /// Record a stream from now on, or no longer.
+    Record {
+        /// Which.
+        record: api::Record,
+        /// The answer.
+        reply: Reply<api::RecordAnswer>,
     },
     /// Close the connection of this id. The answer says whether there is one.
     Kick {
@@ -79,8 +89,8 @@ impl PrivateApi {
             let taking = Arc::new(AtomicUsize::new(0));
             loop {
                 match server.recv() {
-                    Ok(request) => {
-                        let response = asker.answer(&request);
+                    Ok(mut request) => {
+                        let response = asker.answer(&mut request);
                         give(request, response, &taking);
                     }
                     // It listens no more after one accept that failed: another one goes on with the same socket.
@@ -140,13 +150,15 @@ struct Asker {
 }
 
 impl Asker {
-    fn answer(&self, request: &Request) -> Answer {
+    fn answer(&self, request: &mut Request) -> Answer {
         if !self.is_allowed(request) {
             return error(401, "this private API needs the server's token: Authorization: Bearer TOKEN");
         }
-        let path = request.url().split('?').next().unwrap_or("");
+        let url = request.url().to_owned();
+        let path = url.split('?').next().unwrap_or("");
         let kicked = path.strip_prefix("/api/v1/clients/").and_then(|id| id.parse::<u64>().ok());
-        match (request.method(), path, kicked) {
+        let method = request.method().clone();
+        match (method, path, kicked) {
             (Method::Get, "/api/v1/report" | "/api/v1/brief", _) => {
                 let with_clients = path.ends_with("report");
                 match self.ask(|reply| Query::Report { with_clients, reply }) {
@@ -158,9 +170,20 @@ impl Asker {
                 Some(kicked) => json(200, &api::Kicked { id, kicked }),
                 None => silent(),
             },
+            (Method::Post, "/api/v1/dvr", _) => {
+                let mut body = Vec::new();
+                let read = request.as_reader().take(MOST_BODY).read_to_end(&mut body);
+                match read.map(|_| serde_json::from_slice(&body)) {
+                    Ok(Ok(record)) => match self.ask(|reply| Query::Record { record, reply }) {
+                        Some(answer) => json(200, &answer),
+                        None => silent(),
+                    },
+                    _ => error(400, "the body does not say which stream"),
+                }
+            }
             _ => error(
                 404,
-                "this private API knows /api/v1/report, /api/v1/brief and DELETE /api/v1/clients/ID",
+                "this private API knows /api/v1/report, /api/v1/brief, POST /api/v1/dvr and DELETE /api/v1/clients/ID",
             ),
         }
     }

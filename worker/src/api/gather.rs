@@ -1,9 +1,9 @@
-//! Asking every process for its report, and one of them to close a connection.
+//! Asking every process for its report, and some of them to do something.
 
 use std::thread;
 use std::time::Duration;
 
-use api::{Kicked, Process, Report, State, Token};
+use api::{Kicked, Process, Record, RecordAnswer, Report, State, Token};
 
 /// How long a process may take.
 const PATIENCE: Duration = Duration::from_millis(800);
@@ -72,4 +72,18 @@ fn kick_at(port: u16, token: &Token, id: u64) -> Option<Kicked> {
         .delete(format!("http://127.0.0.1:{port}/api/v1/clients/{id}"))
         .header("Authorization", format!("Bearer {}", token.reveal()));
     request.call().ok()?.body_mut().read_json().ok()
+}
+
+/// Lets the http process record a stream, or record it no longer. `None` when it does not answer.
+pub(crate) fn record(processes: &[Process], token: &Token, record: &Record) -> Option<RecordAnswer> {
+    let answers = processes
+        .iter()
+        .filter(|process| process.private_api_port != 0 && process.role == "http")
+        .map(|process| {
+            let url = format!("http://127.0.0.1:{}/api/v1/dvr", process.private_api_port);
+            let request = agent().post(url).header("Authorization", format!("Bearer {}", token.reveal()));
+            request.send_json(record).ok()?.body_mut().read_json::<RecordAnswer>().ok()
+        });
+    let answers: Vec<RecordAnswer> = answers.flatten().collect();
+    answers.iter().find(|answer| answer.error.is_none()).or_else(|| answers.first()).cloned()
 }

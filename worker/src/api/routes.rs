@@ -176,6 +176,20 @@ impl Asked<'_> {
                 let externals = reports.into_iter().flat_map(|report| report.externals).collect();
                 self.respond(Processes { processes, totals, ended, externals })
             }
+            ["api", "v1", "hls"] => {
+                let (mut processes, _) = known.census();
+                let reports = gather::gather(&mut processes, &known.token, false);
+                let hls = reports.into_iter().flat_map(|report| report.hls).collect();
+                self.respond(api::HlsList { hls: self.page(hls) })
+            }
+            ["api", "v1", "dvr"] => {
+                let (mut processes, _) = known.census();
+                let mut dvr = api::Dvr::default();
+                for report in gather::gather(&mut processes, &known.token, false) {
+                    dvr.merge(report.dvr);
+                }
+                self.respond(dvr)
+            }
             ["api", "v1", "reload"] => self.respond(json!({"reload": known.reload()})),
             ["stat"] if self.config.http_api.nginx_rtmp => {
                 if query(self.request.url(), "format").as_deref() == Some("json") {
@@ -195,6 +209,9 @@ impl Asked<'_> {
             (Method::Post, ["api", "v1", "reload"]) => {
                 let dry_run = query(self.request.url(), "dry_run").is_some_and(|value| value != "0");
                 self.reload(dry_run)
+            }
+            (Method::Post, ["api", "v1", "dvr", order @ ("start" | "stop")]) => {
+                self.record(*order == "start")
             }
             (Method::Post, ["api", "v1", "processes", role, slot, "drain"]) => {
                 self.drain(format!("{role}#{slot}"))
@@ -233,6 +250,27 @@ impl Asked<'_> {
         }
     }
 
+    fn record(&self, on: bool) -> Reply {
+        let said = |name| query(self.request.url(), name);
+        let (Some(app), Some(name)) = (said("app"), said("stream")) else {
+            return error(
+                &self.form,
+                self.request,
+                400,
+                "which stream? ?app=APP&stream=NAME, and vhost=VHOST",
+            );
+        };
+        let vhost = said("vhost").unwrap_or_else(|| "__defaultVhost__".to_owned());
+        let (processes, _) = self.known.census();
+        match gather::record(&processes, &self.known.token, &api::Record { vhost, app, name, on }) {
+            Some(api::RecordAnswer { recording, error: None }) => {
+                self.respond(json!({"recording": recording}))
+            }
+            Some(api::RecordAnswer { error: Some(why), .. }) => error(&self.form, self.request, 409, &why),
+            None => error(&self.form, self.request, 503, "the http process does not answer"),
+        }
+    }
+
     fn reload(&self, dry_run: bool) -> Reply {
         match master::order::<Reload>(&self.config.runtime_dir, &Order::Reload { dry_run }) {
             Ok(reload) => {
@@ -258,7 +296,7 @@ impl Asked<'_> {
 }
 
 /// What is below `/api/v1`.
-const URLS: [(&str, &str); 13] = [
+const URLS: [(&str, &str); 15] = [
     ("versions", "the version of this server"),
     ("summaries", "the server and the machine in short"),
     ("rusages", "what all processes have used"),
@@ -271,5 +309,10 @@ const URLS: [(&str, &str); 13] = [
     ("streams", "all streams over all processes, or one: streams/ID"),
     ("clients", "all connections over all processes, or one: clients/ID; DELETE closes it"),
     ("processes", "the processes of this server; POST processes/stream/N/drain lets one end"),
+    ("hls", "streams that have HLS"),
+    (
+        "dvr",
+        "streams that are recorded, and files; POST dvr/start or dvr/stop?vhost=&app=&stream= begins or ends",
+    ),
     ("reload", "what the last reload of the configuration did; POST reloads"),
 ];

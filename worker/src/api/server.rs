@@ -1,19 +1,25 @@
-//! The API behind the gate: tiny_http on a Unix socket of our own user. Requests are whole and small, and somebody is always
-//! there to take the answer.
+//! The API behind the gate: tiny_http on a Unix socket of our own user. Requests are whole and small.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use tiny_http::Server;
+use tiny_http::{Request, Server};
 
+use super::reply::{self, Reply};
 use super::{Known, routes};
 
 /// Threads that answer.
 const THREADS: usize = 4;
+/// Answers up to this fit into the socket's buffer: giving them waits for nobody.
+const SHORT: usize = 64 << 10;
+/// Longer ones that wait to be taken, each in a thread of its own. The gate takes them at once; the web server, which passes
+/// requests on, as its client does.
+const MOST_TAKING: usize = 32;
 /// How long to rest when the kernel has no descriptor for a client.
 const REST: Duration = Duration::from_millis(100);
 
@@ -41,6 +47,28 @@ pub(crate) fn start(path: &Path, known: &Arc<Known>) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Gives an answer without holding up the thread that works.
+fn give(request: Request, reply: Reply) {
+    static TAKING: AtomicUsize = AtomicUsize::new(0);
+    if reply.data_length().is_some_and(|length| length <= SHORT) {
+        let _ = request.respond(reply);
+        return;
+    }
+    if TAKING.fetch_add(1, Ordering::Relaxed) >= MOST_TAKING {
+        TAKING.fetch_sub(1, Ordering::Relaxed);
+        let busy = "too many answers wait to be taken\n";
+        let _ = request.respond(reply::text(503, "text/plain;charset=utf-8", busy));
+        return;
+    }
+    let respond = move || {
+        let _ = request.respond(reply);
+        TAKING.fetch_sub(1, Ordering::Relaxed);
+    };
+    if thread::Builder::new().name("api".to_owned()).stack_size(128 << 10).spawn(respond).is_err() {
+        TAKING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 fn serve(listener: &UnixListener) -> std::io::Result<Server> {
     Server::from_listener(listener.try_clone()?, None).map_err(std::io::Error::other)
 }
@@ -52,7 +80,7 @@ fn answer(server: &Server, known: &Known) {
             let work = || {
                 while let Ok(request) = server.recv() {
                     let reply = routes::answer(&request, known);
-                    let _ = request.respond(reply);
+                    give(request, reply);
                 }
                 // The others are told, too.
                 server.unblock();

@@ -2,6 +2,7 @@
 
 pub(crate) mod flv_file;
 mod recording;
+mod told;
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
@@ -36,13 +37,18 @@ pub(crate) struct Recorders {
     ending: HashMap<u64, Finished>,
     /// What was written, the newest last.
     pub(crate) finished: VecDeque<Finished>,
+    /// What operators have said of streams that there are.
+    pub(crate) ordered: HashMap<StreamKey, bool>,
     /// Directories that were looked through for what a former run left.
     repaired: Vec<PathBuf>,
 }
 
-/// Whether a stream is to be recorded.
-pub(crate) fn wanted<'c>(config: &'c Config, key: &StreamKey) -> Option<&'c Dvr> {
+/// Whether a stream is to be recorded: as an operator has said, else as the configuration says.
+pub(crate) fn wanted<'c>(config: &'c Config, key: &StreamKey, ordered: Option<bool>) -> Option<&'c Dvr> {
     let conf::Lookup::Found(vhost) = config.vhost(&key.vhost) else { return None };
+    if let Some(ordered) = ordered {
+        return ordered.then_some(&vhost.dvr);
+    }
     let name = format!("{}/{}", key.app, key.stream);
     let applies = vhost.dvr.apply.is_empty() || vhost.dvr.apply.contains(&name);
     (vhost.dvr.enabled && applies).then_some(&vhost.dvr)

@@ -1,7 +1,7 @@
 //! HLS over HTTP: lists with the players' identities, segments from memory or disk.
 
 use bytes::Bytes;
-use conf::vhost::Vhost;
+use conf::vhost::{HlsStorage, Vhost};
 use http1::{Method, Request};
 
 use super::files::gzip;
@@ -221,6 +221,36 @@ impl Web {
             let (vhost, app, name) = (key.vhost.clone(), key.app.clone(), key.stream.clone());
             report.viewers.push(api::Viewers { vhost, app, name, clients });
         }
+        for stream in self.hls.streams.values() {
+            let key = &stream.key;
+            let players = report.viewers.iter().filter(|viewers| {
+                (&viewers.vhost, &viewers.app, &viewers.name) == (&key.vhost, &key.app, &key.stream)
+            });
+            let position = stream.playlist.position();
+            report.hls.push(api::Hls {
+                vhost: key.vhost.clone(),
+                app: key.app.clone(),
+                name: key.stream.clone(),
+                url: stream.list_path(),
+                storage: match stream.config.storage {
+                    HlsStorage::Memory => "memory",
+                    HlsStorage::Disk => "disk",
+                    HlsStorage::Both => "both",
+                }
+                .to_owned(),
+                segments: stream.playlist.listed().count() as u64,
+                window_ms: stream.playlist.listed().map(|listed| listed.segment.duration_ms).sum(),
+                sequence: position.next,
+                target_s: position.target_s,
+                bytes: stream.playlist.listed().map(|listed| listed.segment.place.len).sum(),
+                clients: players.map(|viewers| viewers.clients).sum(),
+                lost: stream.lost,
+                refused: stream.refused,
+                live: stream.rests_since_ms.is_none(),
+                process: process.to_owned(),
+            });
+        }
+        report.hls.sort_by(|a, b| (&a.vhost, &a.app, &a.name).cmp(&(&b.vhost, &b.app, &b.name)));
         for session in self.hls.sessions.all() {
             report.clients.push(api::Client {
                 id: session.id,

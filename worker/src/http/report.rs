@@ -20,6 +20,7 @@ impl Web {
             });
         }
         self.report_hls(process, report);
+        self.report_recordings(process, report);
         report.ended.extend(self.ended.iter().map(|(reason, count)| ((*reason).to_owned(), *count)));
     }
 

@@ -1,11 +1,13 @@
 //! The management API for pages of this server: requests below `/api/` go to the api process as they are, with who asks, and
 //! its answers come back. Who may do what is decided there.
 
-use std::io::{ErrorKind, Read, Write};
-use std::os::fd::{AsRawFd, RawFd};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use reactor::{Reactor, Token};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::connection::{Body, Gone, State};
 use super::web::Web;
@@ -66,6 +68,13 @@ impl Tunnel {
     }
 }
 
+/// A connection to the API. Where its backlog is full, that is an error at once: players wait for nobody's API.
+fn connect(path: &Path) -> io::Result<UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(UnixStream::from(OwnedFd::from(socket)))
+}
+
 /// Whether a request that begins so is for the API.
 pub(super) fn is_for_api(input: &[u8]) -> bool {
     let target =
@@ -96,9 +105,7 @@ impl Web {
             return Ok(true);
         }
         let request = whole.request(connection.peer.ip(), self.config.http_api.listen);
-        let api = UnixStream::connect(self.config.runtime_dir.join(INNER_SOCKET))
-            .and_then(|api| api.set_nonblocking(true).map(|()| api));
-        match api {
+        match connect(&self.config.runtime_dir.join(INNER_SOCKET)) {
             Ok(api) => {
                 connection.deadline_ms = self.now_ms + ANSWER_MS;
                 connection.state = State::Answer(Body::Tunnel(Tunnel { api, request }));
@@ -157,5 +164,22 @@ mod tests {
         for input in ["GET /apis/a.flv HTTP/1.1", "GET /live/api/ HTTP", "GET", "", "/api/"] {
             assert!(!is_for_api(input.as_bytes()), "{input}");
         }
+    }
+
+    #[test]
+    fn an_api_that_takes_nobody_is_an_error_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("api.sock");
+        let api = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        api.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        api.listen(2).unwrap();
+        let mut taken = Vec::new();
+        let error = loop {
+            match connect(&path) {
+                Ok(connection) => taken.push(connection),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!((error.kind(), taken.len()), (ErrorKind::WouldBlock, 3));
     }
 }

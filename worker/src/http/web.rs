@@ -223,6 +223,7 @@ impl Web {
                 LinkEvent::Gone(key) => {
                     self.stream(key.clone(), false);
                     self.streams.remove(&key);
+                    self.dvr.ordered.remove(&key);
                 }
                 LinkEvent::Up(shard) => tracing::debug!("back-source {shard} is there"),
                 LinkEvent::Down(shard) => {
@@ -261,7 +262,10 @@ impl Web {
             .dvr
             .recordings
             .iter()
-            .filter(|(_, recording)| dvr::wanted(&config, &recording.key) != Some(&recording.config))
+            .filter(|(_, recording)| {
+                let ordered = self.dvr.ordered.get(&recording.key).copied();
+                dvr::wanted(&config, &recording.key, ordered) != Some(&recording.config)
+            })
             .map(|(feed, _)| *feed)
             .collect();
         for feed in unwanted {
@@ -271,7 +275,8 @@ impl Web {
         let live: Vec<StreamKey> =
             self.streams.iter().filter(|(_, live)| **live).map(|(key, _)| key.clone()).collect();
         for key in live {
-            let Some(wanted) = dvr::wanted(&config, &key) else { continue };
+            let ordered = self.dvr.ordered.get(&key).copied();
+            let Some(wanted) = dvr::wanted(&config, &key, ordered) else { continue };
             let feed = self.feed(&key, 0);
             if let Some(known) = self.feeds.get_mut(feed) {
                 known.pinned = true;

@@ -33,6 +33,8 @@ impl Hub {
             streams: Vec::new(),
             viewers: viewers.collect(),
             externals: Vec::new(),
+            hls: Vec::new(),
+            dvr: api::Dvr::default(),
             ended: self.ended.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
         }
     }

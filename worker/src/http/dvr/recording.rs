@@ -93,6 +93,16 @@ impl Recording {
         self.current.as_ref().is_some_and(|current| current.id == id)
     }
 
+    /// Length in ms and bytes of the file that is open.
+    pub(super) fn progress(&self) -> Option<(u64, u64)> {
+        let current = self.current.as_ref()?;
+        let bytes = match &current.container {
+            Container::Flv(flv) => flv.len(),
+            Container::Mp4 { len, .. } => *len,
+        };
+        Some((u64::try_from(current.newest_ms - current.began_ms).unwrap_or(0), bytes))
+    }
+
     fn is_mp4(&self) -> bool {
         self.config.path.ends_with(".mp4")
     }

@@ -1,0 +1,77 @@
+//! HLS and recordings as tables.
+
+use comfy_table::{Cell, Color};
+
+use crate::picture::Picture;
+use crate::quantity;
+use crate::table::{Column, Lines, plain};
+
+const HLS: [Column; 9] = [
+    ("STREAM", false),
+    ("STATE", false),
+    ("STORAGE", false),
+    ("SEGMENTS", true),
+    ("WINDOW", true),
+    ("NEXT", true),
+    ("BYTES", true),
+    ("PLAYERS", true),
+    ("LOST", true),
+];
+
+const RECORDINGS: [Column; 5] =
+    [("STREAM", false), ("STATE", false), ("PLAN", false), ("LENGTH", true), ("BYTES", true)];
+
+const FILES: [Column; 4] = [("FILE", false), ("STREAM", false), ("LENGTH", true), ("BYTES", true)];
+
+/// Streams that have HLS, one a line.
+pub(crate) fn hls(pictures: &[Picture], colours: bool) -> String {
+    let mut lines = Lines::new(&HLS, pictures, colours);
+    for picture in pictures {
+        for hls in &picture.hls {
+            let (state, colour) = if hls.live { ("live", Color::Green) } else { ("rests", Color::Yellow) };
+            let cells = vec![
+                Cell::new(plain(&format!("{}/{}/{}", hls.vhost, hls.app, hls.name))),
+                lines.cell(state, Some(colour)),
+                Cell::new(plain(&hls.storage)),
+                Cell::new(hls.segments),
+                Cell::new(quantity::duration(hls.window_ms)),
+                Cell::new(hls.sequence),
+                Cell::new(quantity::bytes(hls.bytes)),
+                Cell::new(hls.clients),
+                lines.cell(hls.lost, (hls.lost > 0).then_some(Color::Red)),
+            ];
+            lines.add(&picture.node, cells);
+        }
+    }
+    lines.text("no stream has HLS")
+}
+
+/// Streams that are recorded, then the files that were finished.
+pub(crate) fn dvr(pictures: &[Picture], colours: bool) -> String {
+    let mut recordings = Lines::new(&RECORDINGS, pictures, colours);
+    let mut files = Lines::new(&FILES, pictures, colours);
+    for picture in pictures {
+        for one in &picture.dvr.recordings {
+            let (state, colour) = if one.open { ("records", Color::Green) } else { ("waits", Color::Yellow) };
+            let plan = if one.by_operator { format!("{}, by order", one.plan) } else { one.plan.clone() };
+            let cells = vec![
+                Cell::new(plain(&format!("{}/{}/{}", one.vhost, one.app, one.name))),
+                recordings.cell(state, Some(colour)),
+                Cell::new(plain(&plan)),
+                Cell::new(quantity::duration(one.duration_ms)),
+                Cell::new(quantity::bytes(one.bytes)),
+            ];
+            recordings.add(&picture.node, cells);
+        }
+        for file in &picture.dvr.recorded {
+            let cells = vec![
+                Cell::new(plain(&file.path)),
+                Cell::new(plain(&format!("{}/{}/{}", file.vhost, file.app, file.name))),
+                Cell::new(quantity::duration(file.duration_ms)),
+                Cell::new(quantity::bytes(file.bytes)),
+            ];
+            files.add(&picture.node, cells);
+        }
+    }
+    format!("{}\n\n{}", recordings.text("nothing is recorded"), files.text("no file was finished yet"))
+}
