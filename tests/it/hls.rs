@@ -12,7 +12,7 @@ use srs_tests::capture::{Recorder, ffmpeg_publish, publisher, tags};
 use srs_tests::clip::{Clip, QUIET};
 use srs_tests::pattern;
 use srs_tests::process::{run, signal};
-use srs_tests::program::have;
+use srs_tests::program::{have, optional};
 use srs_tests::server::{Server, configuration};
 use srs_tests::transport::Transport;
 use srs_tests::wait::{SOON, wait_for, wait_until};
@@ -343,4 +343,88 @@ fn hostile_packets_and_names_harm_neither_list_nor_disk() {
     assert_eq!(names, ["html", "log", "run", "srs.conf", "srs.pid"].map(str::to_owned));
     assert_eq!(server.pids("http").len(), 1);
     assert!(!server.log().contains("panicked"));
+}
+
+#[test]
+fn jumps_and_wraps_of_the_encoders_clock_are_no_segments() {
+    if !have(&["ffmpeg"]) {
+        return;
+    }
+    let server = server("hls_fragment 1; hls_window 60; hls_storage memory;");
+    let tags = tags(&Clip::BFrames.path());
+    let mut publisher = publisher(&server.url("live/a"));
+    for tag in &tags {
+        // The 32 bits wrap after two seconds; after four the clock goes an hour ahead, after five a day back.
+        let jump = match tag.timestamp_ms {
+            0..4000 => 0,
+            4000..5000 => 3_600_000,
+            _ => 0_u32.wrapping_sub(86_400_000),
+        };
+        let time = tag.timestamp_ms.wrapping_sub(2000).wrapping_add(jump);
+        publisher.send(tag.kind, time, &tag.body).unwrap();
+    }
+    publisher.finish().unwrap();
+    let list = wait_for("all of the clip in the list", SOON, || {
+        let list = list(&server, "a")?;
+        let length: f32 = list.segments.iter().map(|segment| segment.duration).sum();
+        (length > 5.7).then_some(list)
+    });
+    let length: f32 = list.segments.iter().map(|segment| segment.duration).sum();
+    assert!(length < 6.7, "{length} s of six");
+    assert!(list.segments.iter().all(|segment| segment.duration < 2.0 * 1.5));
+    let mut transport = Transport::default();
+    transport.read(&whole(&server, &list));
+    for times in transport.times.values() {
+        assert!(times.windows(2).all(|pair| pair[1] - pair[0] < 90_000), "no hole of a second");
+    }
+}
+
+#[test]
+fn a_player_behind_a_proxy_does_not_notice_that_one_of_two_servers_dies() {
+    if !have(&["ffmpeg"]) || !optional(&["nginx"]) {
+        return;
+    }
+    let mut pair: Vec<Server> = (0..2)
+        .map(|_| {
+            let directory = TempDir::new().unwrap();
+            let hls = "hls_fragment 1; hls_window 60; hls_storage memory;";
+            let text = text(directory.path(), hls).replace("{ hls {", "{ atc on; hls {");
+            Server::start_in(directory, &text)
+        })
+        .collect();
+    let directory = TempDir::new().unwrap();
+    let at = directory.path().display();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let configuration = format!(
+        "daemon off; pid {at}/pid; error_log {at}/error; worker_processes 1; events {{ }}
+http {{ access_log off; client_body_temp_path {at}/b; proxy_temp_path {at}/p; fastcgi_temp_path {at}/f; uwsgi_temp_path {at}/u; scgi_temp_path {at}/s;
+upstream servers {{ server {} max_fails=1; server {} backup; }}
+server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://servers; proxy_next_upstream error timeout http_404; }} }} }}",
+        pair[0].web_address(),
+        pair[1].web_address()
+    );
+    let file = directory.path().join("nginx.conf");
+    fs::write(&file, configuration).unwrap();
+    let mut command = Command::new("nginx");
+    let nginx = srs_tests::process::Running::start(command.arg("-c").arg(&file));
+    // One encoder for both.
+    let mut command = Command::new("ffmpeg");
+    command.args(QUIET).args(["-re", "-stream_loop", "3", "-i"]).arg(Clip::H264Aac.path());
+    let both = format!("[f=flv]{}|[f=flv]{}", pair[0].url("live/a"), pair[1].url("live/a"));
+    command.args(["-map", "0", "-c", "copy", "-f", "tee"]).arg(both);
+    let encoder = srs_tests::process::Running::start(&mut command);
+    wait_listed(&pair[0], "a", 2);
+    let player =
+        Recorder::start_with(&format!("http://127.0.0.1:{port}/live/a.m3u8"), &["-live_start_index", "0"]);
+    wait_for("pictures of the first server", SOON, || (player.frames().video.len() > 60).then_some(()));
+    drop(pair.remove(0));
+    let seen = player.frames().video.len();
+    let frames = wait_for("pictures of the second", SOON, || {
+        Some(player.frames()).filter(|frames| frames.video.len() > seen + 150)
+    });
+    for step in frames.video.windows(2) {
+        let ms = step[1].dts_ms - step[0].dts_ms;
+        assert!((35..=45).contains(&ms), "{ms} ms between two pictures");
+    }
+    drop((player, encoder, nginx));
 }

@@ -10,7 +10,7 @@ use srs_tests::capture::{Frames, Recorder, ffmpeg_publish, publisher};
 use srs_tests::clip::{Clip, QUIET};
 use srs_tests::pattern;
 use srs_tests::process::{Running, run, signal};
-use srs_tests::program::have;
+use srs_tests::program::{have, optional};
 use srs_tests::server::Server;
 use srs_tests::wait::{SOON, wait_for, wait_until};
 
@@ -214,4 +214,29 @@ fn the_death_of_the_http_process_disturbs_nobody_else() {
     drop(encoder.finish(SOON).expect_success());
     played.assert_part_of(&source, false);
     assert!(played.len() + 10 >= source.len());
+}
+
+#[test]
+fn gstreamer_plays_the_live_containers() {
+    if !have(&["ffmpeg"]) || !optional(&["gst-launch-1.0"]) {
+        return;
+    }
+    let server = Server::start(WEB);
+    let mut command = Command::new("ffmpeg");
+    command.args(QUIET).args(["-re", "-stream_loop", "-1", "-i"]).arg(Clip::BFrames.path());
+    let encoder = Running::start(command.args(["-c", "copy", "-f", "flv"]).arg(server.url("live/a")));
+    server.wait_published("live/a");
+    let cases = [("flv", "flvdemux"), ("ts", "tsdemux"), ("mp4", "qtdemux")];
+    for (ending, elements) in cases {
+        // It ends when fifty pictures have been decoded.
+        let pipeline = format!(
+            "souphttpsrc location={}/live/a.{ending} ! {elements} ! h264parse ! avdec_h264 ! fakesink num-buffers=50 sync=false",
+            server.web()
+        );
+        let mut command = Command::new("gst-launch-1.0");
+        command.arg("-q").args(pipeline.split(' ')).env("http_proxy", "").env("no_proxy", "*");
+        let ended = run(&mut command, Duration::from_secs(30));
+        assert!(ended.status.success() && !ended.stderr.contains("ERROR"), "{ending}: {}", ended.stderr);
+    }
+    drop(encoder);
 }

@@ -53,6 +53,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "flv",
             "hls",
             "http1",
+            "vod",
             "remux",
             "rtmp",
             "conf",

@@ -14,9 +14,12 @@ mod hls_answers;
 mod live;
 mod mount;
 mod outbox;
+mod pace;
 mod report;
 mod transport;
 mod tunnel;
+mod vod;
+mod vod_answers;
 mod web;
 
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -29,6 +32,8 @@ use web::Web;
 
 /// Token of what rings when the disk's thread has done something.
 const DISK_TOKEN: Token = Token(2);
+/// The same of the thread that reads files.
+const VOD_TOKEN: Token = Token(3);
 
 /// Runs the http process until the master ends it. `control` is the channel to the master.
 ///
@@ -46,8 +51,10 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     let config = Arc::new((*start.config).clone());
     let disk = disk::Disk::start()?;
     reactor.register_readable(disk.bell(), DISK_TOKEN)?;
+    let vod = vod::Vod::start()?;
+    reactor.register_readable(vod.bell(), VOD_TOKEN)?;
     let place = (start.slot, start.board_slot);
-    let mut web = Web::new(config, Arc::clone(&control.board), place, start.first_connection_id, disk);
+    let mut web = Web::new(config, Arc::clone(&control.board), place, start.first_connection_id, (disk, vod));
     web.review_dvr();
     web.version.clone_from(&start.version);
     loop {
@@ -70,6 +77,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
                     web.configure(Arc::new(*config));
                     control.applied(generation);
                 }
+                MasterToChild::Refuse { ip, for_ms } => web.refuse_address(ip, for_ms),
                 MasterToChild::ReopenLog => child::reopen_log(),
                 MasterToChild::Processes(_) => web.announce("processes"),
                 MasterToChild::Reloaded(_) => web.announce("reload"),
@@ -90,6 +98,10 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
             match event.token {
                 CONTROL_TOKEN | API_TOKEN => {}
                 DISK_TOKEN => web.hls.disk.hear(),
+                VOD_TOKEN => {
+                    web.vod.hear();
+                    web.news = true;
+                }
                 _ => web.ready(*event),
             }
         }

@@ -190,7 +190,7 @@ impl Supervisor {
         (child.started_ms, child.generation) = (reactor::now_ms(), self.generation);
         self.spawned += 1;
         child.tell(&MasterToChild::Start(start), vec![board]);
-        if role == Role::Stream {
+        if matches!(role, Role::Stream | Role::Http) {
             self.tell_refused(slot);
         }
         self.give_listeners(slot)?;

@@ -117,7 +117,9 @@ impl Supervisor {
                 REFUSE_MS / 1000
             );
             self.watch.refused.insert(work.ip, now_ms + REFUSE_MS);
-            for child in self.children.iter_mut().filter(|child| child.role == Role::Stream) {
+            let faces_clients =
+                |child: &&mut super::children::Child| matches!(child.role, Role::Stream | Role::Http);
+            for child in self.children.iter_mut().filter(faces_clients) {
                 child.tell(&MasterToChild::Refuse { ip: work.ip, for_ms: REFUSE_MS }, Vec::new());
             }
         }

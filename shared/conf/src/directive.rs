@@ -406,6 +406,7 @@ pub static DIRECTIVES: &[Directive] = &[
     D::new(SERVERS, "crossdomain", FLAG, "on", "Lets pages of other origins read the answers."),
     D::new(SERVERS, "console", FLAG, "on", "Serves the pages of the server itself: below /console/, and at / where there is no file."),
     D::new(SERVERS, "stream_wait", SECONDS_OR_0, "5", "How long a request for a stream that nobody publishes yet waits, in seconds."),
+    D::new(SERVERS, "vod", FLAG, "off", "Offers FLV and MP4 files as HLS: the list of a.mp4 is a.mp4.m3u8."),
     D::block(SERVERS, "https", "http_server/https", "The same over TLS."),
     D::new(TLS, "enabled", FLAG, "off", ENABLED),
     D::new(TLS, "listen", LISTEN, "", "Where to listen, 8088 unless given."),

@@ -91,6 +91,8 @@ pub struct HttpServer {
     pub stream_wait_ms: u64,
     /// The pages of the server itself are served, below `/console/` and where there is no file.
     pub console: bool,
+    /// Offer FLV and MP4 files as HLS.
+    pub vod: bool,
     /// The same server over TLS.
     pub https: Https,
 }
@@ -205,6 +207,7 @@ impl Default for HttpServer {
             dir: PathBuf::from("./objs/nginx/html"),
             crossdomain: true,
             stream_wait_ms: 5_000,
+            vod: false,
             console: true,
             https: Https::on_port(8088),
         }

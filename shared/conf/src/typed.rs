@@ -149,6 +149,7 @@ fn http_server(block: &Block<'_>) -> HttpServer {
     set(&mut server.dir, block.path("dir"));
     set(&mut server.crossdomain, block.flag("crossdomain"));
     set(&mut server.stream_wait_ms, block.number("stream_wait"));
+    set(&mut server.vod, block.flag("vod"));
     set(&mut server.console, block.flag("console"));
     server.https = https(&block.block("https"), server.https);
     server

@@ -57,6 +57,18 @@ impl Path {
         &self.components
     }
 
+    /// The same path with another last component; `None` where there is none, or the other can't be one.
+    #[must_use]
+    pub fn with_last(&self, name: &str) -> Option<Self> {
+        let (_, above) = self.components.split_last()?;
+        if name.is_empty() || name.starts_with('.') || name.contains('/') {
+            return None;
+        }
+        let mut components = above.to_vec();
+        components.push(name.to_owned());
+        Some(Self { components, is_directory: false })
+    }
+
     /// With slashes, beginning with one.
     #[must_use]
     pub fn text(&self) -> String {

@@ -84,7 +84,7 @@ impl Index {
         }
         let mut packager = TsPackager::new(GATHER_MS);
         let mut out = Vec::new();
-        packager.begin(&part.lineup, &mut out);
+        packager.begin_anew(&part.lineup, &mut out);
         let mut reader = Reader { storage, at: 0, bytes: Bytes::new() };
         for (n, sample) in samples.iter().enumerate() {
             let data = reader.data(samples.get(n..).unwrap_or(&[]), sample)?;

@@ -12,6 +12,7 @@ use super::files::{Found, Missing};
 use super::hls_answers::Hls;
 use super::live::{Framing, Viewer};
 use super::mount;
+use super::vod_answers::Vod;
 use super::web::Web;
 
 /// Longest target that is shown of a client.
@@ -65,7 +66,20 @@ impl Web {
             self.watch(key, vhost, &request, (stream, *format), since_ns);
             return;
         }
-        let missing = match self.mounts.open(vhost.map(|vhost| vhost.name.as_str()), &request.path) {
+        let name = vhost.map(|vhost| vhost.name.as_str());
+        match self.vod_request(key, name, &request, waited.map(|(_, until)| until)) {
+            Vod::Answered => return,
+            Vod::Later(until_ms) if self.now_ms < until_ms => {
+                let wait = Wait { request, since_ns: reactor::now_ns(), until_ms };
+                if let Some(connection) = self.connections.get_mut(key) {
+                    connection.state = State::Answer(Body::Wait(Box::new(wait)));
+                }
+                return;
+            }
+            Vod::Later(_) => return self.refuse(key, 503),
+            Vod::Other => {}
+        }
+        let missing = match self.mounts.open(name, &request.path) {
             Ok(found) => return self.send_file(key, &request, found),
             Err(Missing::Directory) => {
                 let to = format!("{}/", encoded(&request));
@@ -169,6 +183,24 @@ impl Web {
         if request.method != Method::Head {
             let body = FileBody { file: found.file, at: first, end };
             connection.state = State::Answer(Body::File(body));
+        }
+    }
+
+    /// The beginning of an FLV file, then the rest of it from a place on.
+    pub(crate) fn send_flv_part(
+        &mut self,
+        key: usize,
+        request: &Request,
+        found: Found,
+        (head, at): (Bytes, u64),
+    ) {
+        let len = head.len() as u64 + found.len - at;
+        let response = self.head(200).field("Content-Type", found.mime).field("Content-Length", len);
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.outbox.push(finish(response, connection.keep_alive).into_bytes());
+        if request.method != Method::Head {
+            connection.outbox.push(head);
+            connection.state = State::Answer(Body::File(FileBody { file: found.file, at, end: found.len }));
         }
     }
 

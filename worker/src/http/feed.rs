@@ -61,6 +61,8 @@ pub(crate) struct Feed {
     packings: [Option<Packing>; 4],
     /// Viewers by format.
     pub(crate) viewers: [usize; 4],
+    /// How often its writer was asked to wake us at most, ms; `None` when it has to be asked anew.
+    pub(crate) pace_ms: Option<u32>,
     /// Somebody who is no viewer wants the stream (HLS, recording).
     pub(crate) pinned: bool,
     /// DTS of the newest packet; `None` at the beginning of a publish.
@@ -90,6 +92,7 @@ impl Feed {
             audio_header: None,
             packings: Default::default(),
             viewers: [0; 4],
+            pace_ms: None,
             pinned: false,
             newest_ms: None,
             resting: false,
@@ -106,7 +109,7 @@ impl Feed {
 
     /// Whether anybody wants it.
     pub(crate) fn is_wanted(&self) -> bool {
-        self.pinned || self.viewers.iter().any(|count| *count > 0)
+        self.pinned || self.is_watched()
     }
 
     pub(crate) fn has_video(&self) -> bool {
@@ -149,6 +152,12 @@ impl Feed {
             self.newest_ms = None;
         }
         self.ring = Some(ring);
+        self.pace_ms = None;
+    }
+
+    /// Whether it has viewers.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.viewers.iter().any(|count| *count > 0)
     }
 
     /// Somebody begins to watch in this format: what was read since the newest key frame is packed for it.

@@ -1,7 +1,7 @@
 //! The web server: connections, the streams that they watch, and what is due when.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -22,6 +22,7 @@ use super::hls::House;
 use super::live::Filled;
 use super::transport::{Certificate, Transport};
 use super::tunnel;
+use super::vod::Vod;
 use crate::stream::accept::Listeners;
 
 /// Tokens of connections begin here.
@@ -57,7 +58,11 @@ pub(crate) struct Web {
     pub(crate) listeners: Listeners,
     tls: BTreeSet<SocketAddr>,
     certificate: Certificate,
-    links: Links,
+    /// Addresses that nobody is taken from, until when, ms.
+    refused: HashMap<IpAddr, u64>,
+    pub(super) links: Links,
+    /// How long packets are gathered where the server decides, ms.
+    pub(super) gather_ms: u64,
     pub(crate) feeds: Slab<Feed>,
     feed_of: HashMap<StreamKey, usize>,
     pub(super) members: HashMap<usize, BTreeSet<usize>>,
@@ -72,6 +77,7 @@ pub(crate) struct Web {
     pub(crate) news: bool,
     pub(crate) hls: House,
     pub(crate) dvr: Recorders,
+    pub(crate) vod: Vod,
     swept_ms: u64,
     /// Requests for the API whose sockets are to be watched.
     pub(super) knocks: Vec<usize>,
@@ -88,12 +94,14 @@ impl Web {
         board: Arc<Scoreboard>,
         (number, slot): (u32, u32),
         first_id: u64,
-        disk: Disk,
+        (disk, vod): (Disk, Vod),
     ) -> Self {
         Self {
             hls: House::new(disk, &config.runtime_dir, number),
             dvr: Recorders::default(),
+            vod,
             mounts: Mounts::new(&config),
+            gather_ms: 0,
             links: Links::new(config.backsources.max(1)),
             listeners: Listeners::new(config.limits.turn_accepts),
             config,
@@ -104,6 +112,7 @@ impl Web {
             connections: Slab::new(),
             tls: BTreeSet::new(),
             certificate: Certificate::default(),
+            refused: HashMap::new(),
             feeds: Slab::new(),
             feed_of: HashMap::new(),
             members: HashMap::new(),
@@ -164,6 +173,12 @@ impl Web {
         }
     }
 
+    /// Takes nobody from an address for a while.
+    pub(crate) fn refuse_address(&mut self, ip: IpAddr, for_ms: u64) {
+        self.refused.retain(|_, until_ms| *until_ms > self.now_ms);
+        self.refused.insert(ip.to_canonical(), self.now_ms + for_ms);
+    }
+
     /// A back-source is there.
     pub(crate) fn connect(&mut self, reactor: &Reactor, shard: u32, channel: OwnedFd, wake: OwnedFd) {
         let events = self.links.connect(reactor, shard, channel, wake);
@@ -198,6 +213,7 @@ impl Web {
                         feed.set_ring(ring);
                         self.stirred.insert(audience.key());
                     }
+                    self.set_pace(audience.key());
                 }
                 LinkEvent::Advanced(audience) => {
                     self.stirred.insert(audience.key());
@@ -301,6 +317,7 @@ impl Web {
         if let Some(feed) = self.feeds.get_mut(feed) {
             feed.join(format);
         }
+        self.set_pace(feed);
         self.stirred.insert(feed);
         self.again.insert(connection);
     }
@@ -366,6 +383,7 @@ impl Web {
         self.watch_tunnels(reactor);
         if self.now_ms >= self.swept_ms + SWEEP_MS {
             self.swept_ms = self.now_ms;
+            self.adapt_gathering(reactor.busy());
             self.sweep();
         } else if std::mem::take(&mut self.news) {
             self.look_at_waiting();
@@ -407,7 +425,9 @@ impl Web {
     fn adopt(&mut self, reactor: &Reactor, at: SocketAddr, socket: TcpStream, peer: SocketAddr) {
         self.board.add(self.slot, Counter::Accepted, 1);
         let open = self.board.sum(Counter::Connections);
-        if open >= u64::from(self.config.max_connections) {
+        let is_refused =
+            self.refused.get(&peer.ip().to_canonical()).is_some_and(|until_ms| *until_ms > self.now_ms);
+        if is_refused || open >= u64::from(self.config.max_connections) {
             for counter in [Counter::Refused, Counter::Ended, Counter::Errors] {
                 self.board.add(self.slot, counter, 1);
             }
@@ -443,7 +463,9 @@ impl Web {
 
     /// Does for a connection all that can be done now.
     pub(crate) fn serve(&mut self, key: usize, readable: bool) {
-        if let Err(gone) = self.try_serve(key, readable) {
+        let served = self.try_serve(key, readable);
+        self.board.end_work(self.slot);
+        if let Err(gone) = served {
             self.end(key, gone);
         }
     }
@@ -586,6 +608,8 @@ impl Web {
             }
             return Ok(passed);
         }
+        // Should this process die of it, it is known whose it was.
+        self.board.begin_work(self.slot, connection.id, connection.peer.ip(), &connection.input);
         match http1::Request::parse(&connection.input) {
             Ok(Some((request, len))) => {
                 connection.input.drain(..len);

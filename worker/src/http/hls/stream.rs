@@ -15,6 +15,8 @@ use crate::http::feed::Happening;
 const GATHER_MS: i64 = 70;
 /// Numbers that are left out after a restart, for segments that came behind the last note of them.
 const SLACK: u64 = 8;
+/// Bytes of one stream's segments in memory.
+const MAX_MEMORY: u64 = 2 << 30;
 /// A segment that has so many bytes ends, whatever its length.
 const MAX_SEGMENT_BYTES: usize = 256 << 20;
 
@@ -113,6 +115,11 @@ impl HlsStream {
 
     /// Goes on where another left off.
     pub(crate) fn resume(&mut self, position: Position) {
+        let rules = rules(&self.config, self.absolute);
+        // A target that another configuration fixed holds no longer.
+        let target_ms = i64::try_from(position.target_s.saturating_mul(1000)).unwrap_or(i64::MAX);
+        let fits = (rules.fragment_ms - 999..=2 * rules.longest_ms + 999).contains(&target_ms);
+        let position = Position { target_s: if fits { position.target_s } else { 0 }, ..position };
         self.playlist = Playlist::new(self.config.window_ms, position);
         if position.target_s > 0 {
             self.segmenter.set_target(i64::try_from(position.target_s).unwrap_or(10));
@@ -306,9 +313,24 @@ impl HlsStream {
 
     fn list(&mut self, segment: Ended<Stored>, disk: &mut Disk, changes: &mut Changes) {
         changes.new.push((segment.place.path.clone(), self.playlist.next_number()));
-        let gone = self.playlist.push(segment);
+        let mut gone = self.playlist.push(segment);
+        gone.extend(self.fit_into_memory());
         self.write_list(disk);
         self.forget(gone, disk, changes);
+    }
+
+    /// What is too much for memory goes, the oldest first.
+    fn fit_into_memory(&mut self) -> Vec<Listed<Stored>> {
+        let in_memory = |listed: &Listed<Stored>| {
+            listed.segment.place.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)
+        };
+        let kept: u64 = self.playlist.available().map(in_memory).sum();
+        let Some(mut over) = kept.checked_sub(MAX_MEMORY).filter(|over| *over > 0) else { return Vec::new() };
+        tracing::warn!("hls of {}: the window is too long for memory", self.key);
+        self.playlist.shrink(|listed| {
+            over = over.saturating_sub(in_memory(listed));
+            over == 0
+        })
     }
 
     fn write_list(&self, disk: &Disk) {
