@@ -2,6 +2,7 @@
 
 mod answers;
 mod backlog;
+mod batch;
 mod connection;
 mod console;
 mod disk;

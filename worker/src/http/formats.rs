@@ -1,11 +1,14 @@
 //! A stream in one of the live formats: packed as it comes, kept for those who watch.
 
+use std::cell::{RefCell, RefMut};
+
 use bytes::Bytes;
 use media::Kind;
 use mediaring::Flags;
 use remux::{Fragment, Lineup, Mp4Packager, TsPackager};
 
 use super::backlog::{Backlog, Format, Item, Prelude};
+use super::batch::Shelf;
 use super::feed::Happening;
 
 /// How long a fragment of live MP4 is, ms.
@@ -18,6 +21,7 @@ const TABLES_EVERY_MS: i64 = 400;
 pub(crate) struct Packing {
     format: Format,
     backlog: Backlog,
+    shelf: RefCell<Shelf>,
     ts: TsPackager,
     /// When the tables were written last; `None`: they are owed.
     tables_ms: Option<i64>,
@@ -32,6 +36,7 @@ impl Packing {
         Self {
             format,
             backlog: Backlog::default(),
+            shelf: RefCell::default(),
             ts: TsPackager::new(0),
             tables_ms: None,
             mp4: Mp4Packager::new(FRAGMENT_MS),
@@ -42,6 +47,11 @@ impl Packing {
 
     pub(crate) fn backlog(&self) -> &Backlog {
         &self.backlog
+    }
+
+    /// What was put together for viewers.
+    pub(super) fn shelf(&self) -> RefMut<'_, Shelf> {
+        self.shelf.borrow_mut()
     }
 
     pub(crate) fn backlog_mut(&mut self) -> &mut Backlog {

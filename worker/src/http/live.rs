@@ -4,6 +4,7 @@ use bytes::Bytes;
 use media::Kind;
 
 use super::backlog::{Backlog, Format, Item};
+use super::batch::{Batch, Place, Ready};
 use super::feed::Feed;
 use super::outbox::Outbox;
 
@@ -105,12 +106,23 @@ impl Viewer {
         let Some(mut next) = self.place(backlog, feed, queue_ms) else {
             return Filled::Nothing;
         };
+        // Most viewers go on where they were, with others.
+        let goes_on = self.began && !self.wants_prelude && !self.snapshot;
+        let place = Place { next, base_ms: self.base_ms, previous: self.previous, framing: self.framing };
+        if goes_on
+            && (self.format != Format::Mp4 || packing.init().1 == self.epoch)
+            && let Some(ready) = packing.shelf().find(backlog.end(), place)
+        {
+            ready.send(outbox);
+            (self.next, self.previous) = (Some(ready.next), ready.previous);
+            return Filled::Some;
+        }
         let mut batch = Batch::default();
         if self.format == Format::Mp4 {
             let (init, epoch) = packing.init();
             if !self.began {
                 let Some(init) = init else { return Filled::End };
-                batch.push(init);
+                batch.push(&init);
                 self.epoch = epoch;
             } else if epoch != self.epoch {
                 return Filled::End;
@@ -143,7 +155,11 @@ impl Viewer {
         if let Some(head) = self.head.take() {
             outbox.push(head.into_bytes());
         }
-        batch.send(self.framing, outbox);
+        let ready = Ready::new(batch.framed(self.framing), next, self.previous);
+        ready.send(outbox);
+        if goes_on {
+            packing.shelf().keep(place, ready);
+        }
         Filled::Some
     }
 
@@ -176,13 +192,13 @@ impl Viewer {
 
     fn add(&mut self, batch: &mut Batch, feed: &Feed, backlog: &Backlog, item: &Item) {
         if self.format != Format::Flv {
-            batch.push(item.bytes.clone());
+            batch.push(&item.bytes);
             return;
         }
         if !self.began && batch.len == 0 {
             let head = flv::file::header(feed.lineup.audio.is_some(), feed.has_video());
             // The size of the tag before the first goes in front of the first tag.
-            batch.push(Bytes::copy_from_slice(head.get(..9).unwrap_or(&head)));
+            batch.own(head.get(..9).unwrap_or(&head));
         }
         if std::mem::take(&mut self.wants_prelude) && item.is_start {
             for (kind, body) in backlog.prelude().iter() {
@@ -210,39 +226,7 @@ impl Viewer {
         let [_, s0, s1, s2] = size.to_be_bytes();
         let [t3, t0, t1, t2] = time.to_be_bytes();
         batch.own(&[p0, p1, p2, p3, kind.type_id(), s0, s1, s2, t0, t1, t2, t3, 0, 0, 0]);
-        batch.push(body.clone());
+        batch.push(body);
         self.previous = size + 11;
-    }
-}
-
-/// Pieces that go out together.
-#[derive(Debug, Default)]
-struct Batch {
-    pieces: Vec<Bytes>,
-    len: usize,
-}
-
-impl Batch {
-    fn push(&mut self, piece: Bytes) {
-        self.len += piece.len();
-        self.pieces.push(piece);
-    }
-
-    fn own(&mut self, bytes: &[u8]) {
-        self.push(Bytes::copy_from_slice(bytes));
-    }
-
-    fn send(self, framing: Framing, outbox: &mut Outbox) {
-        match framing {
-            Framing::Chunked => outbox.push(http1::chunked::chunk_head(self.len)),
-            Framing::WebSocket => outbox.push(http1::websocket::binary_head(self.len)),
-            Framing::Plain => {}
-        }
-        for piece in self.pieces {
-            outbox.push(piece);
-        }
-        if framing == Framing::Chunked {
-            outbox.push(Bytes::from_static(http1::chunked::CHUNK_END));
-        }
     }
 }

@@ -32,10 +32,19 @@ impl Outbox {
     pub(crate) fn write(&mut self, to: &mut impl Write) -> io::Result<(usize, bool)> {
         let mut written = 0;
         while !self.is_empty() {
-            let slices: Vec<IoSlice<'_>> =
-                self.pieces.iter().take(PIECES).map(|piece| IoSlice::new(piece)).collect();
-            let wanted: usize = slices.iter().map(|slice| slice.len()).sum();
-            let count = match to.write_vectored(&slices) {
+            let mut slices = [IoSlice::new(&[]); PIECES];
+            let mut wanted = 0;
+            let mut filled = 0;
+            for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
+                *slice = IoSlice::new(piece);
+                wanted += piece.len();
+                filled += 1;
+            }
+            let written_now = match slices.get(..filled).unwrap_or_default() {
+                [one] => to.write(one),
+                several => to.write_vectored(several),
+            };
+            let count = match written_now {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
