@@ -428,3 +428,51 @@ server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://servers; prox
     }
     drop((player, encoder, nginx));
 }
+
+/// A clip of three seconds that ffmpeg makes with these options.
+fn make(directory: &Path, name: &str, options: &str) -> std::path::PathBuf {
+    let path = directory.join(name);
+    let mut command = Command::new("ffmpeg");
+    command.args(QUIET).args(options.split(' ')).args(["-t", "3"]).arg(&path);
+    drop(run(&mut command, Duration::from_secs(60)).expect_success());
+    path
+}
+
+#[test]
+fn another_picture_size_and_sound_in_the_middle_are_a_discontinuity() {
+    if !have(&["ffmpeg"]) {
+        return;
+    }
+    let server = server("hls_fragment 1; hls_window 60; hls_storage memory;");
+    let x264 = "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 25 -sc_threshold 0 -c:a aac";
+    let large = make(
+        server.directory(),
+        "large.flv",
+        &format!(
+            "-f lavfi -i testsrc2=size=640x360:rate=25 -f lavfi -i sine=frequency=300:sample_rate=48000 {x264} -x264-params aud=1:slices=4 -ac 2"
+        ),
+    );
+    let mut publisher = publisher(&server.url("live/a"));
+    for (clip, base) in [(Clip::BFrames.path(), 0), (large.clone(), 6000)] {
+        for tag in tags(&clip) {
+            publisher.send(tag.kind, base + tag.timestamp_ms, &tag.body).unwrap();
+        }
+    }
+    publisher.finish().unwrap();
+    let list = wait_for("all of both clips in the list", SOON, || {
+        let list = list(&server, "a")?;
+        let length: f32 = list.segments.iter().map(|segment| segment.duration).sum();
+        (length > 8.7).then_some(list)
+    });
+    let breaks: Vec<usize> = (1..list.segments.len()).filter(|at| list.segments[*at].discontinuity).collect();
+    assert_eq!(breaks.len(), 1, "{list:?}");
+    let part = |segments: &[m3u8_rs::MediaSegment]| {
+        let list = MediaPlaylist { segments: segments.to_vec(), ..MediaPlaylist::default() };
+        let file = server.directory().join("part.ts");
+        fs::write(&file, whole(&server, &list)).unwrap();
+        decoded(&file, "v")
+    };
+    let (first, second) = list.segments.split_at(breaks[0]);
+    assert_eq!(part(first), decoded(&Clip::BFrames.path(), "v"));
+    assert_eq!(part(second), decoded(&large, "v"));
+}
