@@ -303,6 +303,13 @@ impl BackSource {
                     source.hold(want_ms, hub.now_ms());
                 }
             }
+            ReaderEvent::Message(_, ReaderToSource::EndPublish { stream_id }, _) => {
+                let publisher = self.sources.get(&stream_id).and_then(|source| source.publisher);
+                if let Some(publisher) = publisher {
+                    tracing::warn!(cid = publisher.cid, "ended: what it publishes can't be made HLS of");
+                    hub.kick(self, publisher.cid);
+                }
+            }
             ReaderEvent::Gone(reader) => {
                 for source in self.sources.values_mut() {
                     source.readers.retain(|known| known.reader != reader);

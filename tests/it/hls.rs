@@ -476,3 +476,25 @@ fn another_picture_size_and_sound_in_the_middle_are_a_discontinuity() {
     assert_eq!(part(first), decoded(&Clip::BFrames.path(), "v"));
     assert_eq!(part(second), decoded(&large, "v"));
 }
+
+#[test]
+fn a_publisher_whose_codec_has_no_place_in_hls_is_ended_if_that_is_wanted() {
+    for (word, ends) in [("ignore", false), ("continue", false), ("disconnect", true)] {
+        let server = server(&format!("hls_fragment 1; hls_storage memory; hls_on_error {word};"));
+        let mut publisher = publisher(&server.url("live/a"));
+        server.wait_published("live/a");
+        // Speex beside AAC.
+        for at in 0..20 {
+            let _ = publisher.send(media::Kind::Audio, at * 20, &[0xb6, 1, 2, 3]);
+        }
+        if ends {
+            wait_until("its end", || server.streams().iter().all(|stream| !stream.publish.active));
+        } else {
+            publisher.send(media::Kind::Audio, 400, &[0xaf, 0, 0x12, 0x10]).unwrap();
+            for at in 20..100 {
+                publisher.send(media::Kind::Audio, at * 23, &[0xaf, 1, 0x21, 0x10]).unwrap();
+            }
+            wait_listed(&server, "a", 1);
+        }
+    }
+}

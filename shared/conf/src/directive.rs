@@ -548,7 +548,7 @@ pub static DIRECTIVES: &[Directive] = &[
     D::new(HLS, "hls_td_ratio", Kind::Ratio, "1.0", "Factor on the target duration in the playlist."),
     D::new(HLS, "hls_aof_ratio", Kind::Ratio, "2.1", "Factor on the segment length at which one is cut without a key frame."),
     D::new(HLS, "hls_window", SECONDS, "60", "Length listed in the playlist, in seconds."),
-    D::new(HLS, "hls_on_error", Kind::Choice(&["ignore", "disconnect", "continue"]), "ignore", "After a failure: no more HLS, disconnect the publisher, or try on.").not_built(Feature::HlsOnError),
+    D::new(HLS, "hls_on_error", Kind::Choice(&["ignore", "disconnect", "continue"]), "ignore", "Of a publisher whose codecs have no place in HLS: disconnect ends it, ignore and continue leave out what has none."),
     D::new(HLS, "hls_path", PATH, HTML, "Root directory."),
     D::new(HLS, "hls_m3u8_file", TEXT, "[app]/[stream].m3u8", "Playlist below the root, with variables."),
     D::new(HLS, "hls_ts_file", TEXT, "[app]/[stream]-[seq].ts", "Segment below the root, with variables."),

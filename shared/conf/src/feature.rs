@@ -25,8 +25,6 @@ pub enum Feature {
     Heartbeat,
     /// Encrypted HLS.
     HlsKeys,
-    /// Other than leaving out what can't be packed.
-    HlsOnError,
     /// Calls to a web server.
     HttpHooks,
     /// What a live stream over HTTP announces, other than what it has.
@@ -73,7 +71,6 @@ impl Feature {
             Self::Hds => "hds",
             Self::Heartbeat => "heartbeat",
             Self::HlsKeys => "hls_keys",
-            Self::HlsOnError => "hls_on_error other than ignore",
             Self::HttpHooks => "http_hooks",
             Self::HttpRemux => "http_remux without guess_has_av, or with fast_cache",
             Self::InotifyReload => "inotify_auto_reload",

@@ -239,6 +239,13 @@ impl Links {
         }
     }
 
+    /// Asks for the end of whoever publishes a stream.
+    pub fn end_publish(&mut self, key: &StreamKey) {
+        if let Some((shard, stream_id)) = self.by_key.get(key).copied() {
+            self.send(shard, &ReaderToSource::EndPublish { stream_id }, Vec::new());
+        }
+    }
+
     /// Says how often the viewers of a stream want to be woken.
     pub fn pace(&mut self, key: &StreamKey, ms: u32) {
         if let Some((shard, stream_id)) = self.by_key.get(key).copied() {

@@ -280,6 +280,11 @@ pub enum ReaderToSource {
         /// Milliseconds.
         ms: u32,
     },
+    /// What is published can't be used as the configuration wants it: end the publisher.
+    EndPublish {
+        /// Its id.
+        stream_id: u32,
+    },
 }
 
 /// From a back-source to a reader of rings.

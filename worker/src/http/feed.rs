@@ -7,7 +7,7 @@ use bytes::Bytes;
 use endpoint::{NOTE_ABSOLUTE_TIME, NOTE_BEGAN_NS, NOTE_BORN_NS, NOTE_FIRST_SEQ};
 use media::{Kind, StreamKey};
 use mediaring::{Flags, HeaderKind, Lapped, Record, RingReader, Tally};
-use remux::{Coded, Lineup, Seen};
+use remux::{Coded, Lineup, Refused, Seen};
 
 use super::backlog::{Format, Prelude};
 use super::formats::Packing;
@@ -26,6 +26,8 @@ pub(crate) enum Happening {
     Changed,
     /// Something to pack.
     Coded(i64, Coded),
+    /// Something that can't be packed: a configuration that makes no sense, or a codec without a place in any container.
+    Unfit,
     /// A packet as it came, behind what it was found to be.
     Raw(Packet),
 }
@@ -380,6 +382,9 @@ impl Past {
             Ok(_) => false,
             Err(error) => {
                 tracing::debug!("a packet is not packed: {error}");
+                if matches!(error, Refused::Config(_) | Refused::Codec(_)) {
+                    happened.push(Happening::Unfit);
+                }
                 true
             }
         };

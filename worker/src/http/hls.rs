@@ -61,6 +61,8 @@ pub(crate) struct House {
     notes: Place,
     noted_ms: u64,
     is_new: bool,
+    /// Streams whose publishers are to end.
+    pub(crate) unfit: Vec<StreamKey>,
     /// Answers of the disk that are for others.
     pub(crate) others: Vec<Done>,
 }
@@ -83,6 +85,7 @@ impl House {
             notes,
             noted_ms: 0,
             is_new: false,
+            unfit: Vec::new(),
             others: Vec::new(),
         }
     }
@@ -145,6 +148,9 @@ impl House {
         let Some(stream) = self.streams.get_mut(&feed) else { return };
         stream.rests_since_ms = None;
         let changes = stream.take(happening, lineup, unix_ms, &mut self.disk);
+        if changes.is_unfit && !self.unfit.contains(&stream.key) {
+            self.unfit.push(stream.key.clone());
+        }
         if !changes.new.is_empty() || !changes.gone.is_empty() {
             let vhost = stream.key.vhost.clone();
             self.apply(feed, &vhost, changes);

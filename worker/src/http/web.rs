@@ -370,6 +370,9 @@ impl Web {
             self.pump(feed);
         }
         self.news |= self.hls.work(now_ms);
+        for key in std::mem::take(&mut self.hls.unfit) {
+            self.links.end_publish(&key);
+        }
         for done in std::mem::take(&mut self.hls.others) {
             match done {
                 Done::Failed(id, error) => self.dvr.failed(id, &error, now_ms, &mut self.hls.disk),

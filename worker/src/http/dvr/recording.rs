@@ -134,7 +134,7 @@ impl Recording {
             Happening::Coded(dts_ms, coded) if self.is_mp4() => {
                 self.mp4_packet(*dts_ms, coded, lineup, disk, &mut ended);
             }
-            Happening::Coded(..) => {}
+            Happening::Coded(..) | Happening::Unfit => {}
         }
         ended
     }

@@ -1,7 +1,7 @@
 //! HLS of one stream: packets in, segments and a list out.
 
 use bytes::Bytes;
-use conf::vhost::{Hls, HlsStorage};
+use conf::vhost::{Hls, HlsOnError, HlsStorage};
 use hls::template::{Moment, Names, fill};
 use hls::{Cut, Ended, Facts, Listed, Playlist, Position, Rules, Segmenter};
 use media::StreamKey;
@@ -44,6 +44,8 @@ pub(crate) struct Changes {
     pub(crate) new: Vec<(String, u64)>,
     /// Paths that can't any more.
     pub(crate) gone: Vec<String>,
+    /// The publisher is to end.
+    pub(crate) is_unfit: bool,
 }
 
 /// HLS of one stream.
@@ -175,6 +177,7 @@ impl HlsStream {
             Happening::Coded(dts_ms, coded) => {
                 self.coded(*dts_ms, coded, lineup, unix_ms, disk, &mut changes)
             }
+            Happening::Unfit => changes.is_unfit = self.config.on_error == HlsOnError::Disconnect,
             Happening::Raw(_) => {}
         }
         changes
