@@ -240,3 +240,67 @@ fn gstreamer_plays_the_live_containers() {
     }
     drop(encoder);
 }
+
+/// The numbers of the frames in FLV bytes, each frame checked.
+fn numbers(reader: &mut flv::file::Reader, bytes: &[u8]) -> Vec<u64> {
+    reader.push(bytes);
+    let mut numbers = Vec::new();
+    while let Ok(Some(tag)) = reader.next_tag() {
+        let packet = client::Packet { kind: tag.kind, timestamp: tag.timestamp_ms, payload: tag.body };
+        numbers.extend(pattern::number(packet.kind, &packet.payload));
+        if let Some(number) = pattern::number(packet.kind, &packet.payload) {
+            assert_eq!(packet.payload, pattern::frame(number).body, "frame {number} is whole");
+        }
+    }
+    numbers
+}
+
+#[test]
+fn a_viewer_who_lags_jumps_to_a_key_frame_and_disturbs_nobody() {
+    let server = Server::start(
+        "http_server { enabled on; listen 127.0.0.1:0; }
+vhost __defaultVhost__ { http_remux { enabled on; } queue_length 2; }",
+    );
+    let mut publisher = publisher(&server.url("live/a"));
+    pattern::send_headers(&mut publisher);
+    pattern::send_frames(&mut publisher, 0..100);
+    server.wait_published("live/a");
+    // HTTP/1.0 has no chunks: what comes behind the head is FLV.
+    let open = || {
+        let mut socket = TcpStream::connect(server.web_address()).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        socket.write_all(b"GET /live/a.flv HTTP/1.0\r\n\r\n").unwrap();
+        let (mut head, mut byte) = (Vec::new(), [0]);
+        while !head.ends_with(b"\r\n\r\n") {
+            socket.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        socket
+    };
+    let (mut slow, mut quick) = (open(), open());
+    let mut of_quick = flv::file::Reader::new();
+    let mut seen = Vec::new();
+    let mut buffer = vec![0; 1 << 20];
+    // Twenty thousand frames: far more than sockets hold.
+    for round in 1..200 {
+        pattern::send_frames(&mut publisher, round * 100..round * 100 + 100);
+        while seen.last().is_none_or(|last| *last < round * 100 + 90) {
+            let count = quick.read(&mut buffer).unwrap();
+            seen.extend(numbers(&mut of_quick, &buffer[..count]));
+        }
+    }
+    assert!(seen.windows(2).all(|pair| pair[1] == pair[0] + 1), "the quick one has every frame");
+    let mut of_slow = flv::file::Reader::new();
+    let mut got = Vec::new();
+    while let Ok(count @ 1..) = slow.read(&mut buffer) {
+        got.extend(numbers(&mut of_slow, &buffer[..count]));
+    }
+    assert!(got.windows(2).all(|pair| pair[1] > pair[0]));
+    let jumps: Vec<u64> = got.windows(2).filter(|pair| pair[1] != pair[0] + 1).map(|pair| pair[1]).collect();
+    assert!(!jumps.is_empty(), "it lagged");
+    assert!(jumps.iter().all(|number| number.is_multiple_of(pattern::GOP)), "{jumps:?}");
+    assert!(got.last().is_some_and(|last| *last > 19_900));
+    let clients = server.clients();
+    let lagged = clients.iter().filter(|client| client.jumps > 0 && client.dropped > 0).count();
+    assert_eq!(lagged, 1, "{clients:?}");
+}
