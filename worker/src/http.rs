@@ -16,6 +16,7 @@ mod live;
 mod mount;
 mod outbox;
 mod pace;
+mod pinned;
 mod report;
 mod transport;
 mod tunnel;

@@ -15,7 +15,7 @@ use slab::Slab;
 use super::backlog::Format;
 use super::connection::{Body, Connection, Gone, State};
 use super::disk::{Disk, Done};
-use super::dvr::{self, Recorders};
+use super::dvr::Recorders;
 use super::feed::Feed;
 use super::files::Mounts;
 use super::hls::House;
@@ -27,6 +27,8 @@ use crate::stream::accept::Listeners;
 
 /// Tokens of connections begin here.
 const FIRST_TOKEN: usize = endpoint::FIRST_TOKEN;
+/// How often those who wait for something are looked at, at most, ms.
+const LOOK_MS: u64 = 20;
 /// How often connections are looked after, ms.
 const SWEEP_MS: u64 = 250;
 /// From accept, or the first byte of another head, to the end of the head, ms.
@@ -75,6 +77,8 @@ pub(crate) struct Web {
     again: BTreeSet<usize>,
     /// Something is there that was not: who waits is looked at.
     pub(crate) news: bool,
+    /// When that was done last, ms: however much is new, and however many wait, it is not done all the time.
+    looked_ms: u64,
     pub(crate) hls: House,
     pub(crate) dvr: Recorders,
     pub(crate) vod: Vod,
@@ -121,6 +125,7 @@ impl Web {
             due: BTreeMap::new(),
             again: BTreeSet::new(),
             news: false,
+            looked_ms: 0,
             swept_ms: 0,
             knocks: Vec::new(),
             event_listeners: BTreeSet::new(),
@@ -254,47 +259,6 @@ impl Web {
         }
     }
 
-    /// Streams that should be recorded are, others no longer.
-    pub(crate) fn review_dvr(&mut self) {
-        let config = Arc::clone(&self.config);
-        self.dvr.repair(&config, &self.hls.disk);
-        let unwanted: Vec<usize> = self
-            .dvr
-            .recordings
-            .iter()
-            .filter(|(_, recording)| {
-                let ordered = self.dvr.ordered.get(&recording.key).copied();
-                dvr::wanted(&config, &recording.key, ordered) != Some(&recording.config)
-            })
-            .map(|(feed, _)| *feed)
-            .collect();
-        for feed in unwanted {
-            self.dvr.end(feed, &mut self.hls.disk);
-            self.unpin(feed);
-        }
-        let live: Vec<StreamKey> =
-            self.streams.iter().filter(|(_, live)| **live).map(|(key, _)| key.clone()).collect();
-        for key in live {
-            let ordered = self.dvr.ordered.get(&key).copied();
-            let Some(wanted) = dvr::wanted(&config, &key, ordered) else { continue };
-            let feed = self.feed(&key, 0);
-            if let Some(known) = self.feeds.get_mut(feed) {
-                known.pinned = true;
-                known.set_live(true, self.now_ms);
-            }
-            self.dvr.begin(feed, &key, wanted);
-        }
-    }
-
-    /// Somebody who is no viewer wants a stream no longer.
-    pub(crate) fn unpin(&mut self, feed: usize) {
-        let wanted = self.hls.streams.contains_key(&feed) || self.dvr.recordings.contains_key(&feed);
-        if let Some(known) = self.feeds.get_mut(feed) {
-            known.pinned = wanted;
-        }
-        self.forget_unwanted(feed);
-    }
-
     pub(crate) fn take_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id - 1
@@ -353,7 +317,8 @@ impl Web {
         }
         let accept = self.listeners.again_ms();
         let due = self.due.values().copied().min();
-        [Some(self.swept_ms + SWEEP_MS), accept, due].into_iter().flatten().min().unwrap_or(0)
+        let news = self.news.then_some(self.looked_ms + LOOK_MS);
+        [Some(self.swept_ms + SWEEP_MS), accept, due, news].into_iter().flatten().min().unwrap_or(0)
     }
 
     /// Does what is due: accepts, reads streams, serves who watches them.
@@ -388,7 +353,9 @@ impl Web {
             self.swept_ms = self.now_ms;
             self.adapt_gathering(reactor.busy());
             self.sweep();
-        } else if std::mem::take(&mut self.news) {
+        } else if self.news && self.now_ms >= self.looked_ms + LOOK_MS {
+            self.news = false;
+            self.looked_ms = self.now_ms;
             self.look_at_waiting();
         }
     }
