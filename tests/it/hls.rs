@@ -396,7 +396,7 @@ fn a_player_behind_a_proxy_does_not_notice_that_one_of_two_servers_dies() {
     let at = directory.path().display();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let configuration = format!(
-        "daemon off; pid {at}/pid; error_log {at}/error; worker_processes 1; events {{ }}
+        "daemon off; master_process off; pid {at}/pid; error_log {at}/error; worker_processes 1; events {{ }}
 http {{ access_log off; client_body_temp_path {at}/b; proxy_temp_path {at}/p; fastcgi_temp_path {at}/f; uwsgi_temp_path {at}/u; scgi_temp_path {at}/s;
 upstream servers {{ server {} max_fails=1; server {} backup; }}
 server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://servers; proxy_next_upstream error timeout http_404; }} }} }}",
