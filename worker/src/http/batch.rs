@@ -72,7 +72,6 @@ impl Batch {
 pub(super) struct Place {
     pub(super) next: u64,
     pub(super) base_ms: Option<i64>,
-    pub(super) previous: u32,
     pub(super) framing: Framing,
 }
 
@@ -81,12 +80,11 @@ pub(super) struct Place {
 pub(super) struct Ready {
     pieces: Vec<Bytes>,
     pub(super) next: u64,
-    pub(super) previous: u32,
 }
 
 impl Ready {
-    pub(super) fn new(pieces: Vec<Bytes>, next: u64, previous: u32) -> Self {
-        Self { pieces, next, previous }
+    pub(super) fn new(pieces: Vec<Bytes>, next: u64) -> Self {
+        Self { pieces, next }
     }
 
     pub(super) fn send(&self, outbox: &mut Outbox) {
@@ -150,10 +148,10 @@ mod tests {
 
     #[test]
     fn what_is_ready_is_for_the_same_place_until_more_comes() {
-        let place = Place { next: 5, base_ms: Some(7), previous: 3, framing: Framing::Chunked };
+        let place = Place { next: 5, base_ms: Some(7), framing: Framing::Chunked };
         let mut shelf = Shelf::default();
         assert!(shelf.find(9, place).is_none());
-        shelf.keep(place, Ready::new(vec![Bytes::from_static(b"x")], 9, 4));
+        shelf.keep(place, Ready::new(vec![Bytes::from_static(b"x")], 9));
         assert_eq!(shelf.find(9, place).map(|ready| ready.next), Some(9));
         assert!(shelf.find(9, Place { base_ms: Some(8), ..place }).is_none());
         assert!(shelf.find(10, place).is_none());

@@ -46,8 +46,6 @@ pub(crate) struct Viewer {
     /// Next item; `None` until it has a place.
     next: Option<u64>,
     base_ms: Option<i64>,
-    /// Size of the FLV tag before.
-    previous: u32,
     began: bool,
     wants_prelude: bool,
     epoch: u64,
@@ -71,7 +69,6 @@ impl Viewer {
             framing,
             next: None,
             base_ms: None,
-            previous: 0,
             began: false,
             wants_prelude: true,
             epoch: 0,
@@ -108,13 +105,13 @@ impl Viewer {
         };
         // Most viewers go on where they were, with others.
         let goes_on = self.began && !self.wants_prelude && !self.snapshot;
-        let place = Place { next, base_ms: self.base_ms, previous: self.previous, framing: self.framing };
+        let place = Place { next, base_ms: self.base_ms, framing: self.framing };
         if goes_on
             && (self.format != Format::Mp4 || packing.init().1 == self.epoch)
             && let Some(ready) = packing.shelf().find(backlog.end(), place)
         {
             ready.send(outbox);
-            (self.next, self.previous) = (Some(ready.next), ready.previous);
+            self.next = Some(ready.next);
             return Filled::Some;
         }
         let mut batch = Batch::default();
@@ -155,7 +152,7 @@ impl Viewer {
         if let Some(head) = self.head.take() {
             outbox.push(head.into_bytes());
         }
-        let ready = Ready::new(batch.framed(self.framing), next, self.previous);
+        let ready = Ready::new(batch.framed(self.framing), next);
         ready.send(outbox);
         if goes_on {
             packing.shelf().keep(place, ready);
@@ -197,20 +194,19 @@ impl Viewer {
         }
         if !self.began && batch.len == 0 {
             let head = flv::file::header(feed.lineup.audio.is_some(), feed.has_video());
-            // The size of the tag before the first goes in front of the first tag.
-            batch.own(head.get(..9).unwrap_or(&head));
+            batch.own(&head);
         }
         if std::mem::take(&mut self.wants_prelude) && item.is_start {
             for (kind, body) in backlog.prelude().iter() {
                 let is_new = !self.began || *kind != Kind::Data;
                 if is_new {
                     let time = if *kind == Kind::Data { 0 } else { self.time(item.dts_ms) };
-                    self.add_tag(batch, *kind, time, body);
+                    Self::add_tag(batch, *kind, time, body);
                 }
             }
         }
         let time = self.time(item.dts_ms);
-        self.add_tag(batch, item.kind, time, &item.bytes);
+        Self::add_tag(batch, item.kind, time, &item.bytes);
     }
 
     fn time(&self, dts_ms: i64) -> u32 {
@@ -219,14 +215,13 @@ impl Viewer {
         u32::try_from(time).unwrap_or(0)
     }
 
-    /// A tag: the size of the one before it and its header are the viewer's own, its body is everybody's.
-    fn add_tag(&mut self, batch: &mut Batch, kind: Kind, time: u32, body: &Bytes) {
+    /// A tag with its size behind it: players wait for that.
+    fn add_tag(batch: &mut Batch, kind: Kind, time: u32, body: &Bytes) {
         let size = u32::try_from(body.len()).unwrap_or(0);
-        let [p0, p1, p2, p3] = self.previous.to_be_bytes();
         let [_, s0, s1, s2] = size.to_be_bytes();
         let [t3, t0, t1, t2] = time.to_be_bytes();
-        batch.own(&[p0, p1, p2, p3, kind.type_id(), s0, s1, s2, t0, t1, t2, t3, 0, 0, 0]);
+        batch.own(&[kind.type_id(), s0, s1, s2, t0, t1, t2, t3, 0, 0, 0]);
         batch.push(body);
-        self.previous = size + 11;
+        batch.own(&(size + 11).to_be_bytes());
     }
 }
