@@ -7,6 +7,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use serde::Serialize;
 
 use crate::picture::Picture;
+use crate::quantity;
 
 /// How something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -161,7 +162,7 @@ fn containment() -> Finding {
     let limit = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
         .into_iter()
         .find_map(|path| fs::read_to_string(path).ok())
-        .map_or_else(|| "-".to_owned(), |text| text.trim().to_owned());
+        .map_or_else(|| "none".to_owned(), |text| limit_text(text.trim()));
     let inside = Path::new("/.dockerenv").exists() || Path::new("/run/.containerenv").exists();
     Finding {
         what: "sandbox",
@@ -173,6 +174,14 @@ fn containment() -> Finding {
             field("NoNewPrivs")
         ),
         advice: "",
+    }
+}
+
+/// A limit of a control group. The kernel of old says "none" by the largest whole number of pages.
+fn limit_text(text: &str) -> String {
+    match text.parse::<u64>() {
+        Ok(bytes) if bytes < 1 << 62 => quantity::bytes(bytes),
+        _ => "none".to_owned(),
     }
 }
 

@@ -148,8 +148,9 @@ fn program(external: &External) -> String {
 /// Sums in one line.
 pub(crate) fn totals(totals: &Totals, streams: usize) -> String {
     format!(
-        "{} clients, {} accepted, {} refused, {} ended by errors; {} of {streams} streams live; in {} {}, out {} {}",
+        "{} client{}, {} accepted, {} refused, {} ended by errors; {} of {streams} streams live; in {} {}, out {} {}",
         totals.connections,
+        if totals.connections == 1 { "" } else { "s" },
         totals.accepted,
         totals.refused,
         totals.errors,

@@ -2,6 +2,8 @@
 //! over.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Cell, Paragraph, Row, Table};
 use ratatui::{DefaultTerminal, Frame};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::picture::{Picture, Want};
 use crate::place::{Place, look_at_all};
@@ -36,12 +39,17 @@ pub(crate) fn run(places: Vec<Place>, interval: Duration) -> Result<(), String> 
             thread::sleep(interval);
         }
     });
-    let shown = show(terminal, &looks);
+    // Whoever ends it gets the terminal back as it was, too.
+    let ended = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGHUP, SIGINT] {
+        drop(signal_hook::flag::register(signal, Arc::clone(&ended)));
+    }
+    let shown = show(terminal, &looks, &ended);
     ratatui::restore();
     shown.map_err(|cause| format!("the terminal has failed: {cause}"))
 }
 
-fn show(mut terminal: DefaultTerminal, looks: &Receiver<Look>) -> std::io::Result<()> {
+fn show(mut terminal: DefaultTerminal, looks: &Receiver<Look>, ended: &AtomicBool) -> std::io::Result<()> {
     let mut last: Look = (Vec::new(), Vec::new());
     let mut scroll: usize = 0;
     let mut changed = true;
@@ -55,8 +63,14 @@ fn show(mut terminal: DefaultTerminal, looks: &Receiver<Look>) -> std::io::Resul
             scroll = scroll.min(most);
             terminal.draw(|frame| draw(frame, &last, scroll))?;
         }
-        if !event::poll(KEY_WAIT)? {
-            continue;
+        if ended.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        match event::poll(KEY_WAIT) {
+            Ok(true) => {}
+            Ok(false) => continue,
+            Err(cause) if cause.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(cause) => return Err(cause),
         }
         match event::read()? {
             Event::Key(key) if key.kind == KeyEventKind::Press => match key.code {

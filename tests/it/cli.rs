@@ -345,3 +345,27 @@ fn top_lives_in_a_terminal_and_leaves_it_as_it_was() {
     });
     let _ = live.stop();
 }
+
+#[test]
+fn top_that_is_ended_leaves_the_terminal_as_it_was() {
+    if !have(&["tmux"]) {
+        return;
+    }
+    let server = Server::start("");
+    let (cli, pid) = (program::srs_cli(), server.directory().join("top.pid"));
+    let terminal = Terminal::start(&format!(
+        "clear; sh -c 'echo $$ >{}; exec {} --socket {} top'; echo over with $?",
+        pid.display(),
+        cli.display(),
+        server.socket().display()
+    ));
+    wait_until("the first picture", || terminal.screen().contains("backsource#0"));
+    let pid: u32 = std::fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
+    signal(pid, Signal::SIGTERM);
+    wait_until("the end", || terminal.screen().contains("over with 0"));
+    terminal.keys(&["echo still $((40+2))", "Enter"]);
+    wait_until("an echo", || {
+        let screen = terminal.screen();
+        screen.contains("still 42") && screen.contains("echo still") && !screen.contains("backsource#0")
+    });
+}

@@ -28,8 +28,9 @@ impl Stage {
         if !have(&["ffmpeg"]) {
             return None;
         }
-        let server =
-            Server::start(&format!("{PAGES}vhost __defaultVhost__ {{ http_remux {{ enabled on; }} }}"));
+        let server = Server::start(&format!(
+            "{PAGES}vhost __defaultVhost__ {{ http_remux {{ enabled on; }} hls {{ enabled on; hls_storage memory; hls_fragment 2; }} }}"
+        ));
         let publisher = Running::start(
             Command::new("ffmpeg")
                 .args(srs_tests::clip::QUIET)
@@ -101,7 +102,7 @@ fn a_newcomer_sees_the_stream_and_how_to_publish() {
 fn every_kind_of_player_plays() {
     let Some(browser) = Browser::start(1280, 900) else { return };
     let Some(stage) = Stage::start() else { return };
-    for kind in ["mp4", "flv"] {
+    for kind in ["mp4", "flv", "hls"] {
         browser.open(&stage.url(&format!("/console/stream.html?app=live&stream=show&kind={kind}")));
         plays(&browser);
         let pressed = "document.querySelector('[data-kind][aria-pressed=true]').dataset.kind";
