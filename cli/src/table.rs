@@ -44,7 +44,7 @@ const STREAMS: [Column; 10] = [
     ("OUT", true),
 ];
 
-const CLIENTS: [Column; 10] = [
+const CLIENTS: [Column; 11] = [
     ("ID", true),
     ("TYPE", false),
     ("STREAM", false),
@@ -54,6 +54,7 @@ const CLIENTS: [Column; 10] = [
     ("SENT", true),
     ("RECEIVED", true),
     ("RATE", true),
+    ("LAG", true),
     ("DROPPED", true),
 ];
 
@@ -290,6 +291,7 @@ fn client_cells(lines: &Lines, client: &Client) -> Vec<Cell> {
         Cell::new(quantity::bytes(client.send_bytes)),
         Cell::new(quantity::bytes(client.recv_bytes)),
         Cell::new(quantity::kbps(rate)),
+        Cell::new(format!("{} ms", client.lag_ms)),
         lines.cell(client.dropped, (client.dropped > 0).then_some(Color::Red)),
     ]
 }

@@ -59,11 +59,11 @@ export function clients(container, all, told) {
     return element("tr", {},
       cell(client.id, true), cell(client.type), cell(client.stream || "–"), cell(client.ip), cell(client.process),
       cell(duration(client.alive * 1000), true), cell(bytes(client.send_bytes), true), cell(bytes(client.recv_bytes), true),
-      cell(client.dropped, true), element("td", {}, button));
+      cell(`${client.lag_ms} ms`, true), cell(client.dropped, true), element("td", {}, button));
   });
   container.replaceChildren(table([
     [say("id"), true], [say("type")], [say("stream")], [say("address")], [say("process")], [say("alive"), true],
-    [say("sent"), true], [say("received"), true], [say("dropped"), true], [say("action")],
+    [say("sent"), true], [say("received"), true], [say("lag"), true], [say("dropped"), true], [say("action")],
   ], rows));
   if (focused) container.querySelector(`[data-client="${CSS.escape(focused)}"]`)?.focus();
 }

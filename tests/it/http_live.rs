@@ -290,6 +290,12 @@ vhost __defaultVhost__ { http_remux { enabled on; } queue_length 2; }",
         }
     }
     assert!(seen.windows(2).all(|pair| pair[1] == pair[0] + 1), "the quick one has every frame");
+    wait_until("one lags, and one does not", || {
+        let mut lags: Vec<u64> =
+            server.clients().iter().filter(|one| one.kind == "flv-play").map(|one| one.lag_ms).collect();
+        lags.sort_unstable();
+        matches!(lags.as_slice(), [0, lag] if *lag > 0)
+    });
     let mut of_slow = flv::file::Reader::new();
     let mut got = Vec::new();
     while let Ok(count @ 1..) = slow.read(&mut buffer) {

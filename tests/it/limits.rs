@@ -74,6 +74,14 @@ fn a_viewer_that_lags_moves_to_a_newer_key_frame() {
         healthy_frames += packets.iter().filter_map(|packet| pattern::check_of(packet, MOST)).count() as u64;
     }
     assert_eq!(healthy_frames, 20 * GOP, "a healthy viewer beside it loses nothing");
+    let lags = || {
+        let clients = server.clients();
+        let mut lags: Vec<u64> =
+            clients.iter().filter(|one| one.kind == "play").map(|one| one.lag_ms).collect();
+        lags.sort_unstable();
+        lags
+    };
+    wait_until("one lags, and one does not", || matches!(lags().as_slice(), [0, lag] if *lag > 0));
     let packets = receive_until(&mut slow, |packet| {
         pattern::number(packet.kind, &packet.payload) == Some(20 * GOP - 1)
     });

@@ -44,6 +44,9 @@ pub struct Client {
     /// Rates.
     #[serde(default)]
     pub kbps: Kbps,
+    /// How far behind the newest packet it is that is sent to it next, ms.
+    #[serde(default)]
+    pub lag_ms: u64,
     /// Packets that it did not get because it lagged.
     pub dropped: u64,
     /// How often it was moved to a newer key frame.

@@ -193,6 +193,15 @@ impl Audience {
         true
     }
 
+    /// How far behind the newest packet what a viewer gets next is, ms.
+    pub(crate) fn lag_ms(&self, viewer: &Viewer) -> u64 {
+        if viewer.has(WAITING) || viewer.position >= self.head_position {
+            return 0;
+        }
+        let next = self.ring.as_ref().and_then(|ring| ring.find(viewer.position).ok());
+        next.map_or(0, |record| u64::try_from(self.head_dts - record.dts_ms).unwrap_or(0))
+    }
+
     /// Where a run of packets that go as they are, from `position`, ends.
     fn run_end(&self, position: u64) -> u64 {
         // Specials are few; the newest matter most, since viewers are near the head.

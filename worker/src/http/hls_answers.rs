@@ -269,6 +269,7 @@ impl Web {
                 send_bytes: session.bytes,
                 recv_bytes: 0,
                 kbps: api::Kbps::of(0, session.bytes, self.now_ms.saturating_sub(session.since_ms)),
+                lag_ms: 0,
                 dropped: 0,
                 jumps: 0,
                 process: process.to_owned(),

@@ -91,6 +91,14 @@ impl Viewer {
         self.next
     }
 
+    /// How far behind the newest packet what it gets next is, ms.
+    pub(crate) fn lag_ms(&self, feed: &Feed) -> u64 {
+        let next = self.next.zip(feed.packing(self.format));
+        let item = next.and_then(|(next, packing)| packing.backlog().from(next).next());
+        item.zip(feed.newest_ms)
+            .map_or(0, |(item, newest_ms)| u64::try_from(newest_ms - item.dts_ms).unwrap_or(0))
+    }
+
     /// Whether it has got anything of the stream.
     pub(crate) fn has_begun(&self) -> bool {
         self.began

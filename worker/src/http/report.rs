@@ -57,6 +57,7 @@ impl Web {
                 connection.bytes_out.saturating_sub(connection.mark.2),
                 self.now_ms.saturating_sub(connection.mark.0),
             ),
+            lag_ms: watched.map_or(0, |(viewer, feed)| viewer.lag_ms(feed)),
             dropped: watched.map_or(0, |(viewer, _)| viewer.dropped),
             jumps: watched.map_or(0, |(viewer, _)| viewer.jumps),
             process: process.to_owned(),

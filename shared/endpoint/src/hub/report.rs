@@ -82,6 +82,7 @@ impl Hub {
                 send_bytes.saturating_sub(mark.bytes.1),
                 now_ms.saturating_sub(mark.at_ms),
             ),
+            lag_ms: plays.iter().map(|(audience, viewer)| audience.lag_ms(viewer)).max().unwrap_or(0),
             dropped: connection.dropped + sum(|viewer| viewer.dropped),
             jumps: sum(|viewer| u64::from(viewer.jumps)),
             process: process.to_owned(),
