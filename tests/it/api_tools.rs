@@ -11,18 +11,22 @@ use srs_tests::http::ask;
 use srs_tests::pattern::Live;
 use srs_tests::process::run;
 use srs_tests::program::{self, have, source_tree};
-use srs_tests::server::Server;
+use srs_tests::server::{Server, configuration};
 use srs_tests::tools;
 use srs_tests::wait::{SOON, wait_until};
+use tempfile::TempDir;
 
 const CONFIGURATION: &str = "http_api { enabled on; listen 127.0.0.1:0; nginx_rtmp on; raw_api { enabled on; \
                              allow_reload on; } }\nexporter { enabled on; listen 127.0.0.1:0; }\n\
                              http_server { enabled on; listen 127.0.0.1:0; dir pages; }\n\
                              vhost __defaultVhost__ { hls { enabled on; hls_storage memory; } \
-                             dvr { enabled on; dvr_path rec/[app]/[stream].flv; } }\n";
+                             dvr { enabled on; dvr_path TOP/rec/[app]/[stream].flv; } }\n";
 
 fn busy() -> (Server, Live, client::Player) {
-    let server = Server::start(CONFIGURATION);
+    let directory = TempDir::new().unwrap();
+    let text = CONFIGURATION.replace("TOP", &directory.path().display().to_string());
+    let text = configuration(directory.path(), &text);
+    let server = Server::start_in(directory, &text);
     let live = Live::start(&server.url("live/livestream"), Duration::from_millis(20));
     server.wait_published("live/livestream");
     let player = player(&server.url("live/livestream"));

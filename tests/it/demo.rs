@@ -20,6 +20,7 @@ fn demo() -> (Server, std::path::PathBuf) {
         text.replace(from, to)
     };
     let text = replaced(text, "listen              1935;", "listen 127.0.0.1:0;");
+    let text = replaced(text, "listen          8080;", "listen 127.0.0.1:0;");
     let text = replaced(text, "127.0.0.1:1985", "127.0.0.1:0");
     let text = replaced(text, "./objs/srs.demo.pid", &format!("{path}/srs.pid"));
     let text = format!("runtime_dir {path}/run;\n{text}");

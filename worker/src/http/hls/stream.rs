@@ -259,6 +259,8 @@ impl HlsStream {
             moment.unix_ms = moment.unix_ms.div_euclid(fragment_ms);
         }
         let path = fill(&self.config.ts_file, &self.names(number, duration_ms, moment));
+        // It stays for the whole window: not with the room that it grew into.
+        bytes.shrink_to_fit();
         let bytes = Bytes::from(bytes);
         let is_kept = self.config.storage != HlsStorage::Disk;
         let file = self.on_disk().then(|| place(&self.config.path, path.clone()));
