@@ -25,7 +25,6 @@ finish() { kill "${pids[@]}" 2>/dev/null || true; wait 2>/dev/null || true; rm -
 trap finish EXIT
 "${SRS:-$root/target/release/srs}" -c "$top/srs.conf" >"$top/log" 2>&1 & srs=$!
 pids+=("$srs")
-field() { sed -n "s/.*\"$1\": *\"\([^\"]*\)\".*/\1/p; s/.*\"$1\": *\[ *\"\([^\"]*\)\".*/\1/p" "$top/run/ports.json" | head -1; }
 until [ -s "$top/run/ports.json" ]; do kill -0 "$srs"; sleep 0.1; done
 rtmp=$(tr -d '\n' <"$top/run/ports.json" | sed 's/.*"rtmp": *\[ *"\([^"]*\)".*/\1/')
 web=$(tr -d '\n' <"$top/run/ports.json" | sed 's/.*"http_server": *"\([^"]*\)".*/\1/')

@@ -7,7 +7,7 @@ use api::Client;
 use client::{Options, Packet, Player, Publisher};
 use nix::sys::signal::Signal;
 use srs_tests::capture::{assert_continuous, player, publisher, receive_frames};
-use srs_tests::pattern::{self, Live, Watcher};
+use srs_tests::pattern::{self, Live, Watcher, serves};
 use srs_tests::process::{children, is_alive, signal, wait_gone};
 use srs_tests::server::Server;
 use srs_tests::wait::{SOON, wait_for, wait_until};
@@ -122,14 +122,7 @@ fn every_role_is_started_again() {
             !pids.contains(&victim) && pids.iter().all(|pid| is_alive(*pid))
         });
         // And the server works.
-        let url = server.url(&format!("live/after-{role}-{victim}"));
-        let mut publisher = wait_for("a publish", SOON, || Publisher::connect(&url, Options::default()).ok());
-        let mut player = wait_for("a play", SOON, || {
-            Player::connect(&url, Options { read_timeout: SOON, ..Options::default() }).ok()
-        });
-        pattern::send_headers(&mut publisher);
-        pattern::send_frames(&mut publisher, 0..30);
-        assert_eq!(receive_frames(&mut player, 30).iter().filter_map(pattern::check).count(), 30);
+        serves(&server.url(&format!("live/after-{role}-{victim}")));
     }
 }
 

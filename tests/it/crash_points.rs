@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use client::{Options, Packet, Player, Publisher};
 use srs_tests::capture::{assert_continuous, player, publisher, receive_frames};
-use srs_tests::pattern::{self, Live, Watcher};
+use srs_tests::pattern::{self, Live, Watcher, serves};
 use srs_tests::process::is_alive;
 use srs_tests::raw::Raw;
 use srs_tests::server::{Server, configuration};
@@ -37,18 +37,6 @@ impl Doomed {
     fn wait_death(&self, point: &str) {
         wait_until(&format!("a death at {point}"), || !self.trigger.exists());
     }
-}
-
-/// A new stream is published and played.
-fn serves(server: &Server, name: &str) {
-    let url = server.url(&format!("live/{name}"));
-    let mut publisher = wait_for("a publish", SOON, || Publisher::connect(&url, Options::default()).ok());
-    let mut player = wait_for("a play", SOON, || {
-        Player::connect(&url, Options { read_timeout: SOON, ..Options::default() }).ok()
-    });
-    pattern::send_headers(&mut publisher);
-    pattern::send_frames(&mut publisher, 0..30);
-    assert_eq!(receive_frames(&mut player, 30).iter().filter_map(pattern::check).count(), 30);
 }
 
 #[test]
@@ -88,22 +76,11 @@ fn a_stream_process_that_dies_in_the_middle_of_its_work_costs_its_own_clients_on
             now.len() == 2 && now != before && now.iter().all(|pid| is_alive(*pid))
         });
         live.wait_more(30);
-        let sent = live.sent();
-        let mut survivors = 0;
-        for mut watcher in watchers {
-            let lives = wait_for("a viewer's fate", SOON, || {
-                (watcher.is_over() || watcher.seen() >= sent).then(|| !watcher.is_over())
-            });
-            if lives {
-                watcher.wait_seen(sent);
-                let _every_number = watcher.stop();
-                survivors += 1;
-            }
-        }
+        let survivors = live.survivors(watchers);
         assert!((1..16).contains(&survivors), "{point}: {survivors} of 16");
         assert!(live.is_running(), "{point}");
         let _undisturbed = live.stop();
-        serves(server, point);
+        serves(&server.url(&format!("live/{point}")));
     }
 }
 
@@ -147,7 +124,7 @@ fn a_back_source_that_dies_in_the_middle_of_a_packet_loses_no_viewer() {
             assert!(numbers == without || (point == "after-ring" && numbers == with), "{point}: {numbers:?}");
             assert_continuous(packets);
         }
-        serves(server, point);
+        serves(&server.url(&format!("live/{point}")));
     }
 }
 
@@ -174,20 +151,9 @@ fn a_master_that_dies_between_two_steps_leaves_nothing_undone() {
             now.len() == 2 && !now.contains(&victim) && now.iter().all(|pid| is_alive(*pid))
         });
         live.wait_more(20);
-        let sent = live.sent();
-        let mut survivors = 0;
-        for mut watcher in watchers {
-            let lives = wait_for("a viewer's fate", SOON, || {
-                (watcher.is_over() || watcher.seen() >= sent).then(|| !watcher.is_over())
-            });
-            if lives {
-                watcher.wait_seen(sent);
-                let _every_number = watcher.stop();
-                survivors += 1;
-            }
-        }
+        let survivors = live.survivors(watchers);
         assert!((1..8).contains(&survivors), "{point}: {survivors} of 8");
         let _undisturbed = live.stop();
-        serves(server, point);
+        serves(&server.url(&format!("live/{point}")));
     }
 }

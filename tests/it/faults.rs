@@ -53,18 +53,7 @@ impl Healthy {
     /// Those whose process did not die have seen all; returns how many.
     fn survivors(self) -> usize {
         self.live.wait_more(20);
-        let sent = self.live.sent();
-        let mut survivors = 0;
-        for mut watcher in self.watchers {
-            let lives = wait_for("a viewer's fate", SOON, || {
-                (watcher.is_over() || watcher.seen() >= sent).then(|| !watcher.is_over())
-            });
-            if lives {
-                watcher.wait_seen(sent);
-                let _every_number = watcher.stop();
-                survivors += 1;
-            }
-        }
+        let survivors = self.live.survivors(self.watchers);
         let _undisturbed = self.live.stop();
         survivors
     }

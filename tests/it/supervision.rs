@@ -10,7 +10,7 @@ use socket2::{Domain, Socket, Type};
 use srs_tests::pattern::{Live, Watcher};
 use srs_tests::process::{signal, wait_gone};
 use srs_tests::server::{Server, configuration};
-use srs_tests::wait::{SOON, wait_for, wait_until};
+use srs_tests::wait::{SOON, wait_until};
 use tempfile::TempDir;
 
 /// Viewers on both stream processes.
@@ -37,18 +37,7 @@ fn a_process_that_hangs_is_replaced_and_the_others_do_not_notice() {
     });
     assert!(server.log().contains("shows no sign of life"), "{}", server.log());
     live.wait_more(20);
-    let sent = live.sent();
-    let mut others = 0;
-    for mut watcher in watchers {
-        let lives = wait_for("a viewer's fate", SOON, || {
-            (watcher.is_over() || watcher.seen() >= sent).then(|| !watcher.is_over())
-        });
-        if lives {
-            watcher.wait_seen(sent);
-            let _ = watcher.stop();
-            others += 1;
-        }
-    }
+    let others = live.survivors(watchers);
     assert!((1..16).contains(&others), "{others}");
     assert!(live.is_running());
 }

@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use client::{Kind, Packet, Player, Publisher};
+use client::{Kind, Options, Packet, Player, Publisher};
 use flv::file::Tag;
 
-use crate::capture::{player, publisher};
+use crate::capture::{player, publisher, receive_frames};
 use crate::wait::{SOON, wait_for};
 
 /// Frames from key frame to key frame, sounds included.
@@ -174,6 +174,27 @@ impl Live {
         self.sent.load(Ordering::Acquire)
     }
 
+    /// How many viewers live and have all that was sent until now, each number of it; the others are over.
+    ///
+    /// # Panics
+    /// When the fate of one stays open, or one that lives misses something.
+    #[must_use]
+    pub fn survivors(&self, watchers: Vec<Watcher>) -> usize {
+        let sent = self.sent();
+        let mut survivors = 0;
+        for mut watcher in watchers {
+            let lives = wait_for("a viewer's fate", SOON, || {
+                (watcher.is_over() || watcher.seen() >= sent).then(|| !watcher.is_over())
+            });
+            if lives {
+                watcher.wait_seen(sent);
+                let _every_number = watcher.stop();
+                survivors += 1;
+            }
+        }
+        survivors
+    }
+
     /// Waits until so many more frames were sent than now.
     ///
     /// # Panics
@@ -310,4 +331,18 @@ fn watch(player: &mut Player, stop: &AtomicBool, seen: &AtomicU64) -> Result<See
         seen.store(number + 1, Ordering::Release);
     }
     range.ok_or_else(|| "no frame came".to_owned())
+}
+
+/// A new stream is published there and played.
+///
+/// # Panics
+/// When it is not soon, or something of it is missing.
+pub fn serves(url: &str) {
+    let mut publisher = wait_for("a publish", SOON, || Publisher::connect(url, Options::default()).ok());
+    let mut player = wait_for("a play", SOON, || {
+        Player::connect(url, Options { read_timeout: SOON, ..Options::default() }).ok()
+    });
+    send_headers(&mut publisher);
+    send_frames(&mut publisher, 0..30);
+    assert_eq!(receive_frames(&mut player, 30).iter().filter_map(check).count(), 30);
 }

@@ -46,7 +46,7 @@ pub struct Recording {
     pub app: String,
     /// Stream name.
     pub name: String,
-    /// `session`, `segment` or `append`.
+    /// `session`, `segment` or `hss`.
     pub plan: String,
     /// Whether a file is open now; otherwise the next key frame, or the disk, is waited for.
     pub open: bool,

@@ -127,16 +127,28 @@ pub fn header(audio: bool, video: bool) -> [u8; HEADER_BYTES] {
     [b'F', b'L', b'V', 1, flags, 0, 0, 0, 9, 0, 0, 0, 0]
 }
 
+/// What stands in front of a tag's body of `size` bytes (24 bits).
+#[must_use]
+pub fn tag_head(kind: Kind, timestamp_ms: u32, size: u32) -> [u8; 11] {
+    let [_, s0, s1, s2] = size.to_be_bytes();
+    let [t3, t0, t1, t2] = timestamp_ms.to_be_bytes();
+    [kind.type_id(), s0, s1, s2, t0, t1, t2, t3, 0, 0, 0]
+}
+
+/// What stands behind a tag's body of `size` bytes: the size of the tag.
+#[must_use]
+pub fn tag_end(size: u32) -> [u8; 4] {
+    (size + 11).to_be_bytes()
+}
+
 /// Appends one tag and its size. Bodies beyond [`MAX_TAG_BYTES`] are not FLV and are left out (`false`).
 pub fn write_tag(out: &mut Vec<u8>, kind: Kind, timestamp_ms: u32, body: &[u8]) -> bool {
     let Some(size) = u32::try_from(body.len()).ok().filter(|_| body.len() <= MAX_TAG_BYTES) else {
         return false;
     };
-    let [_, s0, s1, s2] = size.to_be_bytes();
-    let [t3, t0, t1, t2] = timestamp_ms.to_be_bytes();
-    out.extend_from_slice(&[kind.type_id(), s0, s1, s2, t0, t1, t2, t3, 0, 0, 0]);
+    out.extend_from_slice(&tag_head(kind, timestamp_ms, size));
     out.extend_from_slice(body);
-    out.extend_from_slice(&(size + 11).to_be_bytes());
+    out.extend_from_slice(&tag_end(size));
     true
 }
 

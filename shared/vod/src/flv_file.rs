@@ -62,12 +62,7 @@ pub(crate) fn read(storage: &(impl Storage + ?Sized)) -> Result<Index, VodError>
         if body_at + u64::from(size) > storage.len() {
             break;
         }
-        let kind = match kind & 0x1f {
-            8 => Kind::Audio,
-            9 => Kind::Video,
-            18 => Kind::Data,
-            _ => return Err(VodError::Layout { what: "tag", at }),
-        };
+        let kind = Kind::from_type_id(kind & 0x1f).ok_or(VodError::Layout { what: "tag", at })?;
         let dts_ms = clock.time(u32::from_be_bytes([t3, t2, t1, t0]));
         if kind != Kind::Data && size > 0 {
             let peek = Bytes::copy_from_slice(
@@ -154,12 +149,7 @@ pub fn start(storage: &(impl Storage + ?Sized), from: From) -> Result<Start, Vod
         let [kind, s2, s1, s0, t2, t1, t0, t3, ..] = *bytes else { break };
         let size = u32::from_be_bytes([0, s2, s1, s0]);
         let end = at + HEAD as u64 + u64::from(size) + 4;
-        let kind = match kind & 0x1f {
-            8 => Kind::Audio,
-            9 => Kind::Video,
-            18 => Kind::Data,
-            _ => return Err(VodError::Layout { what: "tag", at }),
-        };
+        let kind = Kind::from_type_id(kind & 0x1f).ok_or(VodError::Layout { what: "tag", at })?;
         let time_ms = clock.time(u32::from_be_bytes([t3, t2, t1, t0]));
         let peek = Bytes::copy_from_slice(bytes.get(HEAD..).unwrap_or(&[]));
         let peek = peek.slice(..peek.len().min(size as usize));

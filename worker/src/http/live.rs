@@ -226,10 +226,8 @@ impl Viewer {
     /// A tag with its size behind it: players wait for that.
     fn add_tag(batch: &mut Batch, kind: Kind, time: u32, body: &Bytes) {
         let size = u32::try_from(body.len()).unwrap_or(0);
-        let [_, s0, s1, s2] = size.to_be_bytes();
-        let [t3, t0, t1, t2] = time.to_be_bytes();
-        batch.own(&[kind.type_id(), s0, s1, s2, t0, t1, t2, t3, 0, 0, 0]);
+        batch.own(&flv::file::tag_head(kind, time, size));
         batch.push(body);
-        batch.own(&(size + 11).to_be_bytes());
+        batch.own(&flv::file::tag_end(size));
     }
 }
