@@ -205,6 +205,14 @@ fn set_descriptor_limit(pid: u32, limit: u64) {
     rustix::process::prlimit(pid, rustix::process::Resource::Nofile, limit).unwrap();
 }
 
+/// Lets a process open no more than so many descriptors beside those that it has.
+fn leave_descriptors(pid: u32, room: usize) {
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let open: Vec<u64> = open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    let limit = (0..).filter(|number| !open.contains(number)).nth(room).unwrap();
+    set_descriptor_limit(pid, limit);
+}
+
 #[test]
 fn a_private_port_survives_the_lack_of_descriptors_and_clients_that_take_nothing() {
     let server = Server::start("http_api { enabled off; }\nworkers 1;\n");
@@ -214,18 +222,25 @@ fn a_private_port_survives_the_lack_of_descriptors_and_clients_that_take_nothing
     };
     let sound = || status().status.code() == Some(0);
     assert!(sound());
-    let told: serde_json::Value = serde_json::from_str(&status().stdout).unwrap();
-    let processes = told["processes"].as_array().unwrap();
-    let stream = processes.iter().find(|process| process["role"] == "stream").unwrap();
-    let pid = u32::try_from(stream["pid"].as_u64().unwrap()).unwrap();
-    let port = u16::try_from(stream["private_api_port"].as_u64().unwrap()).unwrap();
-    // Not one descriptor more: whoever comes can't be accepted.
-    set_descriptor_limit(pid, descriptors(pid) as u64);
-    let callers: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
-    assert!(!sound(), "it can't answer");
-    set_descriptor_limit(pid, 1024);
-    wait_until("an answer again", sound);
-    drop(callers);
+    let stream = || {
+        let told: serde_json::Value = serde_json::from_str(&status().stdout).unwrap();
+        let processes = told["processes"].as_array().unwrap();
+        processes.iter().find(|process| process["role"] == "stream").unwrap().clone()
+    };
+    let (pid, port) = (&stream()["pid"], &stream()["private_api_port"]);
+    let pid = u32::try_from(pid.as_u64().unwrap()).unwrap();
+    let port = u16::try_from(port.as_u64().unwrap()).unwrap();
+    // No descriptor more, one more, two more: whoever comes behind can't be accepted, and nobody is lost by it.
+    for room in 0..3 {
+        leave_descriptors(pid, room);
+        let callers: Vec<TcpStream> =
+            (0..20).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
+        assert!(!sound(), "it can't answer");
+        set_descriptor_limit(pid, 1024);
+        wait_until("an answer again", sound);
+        drop(callers);
+        assert_eq!(stream()["pid"], pid, "it is the same process");
+    }
     // Clients with the token that ask and take nothing.
     let ask = format!(
         "GET /api/v1/report HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n",

@@ -7,6 +7,7 @@
 mod census;
 mod control;
 mod log;
+mod loopback;
 mod private_api;
 
 pub use census::Observer;
