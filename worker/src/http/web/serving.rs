@@ -1,0 +1,252 @@
+//! One connection: accepted, asked, answered, ended.
+
+use std::net::{SocketAddr, TcpStream};
+
+use mediaring::Counter;
+use reactor::{Reactor, Token};
+
+use super::{FIRST_TOKEN, HEAD_MS, IDLE_MS, LINGER_MS, REFUSE_MS, Web, queue_ms};
+use crate::http::connection::{Body, Connection, Gone, State};
+use crate::http::live::Filled;
+use crate::http::transport::Transport;
+use crate::http::tunnel;
+
+impl Web {
+    pub(super) fn adopt(&mut self, reactor: &Reactor, at: SocketAddr, socket: TcpStream, peer: SocketAddr) {
+        self.board.add(self.slot, Counter::Accepted, 1);
+        let open = self.board.sum(Counter::Connections);
+        let is_refused =
+            self.refused.get(&peer.ip().to_canonical()).is_some_and(|until_ms| *until_ms > self.now_ms);
+        if is_refused || open >= u64::from(self.config.max_connections) {
+            for counter in [Counter::Refused, Counter::Ended, Counter::Errors] {
+                self.board.add(self.slot, counter, 1);
+            }
+            *self.ended.entry(Gone::Full.reason()).or_default() += 1;
+            return;
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        let transport = match (self.tls.contains(&at), self.certificate.config()) {
+            (false, _) => Ok(Transport::Plain(socket)),
+            (true, Some(config)) => Transport::tls(socket, config),
+            // The certificate could not be read, which was said.
+            (true, None) => return,
+        };
+        let deadline_ms = self.now_ms + HEAD_MS;
+        let connection = transport.and_then(|it| Connection::new(it, peer, id, self.now_ms, deadline_ms));
+        let Ok(connection) = connection else { return };
+        let fd = connection.fd();
+        let key = self.connections.insert(connection);
+        self.board.add(self.slot, Counter::Connections, 1);
+        if let Err(error) = reactor.register(fd, Token(FIRST_TOKEN + key)) {
+            tracing::error!("a connection can't be registered: {error}");
+            self.end(key, Gone::Failed);
+            return;
+        }
+        self.serve(key, true);
+    }
+
+    /// Serves a connection in this turn.
+    pub(in crate::http) fn stir(&mut self, key: usize) {
+        self.again.insert(key);
+    }
+
+    /// Does for a connection all that can be done now.
+    pub(crate) fn serve(&mut self, key: usize, readable: bool) {
+        let served = self.try_serve(key, readable);
+        self.board.end_work(self.slot);
+        if let Err(gone) = served {
+            self.end(key, gone);
+        }
+    }
+
+    fn try_serve(&mut self, key: usize, readable: bool) -> Result<(), Gone> {
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
+        if readable {
+            let before = connection.bytes_in;
+            let read = connection.read();
+            let moved = connection.bytes_in - before;
+            self.board.add(self.slot, Counter::BytesIn, i64::try_from(moved).unwrap_or(0));
+            read?;
+            if matches!(connection.state, State::Answer(Body::Live(_) | Body::Wait(_) | Body::Events))
+                && connection.at_end
+            {
+                return Err(Gone::Left);
+            }
+        }
+        // Bounded: each turn of this loop ends an answer, fills an outbox, or returns.
+        for _ in 0..64 {
+            let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
+            if connection.blocked {
+                return Ok(());
+            }
+            let before = connection.bytes_out;
+            let flushed = connection.flush();
+            let moved = connection.bytes_out - before;
+            let tally = connection.feed().and_then(|(feed, _)| self.feeds.get(feed)?.tally);
+            if moved > 0 {
+                self.board.add(self.slot, Counter::BytesOut, i64::try_from(moved).unwrap_or(0));
+                if let Some(tally) = tally {
+                    self.board.tally_sent(tally, moved);
+                }
+            }
+            let is_free = flushed?;
+            if moved > 0 {
+                connection.deadline_ms = self.now_ms + self.config.limits.stalled_timeout_ms;
+            }
+            if !is_free {
+                return Ok(());
+            }
+            if !self.step(key)? {
+                return Ok(());
+            }
+        }
+        self.again.insert(key);
+        Ok(())
+    }
+
+    /// The next step of a connection whose outbox is empty. `false` when it has to wait.
+    fn step(&mut self, key: usize) -> Result<bool, Gone> {
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(false) };
+        match &mut connection.state {
+            State::Head => self.next_request(key),
+            State::Goodbye => Ok(false),
+            State::Answer(Body::Wait(_) | Body::Events) => Ok(false),
+            State::Answer(Body::Tunnel(_)) => Ok(self.step_tunnel(key)),
+            State::Answer(Body::Rest) => self.answered(key),
+            State::Answer(Body::File(_)) => {
+                let before = connection.bytes_out;
+                let done = connection.send_file()?;
+                let moved = connection.bytes_out - before;
+                self.board.add(self.slot, Counter::BytesOut, i64::try_from(moved).unwrap_or(0));
+                connection.deadline_ms = self.now_ms + self.config.limits.stalled_timeout_ms;
+                if !connection.outbox.is_empty() {
+                    // What was read of it has yet to be sent.
+                    if done {
+                        connection.state = State::Answer(Body::Rest);
+                    }
+                    return Ok(true);
+                }
+                if done {
+                    return self.answered(key);
+                }
+                if !connection.blocked {
+                    self.again.insert(key);
+                }
+                Ok(false)
+            }
+            State::Answer(Body::Live(_)) => self.step_live(key),
+        }
+    }
+
+    fn step_live(&mut self, key: usize) -> Result<bool, Gone> {
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(false) };
+        connection.hear_websocket()?;
+        let State::Answer(Body::Live(viewer)) = &mut connection.state else { return Ok(false) };
+        let Some(feed) = self.feeds.get_mut(viewer.feed) else { return Err(Gone::Ending) };
+        let queue_ms = queue_ms(&self.config, &feed.key);
+        match viewer.fill(feed, queue_ms, &mut connection.outbox) {
+            Filled::Some => Ok(true),
+            Filled::Nothing => Ok(!connection.outbox.is_empty()),
+            Filled::End => {
+                self.end_live(key);
+                Ok(true)
+            }
+        }
+    }
+
+    /// The body of a live stream ends here.
+    pub(super) fn end_live(&mut self, key: usize) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some((feed, format)) = connection.feed() else { return };
+        let begun = connection.finish_live();
+        self.leave(key, feed, format);
+        if !begun {
+            self.refuse(key, 404);
+        }
+    }
+
+    /// An answer is complete.
+    fn answered(&mut self, key: usize) -> Result<bool, Gone> {
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(false) };
+        if !connection.keep_alive || connection.at_end && connection.input.is_empty() {
+            connection.shut_down();
+            connection.state = State::Goodbye;
+            connection.deadline_ms = self.now_ms + LINGER_MS;
+            return if connection.at_end { Err(Gone::Left) } else { Ok(false) };
+        }
+        connection.state = State::Head;
+        connection.target.clear();
+        connection.deadline_ms = self.now_ms + if connection.input.is_empty() { IDLE_MS } else { HEAD_MS };
+        // What came meanwhile may have been left in the socket.
+        connection.read()?;
+        Ok(true)
+    }
+
+    fn next_request(&mut self, key: usize) -> Result<bool, Gone> {
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(false) };
+        if connection.input.is_empty() {
+            return if connection.at_end { Err(Gone::Left) } else { Ok(false) };
+        }
+        if tunnel::is_for_api(&connection.input) {
+            let passed = self.pass_on(key)?;
+            if let Some(connection) = self.connections.get_mut(key)
+                && matches!(connection.state, State::Head)
+            {
+                // Counted from its first byte, not from the last.
+                connection.deadline_ms = connection.deadline_ms.min(self.now_ms + HEAD_MS);
+            }
+            return Ok(passed);
+        }
+        // Should this process die of it, it is known whose it was.
+        self.board.begin_work(self.slot, connection.id, connection.peer.ip(), &connection.input);
+        match http1::Request::parse(&connection.input) {
+            Ok(Some((request, len))) => {
+                connection.input.drain(..len);
+                connection.keep_alive = request.keep_alive;
+                connection.deadline_ms = self.now_ms + self.config.limits.stalled_timeout_ms;
+                self.request(key, request, None);
+                Ok(true)
+            }
+            Ok(None) if connection.at_end => Err(Gone::Left),
+            Ok(None) => {
+                // Counted from its first byte, not from the last.
+                connection.deadline_ms = connection.deadline_ms.min(self.now_ms + HEAD_MS);
+                Ok(false)
+            }
+            Err(error) => {
+                tracing::debug!(cid = connection.id, "a request is refused: {error}");
+                connection.keep_alive = false;
+                connection.input.clear();
+                *self.ended.entry(Gone::Refused.reason()).or_default() += 1;
+                self.refuse(key, error.status());
+                Ok(true)
+            }
+        }
+    }
+
+    /// A connection ends.
+    pub(crate) fn end(&mut self, key: usize, gone: Gone) {
+        let Some(connection) = self.connections.try_remove(key) else { return };
+        self.event_listeners.remove(&key);
+        self.board.add(self.slot, Counter::Connections, -1);
+        self.board.add(self.slot, Counter::Ended, 1);
+        if gone.is_error() {
+            self.board.add(self.slot, Counter::Errors, 1);
+        }
+        *self.ended.entry(gone.reason()).or_default() += 1;
+        if let Some((feed, format)) = connection.feed() {
+            self.leave(key, feed, format);
+        }
+    }
+
+    /// Closes a connection because an operator wants it. Returns whether there is one of that id.
+    pub(crate) fn kick(&mut self, id: u64) -> bool {
+        let found = self.connections.iter().find(|(_, connection)| connection.id == id).map(|(key, _)| key);
+        if let Some(key) = found {
+            tracing::info!(cid = id, "kicked by an operator");
+            self.end(key, Gone::Kicked);
+        }
+        found.is_some() || self.hls.sessions.kick(id, self.now_ms + REFUSE_MS)
+    }
+}
