@@ -3,6 +3,7 @@
 mod adopt;
 mod census;
 mod children;
+mod downloads;
 mod lending;
 mod operators;
 mod preview;
@@ -34,6 +35,7 @@ use crate::spawn::Spawner;
 use crate::systemd::{self, Watchdog};
 pub(crate) use adopt::Adopted;
 use children::Child;
+use downloads::Downloads;
 use operators::Operators;
 use preview::Previews;
 use quit::Quit;
@@ -150,6 +152,8 @@ pub struct Supervisor {
     web: Vec<web::Web>,
     /// Rings kept for successors, by stream id.
     rings: HashMap<u32, (StreamInfo, OwnedFd)>,
+    /// Downloads kept for successors of http processes.
+    downloads: Downloads,
     spawned: u64,
     /// What the service manager wants to hear, and keeps.
     watchdog: Option<Watchdog>,
@@ -261,6 +265,7 @@ impl Supervisor {
             began_ms: reactor::now_ms(),
             web: Vec::new(),
             rings: HashMap::new(),
+            downloads: Downloads::default(),
             spawned: 0,
             watchdog: Watchdog::from_environment(),
             kept: Kept::new(),

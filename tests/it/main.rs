@@ -25,6 +25,7 @@ mod hls;
 mod hostile;
 mod hostile_table;
 mod http_browser;
+mod http_downloads;
 mod http_files;
 mod http_live;
 mod https;

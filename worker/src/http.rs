@@ -6,6 +6,7 @@ mod batch;
 mod connection;
 mod console;
 mod disk;
+mod downloads;
 mod dvr;
 mod feed;
 mod files;
@@ -63,6 +64,8 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
         if control.look_for_master(&reactor)? {
             let (addresses, sockets) = web.listeners.duplicates();
             control.send(&ChildToMaster::Listening { addresses }, sockets);
+            web.keep_downloads_again();
+            tell(&mut control, &mut web);
             control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
         }
         while let Some((message, mut fds)) = control.receive()? {
@@ -73,6 +76,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
                         web.connect(&reactor, shard, channel, wake);
                     }
                 }
+                MasterToChild::Download { id, state } => web.resume_download(&reactor, id, &state, fds),
                 MasterToChild::StopListening { addresses } => web.stop_listening(&reactor, &addresses),
                 MasterToChild::Configure { generation, config } => {
                     child::configure_log(&config.log);
@@ -108,6 +112,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
             }
         }
         web.work(&reactor);
+        tell(&mut control, &mut web);
         while let Some(query) = api.next() {
             match query {
                 Query::Report { with_clients, reply } => {
@@ -127,5 +132,12 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
                 Query::Record { record, reply } => reply.answer(web.record(&record)),
             }
         }
+    }
+}
+
+/// Tells the master what there is to tell.
+fn tell(control: &mut Control, web: &mut Web) {
+    for (message, fds) in web.words.drain(..) {
+        control.send(&message, fds);
     }
 }

@@ -215,6 +215,7 @@ impl Supervisor {
         }
         if role == Role::Http {
             self.tell_last_reload(slot);
+            self.give_downloads(slot);
         }
         self.tell_processes();
         self.save();
@@ -332,13 +333,23 @@ impl Supervisor {
             ChildToMaster::DropRing { stream_id } if child.role == Role::BackSource => {
                 self.rings.remove(&stream_id);
             }
+            ChildToMaster::KeepDownload { id, state } if child.role == Role::Http => {
+                self.downloads.keep(child.number, id, state, fds);
+            }
+            ChildToMaster::DropDownload { id } if child.role == Role::Http => {
+                self.downloads.forget(child.number, id);
+            }
             ChildToMaster::Applied { generation } => self.applied(slot, generation),
             ChildToMaster::Previewed { id, touched, all } => self.previewed(slot, id, touched, all),
             ChildToMaster::Pong => {}
             ChildToMaster::Listening { addresses } => {
                 child.listening = addresses.into_iter().zip(fds).collect()
             }
-            ChildToMaster::Hello { .. } | ChildToMaster::KeepRing { .. } | ChildToMaster::DropRing { .. } => {
+            ChildToMaster::Hello { .. }
+            | ChildToMaster::KeepRing { .. }
+            | ChildToMaster::DropRing { .. }
+            | ChildToMaster::KeepDownload { .. }
+            | ChildToMaster::DropDownload { .. } => {
                 // As with one that can't be understood: a new one takes its place.
                 tracing::error!("{} is ended: it says what is not its business", child.name());
                 child.kill();

@@ -105,6 +105,7 @@ impl Supervisor {
             work.ip,
             work.bytes.escape_ascii()
         );
+        self.forget_download_of(slot, work.connection);
         let now_ms = reactor::now_ms();
         let deaths = self.watch.poison.entry(work.ip).or_default();
         deaths.retain(|at| now_ms.saturating_sub(*at) < POISON_WINDOW_MS);

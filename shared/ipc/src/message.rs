@@ -187,6 +187,19 @@ pub enum MasterToChild {
         /// Over TLS.
         tls: bool,
     },
+    /// Another http process is there. Descriptor: the channel to it.
+    Sibling {
+        /// Its number.
+        slot: u32,
+    },
+    /// A download that a predecessor of this process had begun. Descriptors: the socket and the file.
+    Download {
+        /// Id of the connection.
+        id: u64,
+        /// What [`ChildToMaster::KeepDownload`] said of it.
+        #[serde(with = "serde_bytes")]
+        state: Vec<u8>,
+    },
 }
 
 /// From any child to the master.
@@ -234,6 +247,30 @@ pub enum ChildToMaster {
     },
     /// The loop of this process turns.
     Pong,
+    /// Keep this download for a successor. Descriptors: the socket and the file. Replaces the one of the same id.
+    KeepDownload {
+        /// Id of the connection.
+        id: u64,
+        /// What a successor has to know.
+        #[serde(with = "serde_bytes")]
+        state: Vec<u8>,
+    },
+    /// The download is over.
+    DropDownload {
+        /// Id of the connection.
+        id: u64,
+    },
+}
+
+/// From an http process to another.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum HttpToHttp {
+    /// Go on with this connection: it asks for what is yours. Descriptor: the socket.
+    Handoff {
+        /// What the receiver has to know.
+        #[serde(with = "serde_bytes")]
+        connection: Vec<u8>,
+    },
 }
 
 /// A stream as its back-source describes it.

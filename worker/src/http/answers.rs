@@ -181,7 +181,7 @@ impl Web {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.outbox.push(finish(response, connection.keep_alive).into_bytes());
         if request.method != Method::Head {
-            let body = FileBody { file: found.file, at: first, end };
+            let body = FileBody { file: found.file, at: first, end, kept: false };
             connection.state = State::Answer(Body::File(body));
         }
     }
@@ -200,7 +200,8 @@ impl Web {
         connection.outbox.push(finish(response, connection.keep_alive).into_bytes());
         if request.method != Method::Head {
             connection.outbox.push(head);
-            connection.state = State::Answer(Body::File(FileBody { file: found.file, at, end: found.len }));
+            let body = FileBody { file: found.file, at, end: found.len, kept: false };
+            connection.state = State::Answer(Body::File(body));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
@@ -44,6 +44,8 @@ pub(crate) struct FileBody {
     pub(crate) file: File,
     pub(crate) at: u64,
     pub(crate) end: u64,
+    /// The master keeps it for a successor.
+    pub(crate) kept: bool,
 }
 
 /// A request that is looked at again until then.
@@ -237,7 +239,11 @@ impl Connection {
         self.socket.shut_down();
     }
 
-    /// The viewer, if it is one.
+    /// Nothing more is said or heard.
+    pub(crate) fn abort(&self) {
+        let _ = self.socket.socket().shutdown(std::net::Shutdown::Both);
+    }
+
     /// Rates are those of the last 15 to 30 seconds.
     pub(crate) fn note_rates(&mut self, now_ms: u64) {
         if now_ms.saturating_sub(self.newer.0) >= 15_000 {
@@ -245,6 +251,20 @@ impl Connection {
         }
     }
 
+    /// The socket, if what is written is what is sent.
+    pub(crate) fn plain(&self) -> Option<&TcpStream> {
+        match &self.socket {
+            Transport::Plain(socket) => Some(socket),
+            Transport::Tls(..) => None,
+        }
+    }
+
+    /// Whether the master keeps its download for a successor.
+    pub(crate) fn is_kept(&self) -> bool {
+        matches!(&self.state, State::Answer(Body::File(body)) if body.kept)
+    }
+
+    /// The viewer, if it is one.
     pub(crate) fn viewer(&self) -> Option<&Viewer> {
         match &self.state {
             State::Answer(Body::Live(viewer)) => Some(viewer),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use conf::Config;
 use endpoint::{AudienceId, LinkEvent, Links};
+use ipc::ChildToMaster;
 use media::StreamKey;
 use mediaring::Scoreboard;
 use reactor::{Reactor, Ready};
@@ -28,7 +29,7 @@ mod serving;
 mod sweeping;
 
 /// Tokens of connections begin here.
-const FIRST_TOKEN: usize = endpoint::FIRST_TOKEN;
+pub(super) const FIRST_TOKEN: usize = endpoint::FIRST_TOKEN;
 /// How often those who wait for something are looked at, at most, ms.
 const LOOK_MS: u64 = 20;
 /// How often connections are looked after, ms.
@@ -55,8 +56,8 @@ pub(crate) struct Web {
     /// Of the server, as answers name it.
     pub(crate) version: String,
     pub(crate) mounts: Mounts,
-    board: Arc<Scoreboard>,
-    slot: usize,
+    pub(super) board: Arc<Scoreboard>,
+    pub(super) slot: usize,
     next_id: u64,
     pub(crate) connections: Slab<Connection>,
     pub(crate) listeners: Listeners,
@@ -85,6 +86,10 @@ pub(crate) struct Web {
     pub(crate) dvr: Recorders,
     pub(crate) vod: Vod,
     swept_ms: u64,
+    /// What the master is to be told.
+    pub(super) words: Vec<(ChildToMaster, Vec<OwnedFd>)>,
+    /// Downloads that the master keeps.
+    pub(super) downloads: usize,
     /// Requests for the API whose sockets are to be watched.
     pub(super) knocks: Vec<usize>,
     /// Pages that want to hear of events, and when they hear of us at the latest, ms.
@@ -129,6 +134,8 @@ impl Web {
             news: false,
             looked_ms: 0,
             swept_ms: 0,
+            words: Vec::new(),
+            downloads: 0,
             knocks: Vec::new(),
             event_listeners: BTreeSet::new(),
             next_ping_ms: 0,

@@ -3,9 +3,9 @@
 use std::net::{SocketAddr, TcpStream};
 
 use mediaring::Counter;
-use reactor::{Reactor, Token};
+use reactor::Reactor;
 
-use super::{FIRST_TOKEN, HEAD_MS, IDLE_MS, LINGER_MS, REFUSE_MS, Web, queue_ms};
+use super::{HEAD_MS, IDLE_MS, LINGER_MS, REFUSE_MS, Web, queue_ms};
 use crate::http::connection::{Body, Connection, Gone, State};
 use crate::http::live::Filled;
 use crate::http::transport::Transport;
@@ -35,15 +35,7 @@ impl Web {
         let deadline_ms = self.now_ms + HEAD_MS;
         let connection = transport.and_then(|it| Connection::new(it, peer, id, self.now_ms, deadline_ms));
         let Ok(connection) = connection else { return };
-        let fd = connection.fd();
-        let key = self.connections.insert(connection);
-        self.board.add(self.slot, Counter::Connections, 1);
-        if let Err(error) = reactor.register(fd, Token(FIRST_TOKEN + key)) {
-            tracing::error!("a connection can't be registered: {error}");
-            self.end(key, Gone::Failed);
-            return;
-        }
-        self.serve(key, true);
+        self.begin(reactor, connection);
     }
 
     /// Serves a connection in this turn.
@@ -62,7 +54,8 @@ impl Web {
 
     fn try_serve(&mut self, key: usize, readable: bool) -> Result<(), Gone> {
         let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
-        if readable {
+        // What comes behind the request of a download that is kept is left to whoever ends it.
+        if readable && !connection.is_kept() {
             let before = connection.bytes_in;
             let read = connection.read();
             let moved = connection.bytes_in - before;
@@ -128,10 +121,16 @@ impl Web {
                     return Ok(true);
                 }
                 if done {
+                    if connection.is_kept() {
+                        let id = connection.id;
+                        self.download_is_over(id);
+                    }
                     return self.answered(key);
                 }
                 if !connection.blocked {
                     self.again.insert(key);
+                } else if !connection.is_kept() {
+                    self.keep_download(key);
                 }
                 Ok(false)
             }
@@ -237,6 +236,11 @@ impl Web {
         *self.ended.entry(gone.reason()).or_default() += 1;
         if let Some((feed, format)) = connection.feed() {
             self.leave(key, feed, format);
+        }
+        if connection.is_kept() {
+            // It is not closed while the master has it.
+            connection.abort();
+            self.download_is_over(connection.id);
         }
     }
 

@@ -1,0 +1,171 @@
+//! Downloads that outlive this process: the master keeps socket and file, and the kernel knows how many bytes of the socket's
+//! stream were sent; a successor goes on with the byte behind them.
+
+use std::fs::File;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+
+use conf::config::ProcessMode;
+use ipc::ChildToMaster;
+use mediaring::Counter;
+use reactor::{Reactor, Token};
+use serde::{Deserialize, Serialize};
+
+use super::connection::{Body, Connection, FileBody, Gone, State};
+use super::transport::Transport;
+use super::web::{FIRST_TOKEN, Web};
+
+/// Most downloads of this process that the master is asked to keep: two descriptors each.
+const MOST: usize = 1024;
+
+/// A download as a successor finds it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Begun {
+    peer: SocketAddr,
+    accepted_ms: u64,
+    /// Bytes of the socket's stream that were sent before the byte `at` of the file.
+    sent: u64,
+    at: u64,
+    end: u64,
+    keep_alive: bool,
+    /// What was read behind the request. Nothing more is read before the download is over.
+    input: Vec<u8>,
+    target: String,
+    page_url: Option<String>,
+    bytes_in: u64,
+    bytes_out: u64,
+}
+
+impl Begun {
+    fn of(connection: &Connection, body: &FileBody, sent: u64) -> Self {
+        Self {
+            peer: connection.peer,
+            accepted_ms: connection.accepted_ms,
+            sent,
+            at: body.at,
+            end: body.end,
+            keep_alive: connection.keep_alive,
+            input: connection.input.clone(),
+            target: connection.target.clone(),
+            page_url: connection.page_url.clone(),
+            bytes_in: connection.bytes_in,
+            bytes_out: connection.bytes_out,
+        }
+    }
+
+    /// Where in the file it goes on, when so many bytes of the socket's stream were sent. `None` when the socket has got what
+    /// is not of this file.
+    fn next(&self, sent: u64) -> Option<u64> {
+        let at = self.at.checked_add(sent.checked_sub(self.sent)?)?;
+        (at <= self.end).then_some(at)
+    }
+}
+
+impl Web {
+    /// A download whose client does not take all at once is one that may take long.
+    pub(super) fn keep_download(&mut self, key: usize) {
+        let is_possible = self.config.process_mode == ProcessMode::Multi && self.downloads < MOST;
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if !is_possible || !connection.outbox.is_empty() {
+            return;
+        }
+        let Some(word) = keep(connection) else { return };
+        if let State::Answer(Body::File(body)) = &mut connection.state {
+            body.kept = true;
+            self.downloads += 1;
+            self.words.push(word);
+        }
+    }
+
+    /// A download is over, or its connection is.
+    pub(super) fn download_is_over(&mut self, id: u64) {
+        self.downloads = self.downloads.saturating_sub(1);
+        self.words.push((ChildToMaster::DropDownload { id }, Vec::new()));
+    }
+
+    /// Another master keeps nothing yet.
+    pub(super) fn keep_downloads_again(&mut self) {
+        let words = self.connections.iter().filter(|(_, connection)| connection.is_kept());
+        let words: Vec<_> = words.filter_map(|(_, connection)| keep(connection)).collect();
+        self.words.extend(words);
+    }
+
+    /// Goes on with what a predecessor had begun.
+    pub(super) fn resume_download(&mut self, reactor: &Reactor, id: u64, state: &[u8], fds: Vec<OwnedFd>) {
+        self.downloads += 1;
+        let mut fds = fds.into_iter();
+        let begun = serde_json::from_slice::<Begun>(state);
+        let (Ok(begun), Some(socket), Some(file)) = (begun, fds.next(), fds.next()) else {
+            return self.download_is_over(id);
+        };
+        let sent = ipc::bytes_sent(socket.as_fd()).ok().flatten();
+        let socket = Transport::Plain(TcpStream::from(socket));
+        let deadline_ms = self.now_ms + self.config.limits.stalled_timeout_ms;
+        let connection = Connection::new(socket, begun.peer, id, begun.accepted_ms, deadline_ms);
+        let (Ok(mut connection), Some((sent, at))) =
+            (connection, sent.and_then(|sent| Some((sent, begun.next(sent)?))))
+        else {
+            tracing::debug!(cid = id, "a download can't be gone on with: its client has left");
+            return self.download_is_over(id);
+        };
+        tracing::info!(cid = id, "a download goes on at byte {at} of {}", begun.end);
+        connection.keep_alive = begun.keep_alive;
+        connection.input = begun.input;
+        connection.target = begun.target;
+        connection.page_url = begun.page_url;
+        connection.bytes_in = begun.bytes_in;
+        connection.bytes_out = begun.bytes_out + (sent - begun.sent);
+        connection.state =
+            State::Answer(Body::File(FileBody { file: File::from(file), at, end: begun.end, kept: true }));
+        self.begin(reactor, connection);
+    }
+
+    /// A connection is served here from now on.
+    pub(super) fn begin(&mut self, reactor: &Reactor, connection: Connection) {
+        let fd = connection.fd();
+        let key = self.connections.insert(connection);
+        self.board.add(self.slot, Counter::Connections, 1);
+        if let Err(error) = reactor.register(fd, Token(FIRST_TOKEN + key)) {
+            tracing::error!("a connection can't be registered: {error}");
+            self.end(key, Gone::Failed);
+            return;
+        }
+        self.serve(key, true);
+    }
+}
+
+/// What the master is told of a download.
+fn keep(connection: &Connection) -> Option<(ChildToMaster, Vec<OwnedFd>)> {
+    let State::Answer(Body::File(body)) = &connection.state else { return None };
+    let socket = connection.plain()?;
+    let sent = ipc::bytes_sent(socket.as_fd()).ok().flatten()?;
+    let fds = vec![socket.as_fd().try_clone_to_owned().ok()?, body.file.as_fd().try_clone_to_owned().ok()?];
+    let state = serde_json::to_vec(&Begun::of(connection, body, sent)).ok()?;
+    Some((ChildToMaster::KeepDownload { id: connection.id, state }, fds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_byte_is_the_one_behind_those_that_were_sent() {
+        let begun = Begun {
+            peer: SocketAddr::from(([127, 0, 0, 1], 1)),
+            accepted_ms: 0,
+            sent: 300,
+            at: 1000,
+            end: 5000,
+            keep_alive: true,
+            input: Vec::new(),
+            target: String::new(),
+            page_url: None,
+            bytes_in: 0,
+            bytes_out: 0,
+        };
+        assert_eq!(begun.next(300), Some(1000));
+        assert_eq!(begun.next(4300), Some(5000));
+        assert_eq!(begun.next(4301), None, "another answer was begun");
+        assert_eq!(begun.next(299), None);
+    }
+}
