@@ -199,13 +199,13 @@ impl Supervisor {
         } else {
             None
         };
-        let web = web::bind(&config.http_server, &[])?;
+        let web = web::bind(&config.http_server, config.http_workers, &[])?;
         web::note(&mut config, &web);
         let ingests = runtime::ingests(&config)?;
         let mut table: Vec<(Role, u32)> =
             (0..config.backsources).map(|number| (Role::BackSource, number)).collect();
         table.extend((0..workers).map(|number| (Role::Stream, number)));
-        table.push((Role::Http, 0));
+        table.extend((0..config.http_workers).map(|number| (Role::Http, number)));
         table.push((Role::Api, 0));
         let count = u32::try_from(ingests.len()).unwrap_or(u32::MAX);
         table.extend((0..count).map(|number| (Role::Ingest, number)));
@@ -349,7 +349,7 @@ impl Supervisor {
         let rtmp = self.rtmp.iter().map(|(address, sockets)| (*address, sockets.as_slice()));
         let api = self.api.iter().chain(&self.metrics);
         let api = api.map(|(address, socket)| (*address, std::slice::from_ref(socket)));
-        let web = self.web.iter().map(|web| (web.address, std::slice::from_ref(&web.socket)));
+        let web = self.web.iter().map(|web| (web.address, web.sockets.as_slice()));
         self.kept.update(rtmp.chain(api).chain(web));
     }
 

@@ -1,39 +1,17 @@
 //! HTTPS: the same files and streams, with a certificate that may be renewed while the server runs.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use srs_tests::capture::{Frames, Recorder, ffmpeg_publish};
+use srs_tests::certificate::certify;
 use srs_tests::clip::Clip;
 use srs_tests::process::run;
 use srs_tests::program::have;
 use srs_tests::server::{Server, configuration};
 use srs_tests::wait::{SOON, wait_for, wait_until};
 use tempfile::TempDir;
-
-/// A certificate for a host, signed by itself.
-fn certify(directory: &Path, host: &str) {
-    let mut command = Command::new("openssl");
-    command.args([
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-        "-days",
-        "2",
-    ]);
-    command.args(["-subj", &format!("/CN={host}"), "-keyout"]).arg(directory.join("new.key"));
-    drop(run(command.arg("-out").arg(directory.join("new.crt")), SOON).expect_success());
-    for ending in ["key", "crt"] {
-        let (from, to) = (format!("new.{ending}"), format!("server.{ending}"));
-        fs::rename(directory.join(from), directory.join(to)).unwrap();
-    }
-}
 
 /// What curl gets, with the head and what it says of the certificate.
 fn curl(server: &Server, path: &str) -> (String, String) {

@@ -28,6 +28,7 @@ mod http_browser;
 mod http_downloads;
 mod http_files;
 mod http_live;
+mod http_workers;
 mod https;
 mod jitter;
 mod limits;

@@ -15,6 +15,7 @@
 
 pub mod browser;
 pub mod capture;
+pub mod certificate;
 pub mod cgroup;
 pub mod clip;
 pub mod http;

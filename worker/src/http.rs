@@ -11,11 +11,13 @@ mod dvr;
 mod feed;
 mod files;
 mod formats;
+mod handoff;
 mod hls;
 mod hls_answers;
 mod live;
 mod mount;
 mod outbox;
+mod owners;
 mod pace;
 mod pinned;
 mod report;
@@ -76,6 +78,15 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
                         web.connect(&reactor, shard, channel, wake);
                     }
                 }
+                MasterToChild::Sibling { slot } => {
+                    if let Some(channel) = fds.pop() {
+                        web.meet_sibling(&reactor, slot, channel);
+                    }
+                }
+                MasterToChild::Lend { slot, addresses } => {
+                    web.listeners.borrow(&reactor, slot, &addresses, fds);
+                }
+                MasterToChild::TakeBack { slot } => web.listeners.give_back(&reactor, slot),
                 MasterToChild::Download { id, state } => web.resume_download(&reactor, id, &state, fds),
                 MasterToChild::StopListening { addresses } => web.stop_listening(&reactor, &addresses),
                 MasterToChild::Configure { generation, config } => {
@@ -108,7 +119,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
                     web.vod.hear();
                     web.news = true;
                 }
-                _ => web.ready(*event),
+                _ => web.ready(&reactor, *event),
             }
         }
         web.work(&reactor);

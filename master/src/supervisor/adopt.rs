@@ -220,30 +220,39 @@ impl Supervisor {
         }
     }
 
+    /// The sockets of an address, one for each process of a role: those that they brought, and new ones.
+    pub(super) fn brought(
+        &self,
+        role: Role,
+        workers: u32,
+        address: SocketAddr,
+    ) -> Result<Vec<OwnedFd>, StartError> {
+        let of = |number: u32| {
+            let mut its = self
+                .children
+                .iter()
+                .filter(|child| child.role == role && child.number == number && !child.draining);
+            its.find_map(|child| brought(child, address))
+        };
+        let brought: Vec<Option<OwnedFd>> = (0..workers).map(of).collect();
+        // Of a child that died, too, the service manager has what waits in its socket.
+        let mut passed = inherited::take_beside(address, brought.iter().flatten()).into_iter();
+        let mut sockets = Vec::new();
+        for socket in brought {
+            match socket.or_else(|| passed.next()) {
+                Some(socket) => sockets.push(socket),
+                None => sockets.append(&mut listen::more(address, 1)?),
+            }
+        }
+        Ok(sockets)
+    }
+
     /// The listening sockets: those that children brought, and new ones where nobody did.
     fn take_listeners_back(&mut self) -> Result<(), StartError> {
-        let workers = runtime::workers(&self.config) as usize;
+        let workers = runtime::workers(&self.config);
         let mut rtmp = Vec::new();
         for listen in &self.config.listen {
-            let brought: Vec<Option<OwnedFd>> = (0..workers)
-                .map(|number| {
-                    self.children.iter().find_map(|child| {
-                        let is_it =
-                            child.role == Role::Stream && child.number as usize == number && !child.draining;
-                        is_it.then(|| brought(child, listen.address)).flatten()
-                    })
-                })
-                .collect();
-            // Of a child that died, too, the service manager has what waits in its socket.
-            let mut passed = inherited::take_beside(listen.address, brought.iter().flatten()).into_iter();
-            let mut sockets = Vec::new();
-            for socket in brought {
-                match socket.or_else(|| passed.next()) {
-                    Some(socket) => sockets.push(socket),
-                    None => sockets.append(&mut listen::more(listen.address, 1)?),
-                }
-            }
-            rtmp.push((listen.address, sockets));
+            rtmp.push((listen.address, self.brought(Role::Stream, workers, listen.address)?));
         }
         self.rtmp = rtmp;
         if self.config.http_api.enabled {

@@ -120,12 +120,6 @@ impl Child {
         self.watched_from_ms = reactor::now_ms();
     }
 
-    /// Takes a listening socket that it brought with it.
-    pub(super) fn take_listening(&mut self, address: SocketAddr) -> Option<OwnedFd> {
-        let at = self.listening.iter().position(|(known, _)| *known == address)?;
-        Some(self.listening.swap_remove(at).1)
-    }
-
     /// The place is free again.
     pub(super) fn clear(&mut self) {
         self.running = None;
@@ -208,6 +202,7 @@ impl Supervisor {
             Role::Stream | Role::Http => {
                 for other in 0..self.children.len() {
                     self.connect(slot, other)?;
+                    self.acquaint(slot, other)?;
                 }
             }
             Role::Api => self.tell_last_reload(slot),
@@ -283,6 +278,24 @@ impl Supervisor {
         }
         if let Some(child) = self.children.get_mut(source) {
             child.tell(&MasterToChild::Reader { role, slot: number }, vec![source_channel, source_wake]);
+        }
+        Ok(())
+    }
+
+    /// Two http processes get to know each other.
+    fn acquaint(&mut self, slot: usize, other: usize) -> std::io::Result<()> {
+        let number = |slot: usize| {
+            let child = self.children.get(slot).filter(|child| child.is_up() && child.role == Role::Http);
+            child.map(|child| child.number)
+        };
+        let (Some(one), Some(two), true) = (number(slot), number(other), slot != other) else {
+            return Ok(());
+        };
+        let (of_one, of_two) = Channel::pair()?;
+        for (at, whom, channel) in [(slot, two, of_one), (other, one, of_two)] {
+            if let Some(child) = self.children.get_mut(at) {
+                child.tell(&MasterToChild::Sibling { slot: whom }, vec![channel]);
+            }
         }
         Ok(())
     }

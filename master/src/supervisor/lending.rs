@@ -1,4 +1,4 @@
-//! A stream process that can't be started, or dies again and again, must not leave those who wait in its listening sockets
+//! A stream or http process that can't be started, or dies again and again, must not leave those who wait in its listening sockets
 //! waiting: another one accepts them meanwhile.
 
 use ipc::{MasterToChild, Role};
@@ -6,32 +6,41 @@ use ipc::{MasterToChild, Role};
 use super::{Supervisor, duplicate};
 
 impl Supervisor {
-    /// Another stream process accepts from the sockets of this slot, too.
+    /// Role and number of a child that accepts clients beside others of its role.
+    fn faces_clients(&self, slot: usize) -> Option<(Role, u32)> {
+        let child = self.children.get(slot)?;
+        matches!(child.role, Role::Stream | Role::Http).then_some((child.role, child.number))
+    }
+
+    /// Another process of its role accepts from the sockets of this slot, too.
     pub(super) fn lend(&mut self, slot: usize) {
-        let Some(number) = self.children.get(slot).filter(|child| child.role == Role::Stream) else { return };
-        let number = number.number;
+        let Some((role, number)) = self.faces_clients(slot) else { return };
         let (mut addresses, mut sockets) = (Vec::new(), Vec::new());
-        for (address, shared) in &self.rtmp {
+        let rtmp =
+            self.rtmp.iter().map(|(address, shared)| (address, shared)).filter(|_| role == Role::Stream);
+        let web = self.web.iter().map(|web| (&web.address, &web.sockets)).filter(|_| role == Role::Http);
+        for (address, shared) in rtmp.chain(web) {
             if let Some(Ok(socket)) = shared.get(number as usize).map(duplicate) {
                 addresses.push(*address);
                 sockets.push(socket);
             }
         }
-        let borrower = self.children.iter_mut().enumerate().find(|(at, child)| {
-            *at != slot && child.role == Role::Stream && child.is_ready() && !child.draining
-        });
+        let borrower = self
+            .children
+            .iter_mut()
+            .enumerate()
+            .find(|(at, child)| *at != slot && child.role == role && child.is_ready() && !child.draining);
         if let (Some((_, borrower)), false) = (borrower, addresses.is_empty()) {
-            tracing::warn!("{} takes the clients of stream#{number} meanwhile", borrower.name());
+            tracing::warn!("{} takes the clients of {}#{number} meanwhile", borrower.name(), role.name());
             borrower.tell(&MasterToChild::Lend { slot: number, addresses }, sockets);
         }
     }
 
     /// The process of this slot is there again.
     pub(super) fn take_back(&mut self, slot: usize) {
-        let Some(number) = self.children.get(slot).filter(|child| child.role == Role::Stream) else { return };
-        let number = number.number;
+        let Some((role, number)) = self.faces_clients(slot) else { return };
         for (at, child) in self.children.iter_mut().enumerate() {
-            if at != slot && child.role == Role::Stream && child.is_up() {
+            if at != slot && child.role == role && child.is_up() {
                 child.tell(&MasterToChild::TakeBack { slot: number }, Vec::new());
             }
         }

@@ -76,6 +76,7 @@ fn keep_until_restart(new: &mut Config, old: &Config) {
     new.runtime_dir.clone_from(&old.runtime_dir);
     new.process_mode = old.process_mode;
     new.backsources = old.backsources;
+    new.http_workers = old.http_workers;
     new.private_api_port = old.private_api_port;
     new.asprocess = old.asprocess;
     if new.process_mode == conf::config::ProcessMode::Single {
@@ -172,7 +173,7 @@ impl Supervisor {
     fn bind(&self, new: &Config) -> Result<Bound, StartError> {
         let workers = runtime::workers(new) as usize;
         let ingests = runtime::ingests(new)?;
-        let count = new.backsources as usize + workers + 2 + ingests.len();
+        let count = (new.backsources + new.http_workers) as usize + workers + 1 + ingests.len();
         if count > MAX_CHILDREN {
             return Err(StartError::TooMany(count));
         }
@@ -211,7 +212,7 @@ impl Supervisor {
                 sockets.into_iter().next().map(|socket| (address, socket))
             }
         };
-        let web = web::bind(&new.http_server, &self.web)?;
+        let web = web::bind(&new.http_server, new.http_workers, &self.web)?;
         Ok(Bound { rtmp, api, metrics, web, ingests })
     }
 

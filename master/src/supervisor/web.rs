@@ -1,4 +1,4 @@
-//! The listening sockets of the web server: one for plain HTTP, one for HTTPS, both accepted from by the http process.
+//! The listening sockets of the web server: for plain HTTP and for HTTPS, one for each http process.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -9,16 +9,17 @@ use ipc::{MasterToChild, Role};
 
 use super::children::Child;
 use super::{StartError, Supervisor, duplicate, os};
-use crate::{inherited, listen};
+use crate::listen;
 
-/// A socket of the web server.
+/// An address of the web server.
 #[derive(Debug)]
 pub(super) struct Web {
     pub(super) tls: bool,
     /// As the file has it: a port may be 0 there.
     asked: SocketAddr,
     pub(super) address: SocketAddr,
-    pub(super) socket: OwnedFd,
+    /// One for each http process.
+    pub(super) sockets: Vec<OwnedFd>,
 }
 
 /// What a configuration asks for.
@@ -29,21 +30,18 @@ fn wanted(server: &HttpServer) -> Vec<(bool, SocketAddr)> {
 }
 
 /// Binds what `server` asks for; sockets of `known` are kept where they are the same.
-pub(super) fn bind(server: &HttpServer, known: &[Web]) -> Result<Vec<Web>, StartError> {
+pub(super) fn bind(server: &HttpServer, workers: u32, known: &[Web]) -> Result<Vec<Web>, StartError> {
     let mut web = Vec::new();
     for (tls, asked) in wanted(server) {
         let kept = known.iter().find(|web| web.tls == tls && web.asked == asked);
-        let (address, socket) = match kept {
+        let (address, sockets) = match kept {
             Some(web) => {
-                (web.address, duplicate(&web.socket).map_err(os("a listening socket can't be kept"))?)
+                let kept: std::io::Result<_> = web.sockets.iter().map(duplicate).collect();
+                (web.address, kept.map_err(os("a listening socket can't be kept"))?)
             }
-            None => {
-                let (address, mut sockets) = listen::shared(asked, 1)?;
-                let Some(socket) = sockets.pop() else { continue };
-                (address, socket)
-            }
+            None => listen::shared(asked, workers)?,
         };
-        web.push(Web { tls, asked, address, socket });
+        web.push(Web { tls, asked, address, sockets });
     }
     Ok(web)
 }
@@ -57,11 +55,12 @@ pub(super) fn note(config: &mut Config, web: &[Web]) {
     }
 }
 
-/// Gives the http process what it accepts from.
+/// Gives an http process what it accepts from.
 pub(super) fn give(child: &mut Child, web: &[Web]) -> std::io::Result<()> {
     for web in web {
+        let Some(socket) = web.sockets.get(child.number as usize) else { continue };
         let message = MasterToChild::ListenHttp { address: web.address, tls: web.tls };
-        child.tell(&message, vec![duplicate(&web.socket)?]);
+        child.tell(&message, vec![duplicate(socket)?]);
     }
     Ok(())
 }
@@ -87,21 +86,14 @@ impl Supervisor {
         }
     }
 
-    /// After the death of a master: the sockets that the http process brought, and new ones where it did not.
+    /// After the death of a master: the sockets that http processes brought, and new ones where they did not.
     pub(super) fn take_web_back(&mut self) -> Result<(), StartError> {
         let mut web = Vec::new();
         for ((tls, asked), (_, address)) in
             wanted(&self.asked.http_server).into_iter().zip(wanted(&self.config.http_server))
         {
-            let brought = self.children.iter_mut().find_map(|child| child.take_listening(address));
-            let socket = match brought {
-                Some(socket) => {
-                    drop(inherited::take(address));
-                    Some(socket)
-                }
-                None => listen::shared(address, 1)?.1.pop(),
-            };
-            web.extend(socket.map(|socket| Web { tls, asked, address, socket }));
+            let sockets = self.brought(Role::Http, self.config.http_workers, address)?;
+            web.push(Web { tls, asked, address, sockets });
         }
         self.web = web;
         Ok(())

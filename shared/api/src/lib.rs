@@ -20,7 +20,7 @@ pub use machine::{
     SystemSummary,
 };
 pub use process::{Census, LastEnd, Process, Processes, State, Totals};
-pub use recording::{Dvr, Hls, HlsList, Record, RecordAnswer, Recorded, Recording};
+pub use recording::{Dvr, ELSEWHERE, Hls, HlsList, Record, RecordAnswer, Recorded, Recording};
 pub use report::{Merged, Report, merge, merge_ended, vhosts};
 pub use stream::{Audio, Kbps, Publish, Stream, Switch, Vhost, Video, Viewers};
 pub use token::Token;

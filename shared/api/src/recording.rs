@@ -122,6 +122,9 @@ impl RecordAnswer {
     }
 }
 
+/// What an http process says of a stream that is another's.
+pub const ELSEWHERE: &str = "another http process has the stream";
+
 /// What came of [`Record`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordAnswer {

@@ -98,6 +98,8 @@ pub struct Config {
     pub workers: Workers,
     /// Back-source processes, 1 to 64.
     pub backsources: u32,
+    /// Http processes, 1 to 64.
+    pub http_workers: u32,
     /// One process or many.
     pub process_mode: ProcessMode,
     /// Outgoing RTMP chunk size in bytes, 128 to 65536, for vhosts without their own.
@@ -194,6 +196,7 @@ impl Default for Config {
             max_connections: 1000,
             workers: Workers::Auto,
             backsources: 1,
+            http_workers: 1,
             process_mode: ProcessMode::Multi,
             chunk_size: 60_000,
             work_dir: None,

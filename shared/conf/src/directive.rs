@@ -303,6 +303,7 @@ pub static DIRECTIVES: &[Directive] = &[
     D::new(TOP, "include", PATH, "", "Reads other files as if they stood here, in any block. A relative path is looked for beside this file, then in the working directory.").args(1, MANY).repeat(Repeat::All),
     D::new(TOP, "workers", Kind::ChoiceOr(&["auto"], 1, 256), "auto", "Stream processes; auto means one per processor core."),
     D::new(TOP, "backsources", number(1, 64, "processes"), "1", "Processes that receive published streams.").on_restart(),
+    D::new(TOP, "http_workers", number(1, 64, "processes"), "1", "Processes that serve HTTP; each stream's HLS and recording belong to one of them.").on_restart(),
     D::new(TOP, "process_mode", Kind::Choice(&["multi", "single"]), "multi", "Whether the roles run as processes or as threads of a single one.").on_restart(),
     D::new(TOP, "runtime_dir", PATH, "", "Directory of control sockets and state files; the directory of the pid file unless given.").on_restart(),
     D::new(TOP, "private_api_port", number(0, 65_000, ""), "0", "First port of the private API of each process on the loopback address; 0 lets the kernel choose.").on_restart(),

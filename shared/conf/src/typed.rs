@@ -30,6 +30,7 @@ pub(crate) fn config(name: &str, entries: &[Entry], report: &mut Report) -> Conf
     set(&mut config.max_connections, top.int("max_connections"));
     set(&mut config.workers, top.get("workers").and_then(workers));
     set(&mut config.backsources, top.int("backsources"));
+    set(&mut config.http_workers, top.int("http_workers"));
     if top.text("process_mode") == Some("single") {
         config.process_mode = ProcessMode::Single;
     }

@@ -8,6 +8,8 @@
 mod playlist;
 mod segmenter;
 pub mod template;
+mod trace;
 
 pub use playlist::{Ended, Listed, Playlist, Position};
 pub use segmenter::{Cut, Facts, Rules, Segmenter};
+pub use trace::{Trace, Traced, of_key};

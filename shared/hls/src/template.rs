@@ -70,7 +70,7 @@ fn value(variable: &str, names: &Names<'_>) -> Option<String> {
     let Names { key, moment, .. } = names;
     Some(match variable {
         "[vhost]" => component(&key.vhost),
-        "[app]" => key.app.split('/').map(component).collect::<Vec<String>>().join("/"),
+        "[app]" => application(&key.app),
         "[stream]" => component(&key.stream),
         "[seq]" => names.number.to_string(),
         "[duration]" => names.duration_ms.to_string(),
@@ -86,9 +86,14 @@ fn value(variable: &str, names: &Names<'_>) -> Option<String> {
     })
 }
 
+/// An application as it stands in file names.
+pub(crate) fn application(app: &str) -> String {
+    app.split('/').map(component).collect::<Vec<String>>().join("/")
+}
+
 /// Letters, digits, `.`, `-` and `_` stay (a dot not at the beginning); everything else becomes `%` and two digits, which no
 /// other name gives.
-fn component(name: &str) -> String {
+pub(crate) fn component(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for (at, byte) in name.bytes().enumerate() {
         let is_plain = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') || byte == b'.' && at > 0;

@@ -74,7 +74,7 @@ fn kick_at(port: u16, token: &Token, id: u64) -> Option<Kicked> {
     request.call().ok()?.body_mut().read_json().ok()
 }
 
-/// Lets the http process record a stream, or record it no longer. `None` when it does not answer.
+/// Lets the http process of a stream record it, or record it no longer. `None` when none answers.
 pub(crate) fn record(processes: &[Process], token: &Token, record: &Record) -> Option<RecordAnswer> {
     let answers = processes
         .iter()
@@ -85,5 +85,7 @@ pub(crate) fn record(processes: &[Process], token: &Token, record: &Record) -> O
             request.send_json(record).ok()?.body_mut().read_json::<RecordAnswer>().ok()
         });
     let answers: Vec<RecordAnswer> = answers.flatten().collect();
-    answers.iter().find(|answer| answer.error.is_none()).or_else(|| answers.first()).cloned()
+    // The process that the stream belongs to has the word.
+    let is_elsewhere = |answer: &&RecordAnswer| answer.error.as_deref() == Some(api::ELSEWHERE);
+    answers.iter().find(|answer| !is_elsewhere(answer)).or_else(|| answers.first()).cloned()
 }

@@ -52,6 +52,9 @@ impl Web {
             Lookup::Found(vhost) => Some(vhost),
             Lookup::Disabled(_) | Lookup::NotFound => None,
         };
+        if vhost.is_some_and(|vhost| self.pass_to_owner(key, vhost, &request, waited)) {
+            return;
+        }
         let hls = vhost.map(|vhost| self.hls_request(key, vhost, &request, waited.map(|(_, until)| until)));
         let of_hls = match hls {
             Some(Hls::Answered) => return,

@@ -32,6 +32,8 @@ pub(crate) enum Body {
     Live(Viewer),
     /// An answer of the management API.
     Tunnel(Tunnel),
+    /// It goes to another process in this turn.
+    Leaving,
     /// Events for a page of the console.
     Events,
     /// What was asked for is not there yet.
@@ -128,6 +130,10 @@ pub(crate) struct Connection {
     /// When (ms), and what was received and sent until then: rates are those since. The next is `newer`.
     pub(crate) mark: (u64, u64, u64),
     newer: (u64, u64, u64),
+    /// Another process has handed it over for the request that is being answered.
+    pub(crate) was_passed: bool,
+    /// The head of the request that is being answered, where another process may have to answer it.
+    pub(crate) head: Vec<u8>,
     pub(crate) page_url: Option<String>,
     /// What it asked for last, for the list of clients.
     pub(crate) target: String,
@@ -143,7 +149,8 @@ impl Connection {
     ) -> io::Result<Self> {
         socket.socket().set_nonblocking(true)?;
         let options = socket2::SockRef::from(socket.socket());
-        options.set_tcp_nodelay(true)?;
+        // What another process stands before is none of TCP.
+        let _ = options.set_tcp_nodelay(true);
         let _ = options.set_tcp_user_timeout(Some(Duration::from_secs(30)));
         Ok(Self {
             id,
@@ -161,6 +168,8 @@ impl Connection {
             bytes_out: 0,
             mark: (now_ms, 0, 0),
             newer: (now_ms, 0, 0),
+            was_passed: false,
+            head: Vec::new(),
             page_url: None,
             target: String::new(),
         })
@@ -257,6 +266,16 @@ impl Connection {
             Transport::Plain(socket) => Some(socket),
             Transport::Tls(..) => None,
         }
+    }
+
+    /// Whether its bytes go to another http process and come from there.
+    pub(crate) fn is_relayed(&self) -> bool {
+        matches!(&self.state, State::Answer(Body::Tunnel(tunnel)) if tunnel.is_relay())
+    }
+
+    /// Whether it may wait for as long as it likes.
+    pub(crate) fn may_rest(&self) -> bool {
+        matches!(self.state, State::Answer(Body::Events)) || self.is_relayed()
     }
 
     /// Whether the master keeps its download for a successor.

@@ -20,10 +20,18 @@ use super::feed::Happening;
 
 /// Most streams whose numbering is remembered when they are gone.
 const MAX_POSITIONS: usize = 10_000;
+/// Most files of notes that are read.
+const MAX_NOTES: usize = 64;
 /// How long a stream is held back until the disk has answered, ms.
 const HOLD_MS: u64 = 500;
 /// How often it is noted where lists stand, ms.
 const NOTE_EVERY_MS: u64 = 250;
+
+/// Whether a file of this name has notes of how far lists have come.
+fn is_note(name: &str) -> bool {
+    let number = name.strip_prefix("hls-").and_then(|rest| rest.strip_suffix(".json"));
+    number.is_some_and(|number| number.parse::<u32>().is_ok())
+}
 
 /// What is found under a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,8 +64,8 @@ pub(crate) struct House {
     pub(crate) disk: Disk,
     /// Who waits for an answer of the disk: by ticket.
     recovering: HashMap<u64, usize>,
-    /// What a former process noted of all lists is asked for under this ticket.
-    asked: Option<u64>,
+    /// What former processes noted of all lists is asked for under these tickets.
+    asked: Vec<u64>,
     notes: Place,
     noted_ms: u64,
     is_new: bool,
@@ -70,9 +78,19 @@ pub(crate) struct House {
 impl House {
     /// Nothing yet. `runtime` is where it is noted how far lists have come.
     pub(crate) fn new(mut disk: Disk, runtime: &std::path::Path, slot: u32) -> Self {
-        let notes = place(&PathBuf::from(runtime), format!("hls-{slot}.json"));
-        let ticket = disk.ticket();
-        disk.push(Job::Recover { ticket, list: notes.clone(), segment: None });
+        let name = format!("hls-{slot}.json");
+        let notes = place(&PathBuf::from(runtime), name.clone());
+        // A stream may have been another process's, had there been more of them, or fewer.
+        let others = std::fs::read_dir(runtime).into_iter().flatten().flatten();
+        let others = others.filter_map(|entry| entry.file_name().into_string().ok());
+        let others = others.filter(|other| *other != name && is_note(other)).take(MAX_NOTES);
+        let all: Vec<String> = others.chain([name.clone()]).collect();
+        let asked = all.into_iter().map(|name| {
+            let ticket = disk.ticket();
+            disk.push(Job::Recover { ticket, list: place(&PathBuf::from(runtime), name), segment: None });
+            ticket
+        });
+        let asked = asked.collect();
         Self {
             streams: HashMap::new(),
             by_path: HashMap::new(),
@@ -81,7 +99,7 @@ impl House {
             sessions: Sessions::default(),
             disk,
             recovering: HashMap::new(),
-            asked: Some(ticket),
+            asked,
             notes,
             noted_ms: 0,
             is_new: false,
@@ -98,7 +116,7 @@ impl House {
         stream.ready = known.is_some();
         self.by_path.insert((key.vhost.clone(), stream.list_path()), Entry::List(feed));
         self.streams.insert(feed, stream);
-        if self.asked.is_none() {
+        if self.asked.is_empty() {
             self.recover(feed);
         }
     }
@@ -194,9 +212,12 @@ impl House {
                         self.apply(feed, &vhost, changes);
                     }
                 }
-                Done::Recovered(ticket, text) if self.asked == Some(ticket) => {
-                    self.asked = None;
+                Done::Recovered(ticket, text) if self.asked.contains(&ticket) => {
+                    self.asked.retain(|asked| *asked != ticket);
                     self.read_notes(&text);
+                    if !self.asked.is_empty() {
+                        continue;
+                    }
                     let feeds: Vec<usize> = self.streams.keys().copied().collect();
                     feeds.into_iter().for_each(|feed| self.recover(feed));
                 }
@@ -236,7 +257,11 @@ impl House {
     fn read_notes(&mut self, text: &str) {
         let list: Vec<(StreamKey, u64, u64, u64)> = serde_json::from_str(text).unwrap_or_default();
         for (key, next, discontinuities, target_s) in list.into_iter().take(MAX_POSITIONS) {
-            self.noted.insert(key, Position { next, discontinuities, target_s });
+            let position = Position { next, discontinuities, target_s };
+            let known = self.noted.entry(key).or_insert(position);
+            if known.next < next {
+                *known = position;
+            }
         }
     }
 

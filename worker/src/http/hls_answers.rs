@@ -38,7 +38,10 @@ impl Web {
             .hls
             .streams
             .iter()
-            .filter(|(_, stream)| wanted(&stream.key.vhost).is_none_or(|vhost| vhost.hls != stream.config))
+            .filter(|(_, stream)| {
+                let is_mine = self.owners.is_mine(&stream.key);
+                wanted(&stream.key.vhost).is_none_or(|vhost| vhost.hls != stream.config || !is_mine)
+            })
             .map(|(feed, _)| *feed)
             .collect();
         for feed in unwanted {
@@ -48,7 +51,7 @@ impl Web {
         let live: Vec<_> =
             self.streams.iter().filter(|(_, live)| **live).map(|(key, _)| key.clone()).collect();
         for key in live {
-            let Some(vhost) = wanted(&key.vhost) else { continue };
+            let Some(vhost) = wanted(&key.vhost).filter(|_| self.owners.is_mine(&key)) else { continue };
             // From the first packet of the publish, where that can still be had.
             let feed = self.feed(&key, 0);
             if self.hls.streams.contains_key(&feed) {

@@ -29,6 +29,9 @@ impl Web {
         let live: Vec<StreamKey> =
             self.streams.iter().filter(|(_, live)| **live).map(|(key, _)| key.clone()).collect();
         for key in live {
+            if !self.owners.is_mine(&key) {
+                continue;
+            }
             let ordered = self.dvr.ordered.get(&key).copied();
             let Some(wanted) = dvr::wanted(&config, &key, ordered) else { continue };
             let feed = self.feed(&key, 0);

@@ -7,7 +7,7 @@ use super::web::Web;
 impl Web {
     /// Adds what this process knows to its report.
     pub(crate) fn report(&self, process: &str, report: &mut api::Report) {
-        for (_, connection) in &self.connections {
+        for (_, connection) in self.connections.iter().filter(|(_, connection)| !connection.is_relayed()) {
             report.clients.push(self.client(connection, process));
         }
         for (key, feed) in &self.feeds {

@@ -24,8 +24,10 @@ const ANSWER_MS: u64 = 15_000;
 /// A request on its way, and its answer.
 #[derive(Debug)]
 pub(crate) struct Tunnel {
-    api: UnixStream,
+    to: UnixStream,
     request: Vec<u8>,
+    /// Whatever the client says from now on goes there.
+    is_relay: bool,
 }
 
 /// What came of a step.
@@ -39,13 +41,34 @@ enum Moved {
 }
 
 impl Tunnel {
+    /// To another http process.
+    pub(super) fn relay(to: UnixStream) -> Self {
+        Self { to, request: Vec::new(), is_relay: true }
+    }
+
+    pub(super) fn is_relay(&self) -> bool {
+        self.is_relay
+    }
+
+    /// Takes what the client has said meanwhile. `true` when there was something, and there is room for more.
+    fn take(&mut self, input: &mut Vec<u8>, at_end: bool) -> bool {
+        if at_end && self.request.is_empty() && input.is_empty() {
+            let _ = self.to.shutdown(std::net::Shutdown::Write);
+        }
+        let is_new = !input.is_empty() && self.request.len() < TURN;
+        if is_new {
+            self.request.append(input);
+        }
+        is_new
+    }
+
     fn fd(&self) -> RawFd {
-        self.api.as_raw_fd()
+        self.to.as_raw_fd()
     }
 
     fn step(&mut self) -> Moved {
         while !self.request.is_empty() {
-            match self.api.write(&self.request) {
+            match self.to.write(&self.request) {
                 Ok(count) if count > 0 => drop(self.request.drain(..count)),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Moved::Nothing,
@@ -54,7 +77,7 @@ impl Tunnel {
         }
         let mut bytes = vec![0; TURN];
         loop {
-            match self.api.read(&mut bytes) {
+            match self.to.read(&mut bytes) {
                 Ok(0) => return Moved::End,
                 Ok(count) => {
                     bytes.truncate(count);
@@ -108,7 +131,7 @@ impl Web {
         match connect(&self.config.runtime_dir.join(INNER_SOCKET)) {
             Ok(api) => {
                 connection.deadline_ms = self.now_ms + ANSWER_MS;
-                connection.state = State::Answer(Body::Tunnel(Tunnel { api, request }));
+                connection.state = State::Answer(Body::Tunnel(Tunnel { to: api, request, is_relay: false }));
                 self.knocks.push(key);
                 Ok(false)
             }
@@ -134,7 +157,21 @@ impl Web {
         }
     }
 
-    /// Takes what the API says. `false` when that has to be waited for.
+    /// Takes what the client says for another process.
+    pub(super) fn fill_relay(&mut self, key: usize) -> Result<(), Gone> {
+        loop {
+            let Some(connection) = self.connections.get_mut(key).filter(|it| it.is_relayed()) else {
+                return Ok(());
+            };
+            connection.read()?;
+            let State::Answer(Body::Tunnel(tunnel)) = &mut connection.state else { return Ok(()) };
+            if !tunnel.take(&mut connection.input, connection.at_end) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes what the other end says. `false` when that has to be waited for.
     pub(super) fn step_tunnel(&mut self, key: usize) -> bool {
         let Some(connection) = self.connections.get_mut(key) else { return false };
         let State::Answer(Body::Tunnel(tunnel)) = &mut connection.state else { return false };

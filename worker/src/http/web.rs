@@ -19,7 +19,9 @@ use super::disk::{Disk, Done};
 use super::dvr::Recorders;
 use super::feed::Feed;
 use super::files::Mounts;
+use super::handoff::Siblings;
 use super::hls::House;
+use super::owners::Owners;
 use super::transport::Certificate;
 use super::tunnel;
 use super::vod::Vod;
@@ -35,7 +37,7 @@ const LOOK_MS: u64 = 20;
 /// How often connections are looked after, ms.
 const SWEEP_MS: u64 = 250;
 /// From accept, or the first byte of another head, to the end of the head, ms.
-const HEAD_MS: u64 = 5_000;
+pub(super) const HEAD_MS: u64 = 5_000;
 /// How long a connection may rest between two requests, ms.
 const IDLE_MS: u64 = 60_000;
 /// How long a client may take to read our last words, ms.
@@ -82,6 +84,9 @@ pub(crate) struct Web {
     pub(crate) news: bool,
     /// When that was done last, ms: however much is new, and however many wait, it is not done all the time.
     looked_ms: u64,
+    pub(crate) owners: Owners,
+    pub(super) siblings: Siblings,
+    number: u32,
     pub(crate) hls: House,
     pub(crate) dvr: Recorders,
     pub(crate) vod: Vod,
@@ -108,6 +113,9 @@ impl Web {
         (disk, vod): (Disk, Vod),
     ) -> Self {
         Self {
+            owners: Owners::new(&config, number),
+            siblings: Siblings::default(),
+            number,
             hls: House::new(disk, &config.runtime_dir, number),
             dvr: Recorders::default(),
             vod,
@@ -156,6 +164,7 @@ impl Web {
     /// Another configuration holds.
     pub(crate) fn configure(&mut self, config: Arc<Config>) {
         self.mounts = Mounts::new(&config);
+        self.owners = Owners::new(&config, self.number);
         self.config = config;
         self.news = true;
         self.certificate.look(&self.config.http_server.https, true);
@@ -200,7 +209,7 @@ impl Web {
     }
 
     /// A token that is none of the process's own is ready.
-    pub(crate) fn ready(&mut self, ready: Ready) {
+    pub(crate) fn ready(&mut self, reactor: &Reactor, ready: Ready) {
         if let Some(key) = ready.token.0.checked_sub(tunnel::FIRST_TOKEN) {
             self.serve(key, false);
         } else if let Some(key) = ready.token.0.checked_sub(FIRST_TOKEN) {
@@ -210,6 +219,8 @@ impl Web {
                 connection.blocked = false;
             }
             self.serve(key, ready.readable);
+        } else if Siblings::owns(ready.token) {
+            self.hear_sibling(reactor, ready.token);
         } else if self.links.owns(ready.token) {
             let events = self.links.ready(ready.token);
             self.apply(events);
@@ -321,7 +332,7 @@ impl Web {
 
     /// When [`Self::work`] is due, ms.
     pub(crate) fn deadline(&self) -> u64 {
-        if !self.again.is_empty() || !self.stirred.is_empty() {
+        if !self.again.is_empty() || !self.stirred.is_empty() || self.siblings.is_busy() {
             return 0;
         }
         let accept = self.listeners.again_ms();
@@ -357,6 +368,7 @@ impl Web {
         for key in std::mem::take(&mut self.again) {
             self.serve(key, false);
         }
+        self.send_leaving(reactor);
         self.watch_tunnels(reactor);
         if self.now_ms >= self.swept_ms + SWEEP_MS {
             self.swept_ms = self.now_ms;

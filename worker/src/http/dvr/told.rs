@@ -20,6 +20,9 @@ impl Web {
         if !self.streams.contains_key(&key) {
             return RecordAnswer::refused("there is no such stream");
         }
+        if !self.owners.is_mine(&key) {
+            return RecordAnswer::refused(api::ELSEWHERE);
+        }
         if self.dvr.ordered.len() >= MOST_ORDERS && !self.dvr.ordered.contains_key(&key) {
             return RecordAnswer::refused("too many streams have orders of their own");
         }

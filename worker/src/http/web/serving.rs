@@ -104,8 +104,11 @@ impl Web {
         match &mut connection.state {
             State::Head => self.next_request(key),
             State::Goodbye => Ok(false),
-            State::Answer(Body::Wait(_) | Body::Events) => Ok(false),
-            State::Answer(Body::Tunnel(_)) => Ok(self.step_tunnel(key)),
+            State::Answer(Body::Wait(_) | Body::Events | Body::Leaving) => Ok(false),
+            State::Answer(Body::Tunnel(_)) => {
+                self.fill_relay(key)?;
+                Ok(self.step_tunnel(key))
+            }
             State::Answer(Body::Rest) => self.answered(key),
             State::Answer(Body::File(_)) => {
                 let before = connection.bytes_out;
@@ -175,6 +178,7 @@ impl Web {
             return if connection.at_end { Err(Gone::Left) } else { Ok(false) };
         }
         connection.state = State::Head;
+        connection.was_passed = false;
         connection.target.clear();
         connection.deadline_ms = self.now_ms + if connection.input.is_empty() { IDLE_MS } else { HEAD_MS };
         // What came meanwhile may have been left in the socket.
@@ -201,6 +205,9 @@ impl Web {
         self.board.begin_work(self.slot, connection.id, connection.peer.ip(), &connection.input);
         match http1::Request::parse(&connection.input) {
             Ok(Some((request, len))) => {
+                if self.config.http_workers > 1 {
+                    connection.head = connection.input.get(..len).unwrap_or_default().to_vec();
+                }
                 connection.input.drain(..len);
                 connection.keep_alive = request.keep_alive;
                 connection.deadline_ms = self.now_ms + self.config.limits.stalled_timeout_ms;

@@ -57,7 +57,7 @@ impl Web {
                 }
                 None if now_ms >= connection.deadline_ms
                     && !matches!(connection.state, State::Answer(Body::Wait(_)))
-                    && (connection.blocked || !matches!(connection.state, State::Answer(Body::Events))) =>
+                    && (connection.blocked || !connection.may_rest()) =>
                 {
                     late.push(key);
                 }
