@@ -16,10 +16,12 @@ mod hls;
 mod hls_answers;
 mod live;
 mod mount;
+mod opening;
 mod outbox;
 mod owners;
 mod pace;
 mod pinned;
+mod readers;
 mod report;
 mod transport;
 mod tunnel;
@@ -39,6 +41,8 @@ use web::Web;
 const DISK_TOKEN: Token = Token(2);
 /// The same of the thread that reads files.
 const VOD_TOKEN: Token = Token(3);
+/// The same of the threads that open and read what the loop does not.
+const READERS_TOKEN: Token = Token(4);
 
 /// Runs the http process until the master ends it. `control` is the channel to the master.
 ///
@@ -58,8 +62,11 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     reactor.register_readable(disk.bell(), DISK_TOKEN)?;
     let vod = vod::Vod::start()?;
     reactor.register_readable(vod.bell(), VOD_TOKEN)?;
+    let readers = readers::Readers::new()?;
+    reactor.register_readable(readers.bell(), READERS_TOKEN)?;
     let place = (start.slot, start.board_slot);
-    let mut web = Web::new(config, Arc::clone(&control.board), place, start.first_connection_id, (disk, vod));
+    let mut web =
+        Web::new(config, Arc::clone(&control.board), place, start.first_connection_id, (disk, vod, readers));
     web.review_dvr();
     web.version.clone_from(&start.version);
     loop {
@@ -119,6 +126,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
                     web.vod.hear();
                     web.news = true;
                 }
+                READERS_TOKEN => web.hear_readers(),
                 _ => web.ready(&reactor, *event),
             }
         }

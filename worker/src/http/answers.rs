@@ -12,6 +12,7 @@ use super::files::{Found, Missing};
 use super::hls_answers::Hls;
 use super::live::{Framing, Viewer};
 use super::mount;
+use super::opening::PATIENCE_MS;
 use super::vod_answers::Vod;
 use super::web::Web;
 
@@ -59,6 +60,7 @@ impl Web {
         let of_hls = match hls {
             Some(Hls::Answered) => return,
             Some(Hls::Perhaps(until_ms)) => Some(until_ms),
+            Some(Hls::Later) => return self.wait_for_file(key, request, waited),
             Some(Hls::Other) | None => None,
         };
         let live = vhost.and_then(|vhost| Some((vhost, live_target(vhost, &request, &config)?)));
@@ -82,7 +84,9 @@ impl Web {
             Vod::Later(_) => return self.refuse(key, 503),
             Vod::Other => {}
         }
-        let missing = match self.mounts.open(name, &request.path) {
+        let as_text = request.accepts_gzip && request.range.is_none();
+        let wanted = self.mounts.wanted(name, &request.path, as_text);
+        let missing = match wanted.ok_or(Missing::NotFound).and_then(|wanted| self.open_file(key, wanted)) {
             Ok(found) => return self.send_file(key, &request, found),
             Err(Missing::Directory) => {
                 let to = format!("{}/", encoded(&request));
@@ -93,6 +97,7 @@ impl Web {
             Err(Missing::NotFound) if self.old_names(key, &request) => return,
             Err(Missing::NotFound) => Found404::Never,
             Err(Missing::Failed) => return self.refuse(key, 503),
+            Err(Missing::Later) => return self.wait_for_file(key, request, waited),
         };
         let (since_ns, until_ms) = waited
             .unwrap_or_else(|| (reactor::now_ns(), self.now_ms + self.config.http_server.stream_wait_ms));
@@ -104,6 +109,17 @@ impl Web {
             return;
         }
         self.not_found(key, request.method);
+    }
+
+    /// A file is being looked for.
+    fn wait_for_file(&mut self, key: usize, request: Request, waited: Option<(u64, u64)>) {
+        let (since_ns, until_ms) = waited.unwrap_or_else(|| (reactor::now_ns(), self.now_ms + PATIENCE_MS));
+        if self.now_ms >= until_ms {
+            return self.refuse(key, 503);
+        }
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.state = State::Answer(Body::Wait(Box::new(Wait { request, since_ns, until_ms })));
+        }
     }
 
     /// A head with what all have.
@@ -184,7 +200,7 @@ impl Web {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.outbox.push(finish(response, connection.keep_alive).into_bytes());
         if request.method != Method::Head {
-            let body = FileBody { file: found.file, at: first, end, kept: false };
+            let body = FileBody::new(found.file, (first, end), &found.root, found.is_local);
             connection.state = State::Answer(Body::File(body));
         }
     }
@@ -203,7 +219,7 @@ impl Web {
         connection.outbox.push(finish(response, connection.keep_alive).into_bytes());
         if request.method != Method::Head {
             connection.outbox.push(head);
-            let body = FileBody { file: found.file, at, end: found.len, kept: false };
+            let body = FileBody::new(found.file, (at, found.len), &found.root, found.is_local);
             connection.state = State::Answer(Body::File(body));
         }
     }

@@ -5,9 +5,12 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::backlog::Format;
+use super::files::{Found, Missing, Wanted};
 use super::live::Viewer;
 use super::outbox::Outbox;
 use super::transport::Transport;
@@ -48,6 +51,13 @@ pub(crate) struct FileBody {
     pub(crate) end: u64,
     /// The master keeps it for a successor.
     pub(crate) kept: bool,
+    /// The directory that it is below, and whether that is on a disk of this machine.
+    pub(crate) root: Arc<Path>,
+    pub(crate) is_local: bool,
+    /// The head is out: what is in the outbox is of the file.
+    pub(crate) has_begun: bool,
+    /// A thread reads what is next.
+    pub(crate) is_read: bool,
 }
 
 /// A request that is looked at again until then.
@@ -134,6 +144,9 @@ pub(crate) struct Connection {
     pub(crate) was_passed: bool,
     /// The head of the request that is being answered, where another process may have to answer it.
     pub(crate) head: Vec<u8>,
+    /// The file that a thread opens for it, and one that was opened.
+    pub(crate) opening: Option<Wanted>,
+    pub(crate) opened: Option<(Wanted, Result<Found, Missing>)>,
     pub(crate) page_url: Option<String>,
     /// What it asked for last, for the list of clients.
     pub(crate) target: String,
@@ -170,6 +183,8 @@ impl Connection {
             newer: (now_ms, 0, 0),
             was_passed: false,
             head: Vec::new(),
+            opening: None,
+            opened: None,
             page_url: None,
             target: String::new(),
         })

@@ -4,6 +4,8 @@
 use std::fs::File;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use conf::config::ProcessMode;
 use ipc::ChildToMaster;
@@ -27,6 +29,8 @@ struct Begun {
     sent: u64,
     at: u64,
     end: u64,
+    root: PathBuf,
+    is_local: bool,
     keep_alive: bool,
     /// What was read behind the request. Nothing more is read before the download is over.
     input: Vec<u8>,
@@ -42,8 +46,11 @@ impl Begun {
             peer: connection.peer,
             accepted_ms: connection.accepted_ms,
             sent,
-            at: body.at,
+            // What is in the outbox is yet to be sent.
+            at: body.at - connection.outbox.len() as u64,
             end: body.end,
+            root: body.root.to_path_buf(),
+            is_local: body.is_local,
             keep_alive: connection.keep_alive,
             input: connection.input.clone(),
             target: connection.target.clone(),
@@ -66,7 +73,8 @@ impl Web {
     pub(super) fn keep_download(&mut self, key: usize) {
         let is_possible = self.config.process_mode == ProcessMode::Multi && self.downloads < MOST;
         let Some(connection) = self.connections.get_mut(key) else { return };
-        if !is_possible || !connection.outbox.is_empty() {
+        let has_begun = matches!(&connection.state, State::Answer(Body::File(body)) if body.has_begun);
+        if !is_possible || !has_begun || connection.is_kept() {
             return;
         }
         let Some(word) = keep(connection) else { return };
@@ -115,8 +123,10 @@ impl Web {
         connection.page_url = begun.page_url;
         connection.bytes_in = begun.bytes_in;
         connection.bytes_out = begun.bytes_out + (sent - begun.sent);
-        connection.state =
-            State::Answer(Body::File(FileBody { file: File::from(file), at, end: begun.end, kept: true }));
+        let root = Arc::from(begun.root.as_path());
+        let mut body = FileBody::new(File::from(file), (at, begun.end), &root, begun.is_local);
+        body.kept = true;
+        connection.state = State::Answer(Body::File(body));
         self.begin(reactor, connection);
     }
 
@@ -156,6 +166,8 @@ mod tests {
             sent: 300,
             at: 1000,
             end: 5000,
+            root: PathBuf::new(),
+            is_local: true,
             keep_alive: true,
             input: Vec::new(),
             target: String::new(),

@@ -1,15 +1,17 @@
 //! Files: which directory a path belongs to, opened so that nothing outside of it can be reached.
 
+use std::collections::HashMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use conf::Config;
 use conf::vhost::Vhost;
-use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat, openat2};
-use rustix::io::Errno;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstatfs, open, openat, openat2};
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 /// Largest file that is compressed while it is sent.
 const MAX_COMPRESSED: u64 = 1 << 20;
@@ -20,12 +22,16 @@ struct Mount {
     /// Hosts that see it; `None`: all.
     vhost: Option<String>,
     components: Vec<String>,
-    directory: PathBuf,
+    directory: Arc<Path>,
 }
 
 /// All directories that are served.
 #[derive(Debug, Default)]
-pub(crate) struct Mounts(Vec<Mount>);
+pub(crate) struct Mounts {
+    mounts: Vec<Mount>,
+    /// Directories of which it is known whether they are on a disk of this machine.
+    local: HashMap<Arc<Path>, bool>,
+}
 
 /// Why there is no file to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +42,8 @@ pub(crate) enum Missing {
     Directory,
     /// The machine could not do it now.
     Failed,
+    /// It is being looked for.
+    Later,
 }
 
 /// A file that can be sent.
@@ -46,6 +54,11 @@ pub(crate) struct Found {
     pub(crate) modified_s: u64,
     pub(crate) tag: String,
     pub(crate) mime: &'static str,
+    /// The directory that it was found below, and whether that is on a disk of this machine.
+    pub(crate) root: Arc<Path>,
+    pub(crate) is_local: bool,
+    /// All of it, where it is to be compressed.
+    text: Option<Vec<u8>>,
 }
 
 fn components(text: &str) -> Vec<String> {
@@ -65,20 +78,20 @@ impl Mounts {
                 Mount {
                     vhost: vhost_name,
                     components: components(bound.unwrap_or(text)),
-                    directory: files.dir.clone(),
+                    directory: Arc::from(files.dir.as_path()),
                 }
             })
         };
         let mut mounts: Vec<Mount> = config.vhosts.iter().filter_map(of_vhost).collect();
-        let directory = config.http_server.dir.clone();
+        let directory = Arc::from(config.http_server.dir.as_path());
         mounts.push(Mount { vhost: None, components: Vec::new(), directory });
         // The longest goes first; of two equal ones that of one host, then the earlier.
         mounts.sort_by_key(|mount| (usize::MAX - mount.components.len(), mount.vhost.is_none()));
-        Self(mounts)
+        Self { mounts, local: HashMap::new() }
     }
 
-    /// Opens the file of a path.
-    pub(crate) fn open(&self, vhost: Option<&str>, path: &http1::Path) -> Result<Found, Missing> {
+    /// Where the file of a path is.
+    pub(crate) fn wanted(&self, vhost: Option<&str>, path: &http1::Path, as_text: bool) -> Option<Wanted> {
         let all = path.components();
         let fits = |mount: &&Mount| {
             all.starts_with(&mount.components)
@@ -87,18 +100,94 @@ impl Mounts {
                     .as_deref()
                     .is_none_or(|name| vhost.is_some_and(|host| host.eq_ignore_ascii_case(name)))
         };
-        let mount = self.0.iter().find(fits).ok_or(Missing::NotFound)?;
+        let mount = self.mounts.iter().find(fits)?;
         let mut rest: Vec<&str> = all.iter().skip(mount.components.len()).map(String::as_str).collect();
         if path.is_directory || rest.is_empty() {
             rest.push("index.html");
         }
-        let found = open_beneath(&mount.directory, &rest)?;
         let mime = http1::mime::of(rest.last().unwrap_or(&""));
-        describe(found, mime)
+        let root = Arc::clone(&mount.directory);
+        Some(Wanted { root, below: rest.join("/"), mime, as_text: as_text && http1::mime::is_text(mime) })
+    }
+
+    /// Opens a file as far as that takes no time. `None` when it may: then it is a thread's business.
+    pub(crate) fn open_cached(&self, wanted: &Wanted) -> Option<Result<Found, Missing>> {
+        if self.local.get(&wanted.root) != Some(&true) {
+            return None;
+        }
+        let cached = ResolveFlags::CACHED | ResolveFlags::NO_XDEV;
+        let root = openat2(CWD, &*wanted.root, SEARCH, Mode::empty(), ResolveFlags::CACHED);
+        let opened =
+            root.and_then(|root| openat2(&root, &wanted.below, READ, Mode::empty(), BENEATH | cached));
+        match opened {
+            Ok(file) => match describe(file, wanted.mime, &wanted.root, true) {
+                Ok(found) if wanted.as_text && found.is_small() => {
+                    if !is_in_memory(&found.file, 0, found.len) {
+                        return None;
+                    }
+                    Some(Ok(found.with_text()))
+                }
+                found => Some(found),
+            },
+            Err(error) if is_missing(error) => Some(Err(Missing::NotFound)),
+            Err(_) => None,
+        }
+    }
+
+    /// A thread has learned whether a directory is on a disk of this machine.
+    pub(crate) fn learn(&mut self, root: &Arc<Path>, is_local: bool) {
+        self.local.insert(Arc::clone(root), is_local);
+    }
+
+    /// Whether a directory is one of them.
+    pub(crate) fn has(&self, root: &Path) -> bool {
+        self.mounts.iter().any(|mount| *mount.directory == *root)
     }
 }
 
-pub(crate) fn describe(fd: OwnedFd, mime: &'static str) -> Result<Found, Missing> {
+/// A file that is wanted: where it is, and what of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) root: Arc<Path>,
+    pub(crate) below: String,
+    pub(crate) mime: &'static str,
+    /// It will be compressed if it is small.
+    pub(crate) as_text: bool,
+}
+
+impl Wanted {
+    /// Opens it, however long that takes; says, too, whether its directory is on a disk of this machine.
+    pub(crate) fn open(&self) -> (Result<Found, Missing>, Option<bool>) {
+        let root = match open(&*self.root, SEARCH, Mode::empty()) {
+            Ok(root) => root,
+            Err(error) => return (Err(missing(error)), None),
+        };
+        let is_local =
+            fstatfs(&root).ok().map(|it| LOCAL.contains(&(it.f_type.cast_unsigned() & 0xffff_ffff)));
+        let opened = open_beneath(&root, &self.below);
+        let found = opened.and_then(|file| describe(file, self.mime, &self.root, is_local == Some(true)));
+        let as_text = |found: Found| if self.as_text && found.is_small() { found.with_text() } else { found };
+        (found.map(as_text), is_local)
+    }
+}
+
+/// Flags of a directory that is only looked below, and of a file that is read: a pipe or a device must not hold us up.
+const SEARCH: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+/// No link is followed on the way.
+const BENEATH: ResolveFlags =
+    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
+/// File systems (statfs(2)) that do not depend on another machine or program: ext2 to ext4, XFS, Btrfs, F2FS, tmpfs, ramfs,
+/// overlay, ZFS.
+const LOCAL: [u64; 8] =
+    [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x0102_1994, 0x8584_58f6, 0x794c_7630, 0x2fc1_2fc1];
+
+pub(crate) fn describe(
+    fd: OwnedFd,
+    mime: &'static str,
+    root: &Arc<Path>,
+    is_local: bool,
+) -> Result<Found, Missing> {
     let file = File::from(fd);
     let metadata = file.metadata().map_err(|_| Missing::Failed)?;
     if metadata.is_dir() {
@@ -114,45 +203,64 @@ pub(crate) fn describe(fd: OwnedFd, mime: &'static str) -> Result<Found, Missing
         metadata.mtime_nsec() ^ metadata.mtime(),
         metadata.len()
     );
-    Ok(Found { file, len: metadata.len(), modified_s, tag, mime })
+    let root = Arc::clone(root);
+    Ok(Found { file, len: metadata.len(), modified_s, tag, mime, root, is_local, text: None })
+}
+
+fn is_missing(error: Errno) -> bool {
+    matches!(
+        error,
+        Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS | Errno::NAMETOOLONG | Errno::NXIO
+    )
+}
+
+fn missing(error: Errno) -> Missing {
+    if is_missing(error) || error == Errno::XDEV { Missing::NotFound } else { Missing::Failed }
 }
 
 /// Opens a file below a directory without following any link on the way.
-fn open_beneath(directory: &Path, components: &[&str]) -> Result<OwnedFd, Missing> {
-    let missing = |error: Errno| match error {
-        Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV | Errno::ACCESS | Errno::NAMETOOLONG => {
-            Missing::NotFound
-        }
-        Errno::NXIO => Missing::NotFound,
-        _ => Missing::Failed,
-    };
-    let search = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = open(directory, search, Mode::empty()).map_err(missing)?;
-    // A pipe or a device must not hold us up.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    match openat2(&root, components.join("/"), flags, Mode::empty(), resolve) {
+fn open_beneath(root: &OwnedFd, below: &str) -> Result<OwnedFd, Missing> {
+    match openat2(root, below, READ, Mode::empty(), BENEATH) {
         Err(Errno::NOSYS | Errno::PERM) => {}
         other => return other.map_err(missing),
     }
     // A kernel without it, or a sandbox that does not know it: one step at a time.
-    let (last, parents) = components.split_last().ok_or(Missing::NotFound)?;
-    let mut at = root;
-    for parent in parents {
-        at = openat(&at, *parent, search | OFlags::NOFOLLOW, Mode::empty()).map_err(missing)?;
+    let (parents, last) = below.rsplit_once('/').unwrap_or(("", below));
+    let mut at = root.try_clone().map_err(|_| Missing::Failed)?;
+    for parent in parents.split('/').filter(|parent| !parent.is_empty()) {
+        at = openat(&at, parent, SEARCH | OFlags::NOFOLLOW, Mode::empty()).map_err(missing)?;
     }
-    openat(&at, *last, flags | OFlags::NOFOLLOW, Mode::empty()).map_err(missing)
+    openat(&at, last, READ | OFlags::NOFOLLOW, Mode::empty()).map_err(missing)
+}
+
+/// Whether a part of a file can be read at once, as far as its ends tell. A file system that can't say so has no disk.
+pub(crate) fn is_in_memory(file: &File, at: u64, end: u64) -> bool {
+    let mut byte = [0];
+    [at, end.saturating_sub(1)].into_iter().all(|at| {
+        let mut into = [io::IoSliceMut::new(&mut byte)];
+        match preadv2(file, &mut into, at, ReadWriteFlags::NOWAIT) {
+            Err(Errno::AGAIN) => false,
+            Ok(_) | Err(_) => true,
+        }
+    })
 }
 
 impl Found {
+    /// Whether it is so small that it is sent compressed where it is a text.
+    fn is_small(&self) -> bool {
+        (256..=MAX_COMPRESSED).contains(&self.len)
+    }
+
+    fn with_text(mut self) -> Self {
+        let mut bytes = Vec::new();
+        let read = (&self.file).take(MAX_COMPRESSED).read_to_end(&mut bytes);
+        self.text = read.is_ok().then_some(bytes);
+        self
+    }
+
     /// The whole file compressed, where that is worth it.
     pub(crate) fn compressed(&self) -> Option<Vec<u8>> {
-        if !http1::mime::is_text(self.mime) || !(256..=MAX_COMPRESSED).contains(&self.len) {
-            return None;
-        }
-        let mut bytes = Vec::new();
-        (&self.file).take(MAX_COMPRESSED).read_to_end(&mut bytes).ok()?;
-        Some(gzip(&bytes))
+        self.text.as_deref().map(gzip)
     }
 }
 
@@ -197,7 +305,16 @@ mod tests {
         let mounts = Mounts::new(&config);
         let read = |vhost: Option<&str>, path: &str| {
             let mut text = String::new();
-            mounts.open(vhost, &http1::Path::parse(path).unwrap())?.file.read_to_string(&mut text).unwrap();
+            let wanted = mounts.wanted(vhost, &http1::Path::parse(path).unwrap(), false).unwrap();
+            let (found, is_local) = wanted.open();
+            // The same by the short way, where it is open.
+            let mut known = Mounts::new(&config);
+            known.learn(&wanted.root, true);
+            if let Some(cached) = known.open_cached(&wanted) {
+                assert_eq!(cached.as_ref().err(), found.as_ref().err(), "{path}");
+            }
+            assert!(found.is_err() || is_local.is_some());
+            found?.file.read_to_string(&mut text).unwrap();
             Ok(text)
         };
         assert_eq!(read(None, "/hls/a.txt").as_deref(), Ok("hls"));

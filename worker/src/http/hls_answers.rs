@@ -4,7 +4,7 @@ use bytes::Bytes;
 use conf::vhost::{HlsStorage, Vhost};
 use http1::{Method, Request};
 
-use super::files::gzip;
+use super::files::{Missing, Wanted, gzip};
 use super::hls::sessions::{Session, new_name};
 use super::hls::stream::HlsStream;
 use super::hls::{Found, list};
@@ -22,6 +22,8 @@ pub(crate) enum Hls {
     Answered,
     /// It may be answered until then, ms.
     Perhaps(u64),
+    /// It will be answered when a file is open.
+    Later,
     /// It is none for HLS.
     Other,
 }
@@ -116,13 +118,15 @@ impl Web {
                 Hls::Answered
             }
             Found::File(feed, file) => {
-                let Ok(found) = file
-                    .open()
-                    .map_err(drop)
-                    .and_then(|file| super::files::describe(file.into(), "video/MP2T").map_err(drop))
-                else {
-                    self.not_found(key, request.method);
-                    return Hls::Answered;
+                let root = std::sync::Arc::from(file.root.as_path());
+                let wanted = Wanted { root, below: file.below, mime: "video/MP2T", as_text: false };
+                let found = match self.open_file(key, wanted) {
+                    Ok(found) => found,
+                    Err(Missing::Later) => return Hls::Later,
+                    Err(_) => {
+                        self.not_found(key, request.method);
+                        return Hls::Answered;
+                    }
                 };
                 self.meet(key, feed, request, name.as_deref(), found.len);
                 self.send_file(key, request, found);

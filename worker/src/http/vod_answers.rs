@@ -2,6 +2,7 @@
 
 use http1::Request;
 
+use super::files::Missing;
 use super::vod::{What, file_of};
 use super::web::Web;
 
@@ -49,7 +50,12 @@ impl Web {
     ) -> Vod {
         let Some((name, what)) = wanted(request, self.config.http_server.vod) else { return Vod::Other };
         let Some(path) = request.path.with_last(&name) else { return Vod::Other };
-        let Ok(found) = self.mounts.open(vhost, &path) else { return Vod::Other };
+        let file = self.mounts.wanted(vhost, &path, false);
+        let found = match file.map(|file| self.open_file(key, file)) {
+            Some(Ok(found)) => found,
+            Some(Err(Missing::Later)) => return Vod::Later(until_ms.unwrap_or(self.now_ms + PATIENCE_MS)),
+            Some(Err(_)) | None => return Vod::Other,
+        };
         let wanted = (found.tag.clone(), what);
         let Ok(file) = found.file.try_clone() else { return Vod::Other };
         let Some(made) = self.vod.get(&wanted, file, &name) else {

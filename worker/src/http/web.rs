@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 
 use conf::Config;
@@ -22,6 +23,7 @@ use super::files::Mounts;
 use super::handoff::Siblings;
 use super::hls::House;
 use super::owners::Owners;
+use super::readers::Readers;
 use super::transport::Certificate;
 use super::tunnel;
 use super::vod::Vod;
@@ -90,6 +92,7 @@ pub(crate) struct Web {
     pub(crate) hls: House,
     pub(crate) dvr: Recorders,
     pub(crate) vod: Vod,
+    pub(super) readers: Readers,
     swept_ms: u64,
     /// What the master is to be told.
     pub(super) words: Vec<(ChildToMaster, Vec<OwnedFd>)>,
@@ -110,7 +113,7 @@ impl Web {
         board: Arc<Scoreboard>,
         (number, slot): (u32, u32),
         first_id: u64,
-        (disk, vod): (Disk, Vod),
+        (disk, vod, readers): (Disk, Vod, Readers),
     ) -> Self {
         Self {
             owners: Owners::new(&config, number),
@@ -119,6 +122,7 @@ impl Web {
             hls: House::new(disk, &config.runtime_dir, number),
             dvr: Recorders::default(),
             vod,
+            readers,
             mounts: Mounts::new(&config),
             gather_ms: 0,
             links: Links::new(config.backsources.max(1)),
@@ -165,6 +169,9 @@ impl Web {
     pub(crate) fn configure(&mut self, config: Arc<Config>) {
         self.mounts = Mounts::new(&config);
         self.owners = Owners::new(&config, self.number);
+        let of_hls = |root: &Path| config.vhosts.iter().any(|vhost| vhost.hls.path == root);
+        let mounts = &self.mounts;
+        self.readers.keep(|root| mounts.has(root) || of_hls(root));
         self.config = config;
         self.news = true;
         self.certificate.look(&self.config.http_server.https, true);

@@ -88,6 +88,7 @@ impl Web {
                 connection.deadline_ms = self.now_ms + self.config.limits.stalled_timeout_ms;
             }
             if !is_free {
+                self.keep_download(key);
                 return Ok(());
             }
             if !self.step(key)? {
@@ -111,6 +112,10 @@ impl Web {
             }
             State::Answer(Body::Rest) => self.answered(key),
             State::Answer(Body::File(_)) => {
+                if self.waits_for_file(key)? {
+                    return Ok(false);
+                }
+                let Some(connection) = self.connections.get_mut(key) else { return Ok(false) };
                 let before = connection.bytes_out;
                 let done = connection.send_file()?;
                 let moved = connection.bytes_out - before;
@@ -132,7 +137,7 @@ impl Web {
                 }
                 if !connection.blocked {
                     self.again.insert(key);
-                } else if !connection.is_kept() {
+                } else {
                     self.keep_download(key);
                 }
                 Ok(false)
@@ -179,6 +184,7 @@ impl Web {
         }
         connection.state = State::Head;
         connection.was_passed = false;
+        (connection.opening, connection.opened) = (None, None);
         connection.target.clear();
         connection.deadline_ms = self.now_ms + if connection.input.is_empty() { IDLE_MS } else { HEAD_MS };
         // What came meanwhile may have been left in the socket.

@@ -16,13 +16,19 @@ impl Web {
             .filter(|(_, connection)| matches!(connection.state, State::Answer(Body::Wait(_))))
             .map(|(key, _)| key)
             .collect();
-        for key in waiting {
-            let Some(connection) = self.connections.get_mut(key) else { continue };
-            let body = std::mem::replace(&mut connection.state, State::Answer(Body::Rest));
-            if let State::Answer(Body::Wait(wait)) = body {
-                self.request(key, wait.request, Some((wait.since_ns, wait.until_ms)));
-                self.serve(key, false);
-            }
+        waiting.into_iter().for_each(|key| self.ask_again(key));
+    }
+
+    /// Looks at a request again that waits.
+    pub(in crate::http) fn ask_again(&mut self, key: usize) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if !matches!(connection.state, State::Answer(Body::Wait(_))) {
+            return;
+        }
+        let body = std::mem::replace(&mut connection.state, State::Answer(Body::Rest));
+        if let State::Answer(Body::Wait(wait)) = body {
+            self.request(key, wait.request, Some((wait.since_ns, wait.until_ms)));
+            self.serve(key, false);
         }
     }
 
