@@ -21,6 +21,7 @@ mod demo;
 mod dvr;
 mod external;
 mod faults;
+mod hanging_disk;
 mod hls;
 mod hostile;
 mod hostile_table;

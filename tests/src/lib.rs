@@ -18,6 +18,7 @@ pub mod capture;
 pub mod certificate;
 pub mod cgroup;
 pub mod clip;
+pub mod hanging;
 pub mod http;
 pub mod manager;
 pub mod meter;
