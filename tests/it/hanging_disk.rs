@@ -11,7 +11,7 @@ use srs_tests::server::{Server, configuration};
 use srs_tests::wait::{SOON, wait_until};
 use tempfile::TempDir;
 
-const LEN: usize = 24 << 20;
+const LEN: u32 = 24 << 20;
 
 fn ask(server: &Server, path: &str) -> TcpStream {
     let mut socket = TcpStream::connect(server.web_address()).unwrap();
@@ -40,7 +40,7 @@ fn viewers_and_other_files_do_not_wait_for_a_disk_that_hangs() {
     std::fs::create_dir_all(&slow).unwrap();
     std::fs::create_dir_all(&fast).unwrap();
     std::fs::write(fast.join("a.txt"), "quick").unwrap();
-    let big: Vec<u8> = (0..LEN as u32 / 4).flat_map(|n| n.wrapping_mul(0x9e37_79b9).to_le_bytes()).collect();
+    let big: Vec<u8> = (0..LEN / 4).flat_map(|n| n.wrapping_mul(0x9e37_79b9).to_le_bytes()).collect();
     let film = std::fs::read(Clip::H264Aac.path()).unwrap();
     let files = vec![
         ("big.bin".to_owned(), big.clone()),
