@@ -10,6 +10,7 @@ use m3u8_rs::{MediaPlaylist, Playlist};
 use nix::sys::signal::Signal;
 use srs_tests::capture::{Recorder, ffmpeg_publish, publisher, tags};
 use srs_tests::clip::{Clip, QUIET};
+use srs_tests::http::ask;
 use srs_tests::pattern;
 use srs_tests::process::{run, signal};
 use srs_tests::program::{have, optional};
@@ -91,6 +92,34 @@ fn whole(server: &Server, list: &MediaPlaylist) -> Vec<u8> {
     let fetch =
         |uri: &String| get(server, &format!("/live/{uri}")).unwrap_or_else(|| panic!("{uri} is listed"));
     list.segments.iter().flat_map(|segment| fetch(&segment.uri)).collect()
+}
+
+#[test]
+fn the_memory_of_all_lists_together_has_a_bound_and_every_list_goes_on() {
+    if !have(&["ffmpeg"]) {
+        return;
+    }
+    let directory = TempDir::new().unwrap();
+    let hls = "hls_fragment 1; hls_window 600; hls_storage memory;";
+    let text = format!("limits {{ hls_memory 2m; }}\n{}", text(directory.path(), hls));
+    let server = Server::start_in(directory, &text);
+    // The clip has half a megabyte: the first stream has it eight times, the others once.
+    for name in ["a", "b", "a", "a", "c", "a", "a", "a", "a", "a"] {
+        let encoder = ffmpeg_publish(&Clip::H264Aac.path(), &server.url(&format!("live/{name}")), false);
+        drop(encoder.finish(SOON).expect_success());
+    }
+    let told = || ask(&server.api(), "GET", "/api/v1/hls", &[]).json()["hls"].as_array().unwrap().clone();
+    // The first one has given up its oldest.
+    wait_until("the last publish in the list", || {
+        told().iter().any(|stream| stream["name"] == "a" && stream["sequence"].as_u64() >= Some(40))
+    });
+    let bytes: u64 = told().iter().map(|stream| stream["bytes"].as_u64().unwrap()).sum();
+    assert!((1 << 20..=2 << 20).contains(&bytes), "{bytes} bytes are kept");
+    for name in ["a", "b", "c"] {
+        let list = list(&server, name).unwrap();
+        assert!(list.segments.len() >= 2, "{name}: {list:?}");
+        assert!(!whole(&server, &list).is_empty(), "what is listed can be had");
+    }
 }
 
 #[test]

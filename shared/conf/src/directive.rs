@@ -372,6 +372,7 @@ pub static DIRECTIVES: &[Directive] = &[
     D::new(LIMITS, "message_streams", number(1, 65_536, "streams"), "16", "Message streams of one connection.").on_new(),
     D::new(LIMITS, "name_bytes", number(16, 4_096, "bytes"), "255", "Longest name of a vhost, application or stream.").on_new(),
     D::new(LIMITS, "queue_bytes", Kind::Size { min: 64 * KIB, max: 16 * GIB }, "32m", "Bytes waiting for one viewer before frames are dropped.").on_new(),
+    D::new(LIMITS, "hls_memory", Kind::Size { min: MIB, max: 1024 * GIB }, "4g", "Segments of HLS in the memory of one http process; beyond it the stream with most loses its oldest."),
     D::new(LIMITS, "pending_pings", number(1, 1_024, "pings"), "8", "Ping answers waiting for one peer.").on_new(),
     D::new(LIMITS, "ack_window_min", Kind::Size { min: KIB, max: GIB }, "64k", "Smaller acknowledgement windows of peers are raised to this.").on_new(),
     D::new(LIMITS, "ack_window_max", Kind::Size { min: KIB, max: 2 * GIB }, "16m", "Larger acknowledgement windows of peers are lowered to this.").on_new(),

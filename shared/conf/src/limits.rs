@@ -76,6 +76,8 @@ pub struct Limits {
     pub name_bytes: u32,
     /// Bytes queued for one viewer before frames are dropped.
     pub queue_bytes: u64,
+    /// Segments of HLS in the memory of one http process, bytes.
+    pub hls_memory: u64,
     /// Ping answers waiting to be sent to one peer.
     pub pending_pings: u32,
     /// Smallest acknowledgement window taken from a peer, bytes; smaller ones are raised to it.
@@ -115,6 +117,7 @@ impl Default for Limits {
             message_streams: 16,
             name_bytes: 255,
             queue_bytes: 32 * MIB,
+            hls_memory: 4 * GIB,
             pending_pings: 8,
             ack_window_min: 64 << 10,
             ack_window_max: 16 << 20,

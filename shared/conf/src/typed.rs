@@ -231,6 +231,7 @@ fn limits(block: &Block<'_>, report: &mut Report) -> Limits {
     set(&mut limits.message_streams, block.int("message_streams"));
     set(&mut limits.name_bytes, block.int("name_bytes"));
     set(&mut limits.queue_bytes, block.number("queue_bytes"));
+    set(&mut limits.hls_memory, block.number("hls_memory"));
     set(&mut limits.pending_pings, block.int("pending_pings"));
     set(&mut limits.ack_window_min, block.int("ack_window_min"));
     set(&mut limits.ack_window_max, block.int("ack_window_max"));

@@ -68,6 +68,8 @@ pub(crate) struct House {
     asked: Vec<u64>,
     notes: Place,
     noted_ms: u64,
+    /// Bytes of segments in memory.
+    pub(crate) most_memory: u64,
     is_new: bool,
     /// Streams whose publishers are to end.
     pub(crate) unfit: Vec<StreamKey>,
@@ -77,7 +79,7 @@ pub(crate) struct House {
 
 impl House {
     /// Nothing yet. `runtime` is where it is noted how far lists have come.
-    pub(crate) fn new(mut disk: Disk, runtime: &std::path::Path, slot: u32) -> Self {
+    pub(crate) fn new(mut disk: Disk, runtime: &std::path::Path, slot: u32, most_memory: u64) -> Self {
         let name = format!("hls-{slot}.json");
         let notes = place(&PathBuf::from(runtime), name.clone());
         // A stream may have been another process's, had there been more of them, or fewer.
@@ -102,6 +104,7 @@ impl House {
             asked,
             notes,
             noted_ms: 0,
+            most_memory,
             is_new: false,
             unfit: Vec::new(),
             others: Vec::new(),
@@ -172,6 +175,30 @@ impl House {
         if !changes.new.is_empty() || !changes.gone.is_empty() {
             let vhost = stream.key.vhost.clone();
             self.apply(feed, &vhost, changes);
+            self.fit_into_memory();
+        }
+    }
+
+    /// Where all streams together have too much in memory, the one with most gives it up.
+    fn fit_into_memory(&mut self) {
+        loop {
+            let kept: u64 = self.streams.values().map(|stream| stream.kept).sum();
+            let most = self.streams.iter_mut().max_by_key(|(_, stream)| stream.kept);
+            let (Some(over), Some((feed, stream))) = (kept.checked_sub(self.most_memory), most) else {
+                return;
+            };
+            let (feed, had) = (*feed, stream.kept);
+            if over == 0 {
+                return;
+            }
+            let changes = stream.give_up(over.min(had / 8).max(1), &self.disk);
+            // The newest segment of each stream is never given up.
+            let is_less = stream.kept < had;
+            let vhost = stream.key.vhost.clone();
+            self.apply(feed, &vhost, changes);
+            if !is_less {
+                return;
+            }
         }
     }
 
@@ -232,6 +259,9 @@ impl House {
             }
         }
         let is_new = self.is_new;
+        if is_new {
+            self.fit_into_memory();
+        }
         if is_new && now_ms >= self.noted_ms + NOTE_EVERY_MS {
             self.noted_ms = now_ms;
             self.is_new = false;

@@ -119,7 +119,7 @@ impl Web {
             owners: Owners::new(&config, number),
             siblings: Siblings::default(),
             number,
-            hls: House::new(disk, &config.runtime_dir, number),
+            hls: House::new(disk, &config.runtime_dir, number, config.limits.hls_memory),
             dvr: Recorders::default(),
             vod,
             readers,
@@ -175,6 +175,7 @@ impl Web {
         self.config = config;
         self.news = true;
         self.certificate.look(&self.config.http_server.https, true);
+        self.hls.most_memory = self.config.limits.hls_memory;
         self.end_homeless();
         self.review_hls();
         self.review_dvr();

@@ -37,6 +37,10 @@ struct Open {
     is_break: bool,
 }
 
+fn in_memory(listed: &Listed<Stored>) -> u64 {
+    listed.segment.place.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)
+}
+
 /// What became of a stream's list.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
@@ -74,6 +78,10 @@ pub(crate) struct HlsStream {
     /// Segments that were lost because they could not be written.
     pub(crate) lost: u64,
     lost_before: bool,
+    /// Bytes of its segments in memory.
+    pub(crate) kept: u64,
+    /// It was said that they are too many.
+    is_told: bool,
     pub(crate) refused: u64,
 }
 
@@ -107,6 +115,8 @@ impl HlsStream {
             rests_since_ms: None,
             lost: 0,
             lost_before: false,
+            kept: 0,
+            is_told: false,
             refused: 0,
             key,
             config,
@@ -319,22 +329,35 @@ impl HlsStream {
     fn list(&mut self, segment: Ended<Stored>, disk: &mut Disk, changes: &mut Changes) {
         changes.new.push((segment.place.path.clone(), self.playlist.next_number()));
         let mut gone = self.playlist.push(segment);
-        gone.extend(self.fit_into_memory());
+        let kept: u64 = self.playlist.available().map(in_memory).sum();
+        let over = kept.checked_sub(MAX_MEMORY).filter(|over| *over > 0);
+        gone.extend(over.map(|over| self.shrink(over)).into_iter().flatten());
+        self.kept = self.playlist.available().map(in_memory).sum();
         self.write_list(disk);
         self.forget(gone, disk, changes);
     }
 
-    /// What is too much for memory goes, the oldest first.
-    fn fit_into_memory(&mut self) -> Vec<Listed<Stored>> {
-        let in_memory = |listed: &Listed<Stored>| {
-            listed.segment.place.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)
-        };
-        let kept: u64 = self.playlist.available().map(in_memory).sum();
-        let Some(mut over) = kept.checked_sub(MAX_MEMORY).filter(|over| *over > 0) else { return Vec::new() };
-        tracing::warn!("hls of {}: the window is too long for memory", self.key);
+    /// Gives up so many bytes in memory, the oldest first; the newest segment stays.
+    pub(crate) fn give_up(&mut self, bytes: u64, disk: &Disk) -> Changes {
+        let mut changes = Changes::default();
+        let gone = self.shrink(bytes);
+        self.kept = self.playlist.available().map(in_memory).sum();
+        self.write_list(disk);
+        self.forget(gone, disk, &mut changes);
+        changes
+    }
+
+    fn shrink(&mut self, mut bytes: u64) -> Vec<Listed<Stored>> {
+        if !self.is_told {
+            self.is_told = true;
+            tracing::warn!(
+                "hls of {}: its window is too long for memory (limits {{ hls_memory }})",
+                self.key
+            );
+        }
         self.playlist.shrink(|listed| {
-            over = over.saturating_sub(in_memory(listed));
-            over == 0
+            bytes = bytes.saturating_sub(in_memory(listed));
+            bytes == 0
         })
     }
 
