@@ -123,6 +123,71 @@ fn segments_begin_with_key_frames_and_lose_nothing_between_them() {
     }
 }
 
+/// The index at the end of an MP4 file: when a key frame is shown (ms), and where its fragment begins.
+fn index(bytes: &[u8]) -> Vec<(u64, usize)> {
+    let number = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().unwrap());
+    let len = u32::from_be_bytes(bytes[bytes.len() - 4..].try_into().unwrap());
+    let mfra = bytes.len() - usize::try_from(len).unwrap();
+    assert_eq!((&bytes[mfra + 4..mfra + 8], &bytes[mfra + 12..mfra + 16]), (&b"mfra"[..], &b"tfra"[..]));
+    let count = u32::from_be_bytes(bytes[mfra + 28..mfra + 32].try_into().unwrap());
+    (0..usize::try_from(count).unwrap())
+        .map(|n| mfra + 32 + n * 19)
+        .map(|at| (number(at), usize::try_from(number(at + 8)).unwrap()))
+        .collect()
+}
+
+/// Decoded pictures by their hashes: all, or so many from a place on.
+fn pictures(path: &Path, from: Option<(&str, &str)>) -> Vec<String> {
+    let mut command = Command::new("ffmpeg");
+    command.args(QUIET);
+    if let Some((from_s, _)) = from {
+        command.args(["-ss", from_s]);
+    }
+    command.arg("-i").arg(path).args(["-map", "0:v"]);
+    if let Some((_, count)) = from {
+        command.args(["-frames:v", count]);
+    }
+    command.args(["-f", "framemd5", "-"]);
+    let frames = Frames::parse(&run(&mut command, SOON).expect_success());
+    frames.video.into_iter().map(|frame| frame.hash).collect()
+}
+
+#[test]
+fn a_finished_mp4_file_has_its_length_and_an_index_of_key_frames() {
+    if !have(&["ffmpeg", "ffprobe"]) {
+        return;
+    }
+    let server = server("dvr_path TOP/rec/[app]/[stream].mp4;");
+    for (name, clip) in [("a", Clip::BFrames), ("b", Clip::AudioOnly)] {
+        let encoder = ffmpeg_publish(&clip.path(), &server.url(&format!("live/{name}")), false);
+        drop(encoder.finish(SOON).expect_success());
+        let path = server.directory().join(format!("rec/live/{name}.mp4"));
+        wait_until("the recording", || path.exists());
+        assert_playable(&path);
+        // To the end of the last sound; it begins with the first picture, which is shown a little later.
+        assert!((probe(&path, "format=duration") - 6.05).abs() < 0.1);
+        let bytes = fs::read(&path).unwrap();
+        let find = |name: &[u8]| bytes.windows(4).position(|window| window == name).unwrap();
+        let (mvhd, mehd) = (find(b"mvhd") + 20, find(b"mehd") + 8);
+        let short = u32::from_be_bytes(bytes[mvhd..mvhd + 4].try_into().unwrap());
+        let long = u64::from_be_bytes(bytes[mehd..mehd + 8].try_into().unwrap());
+        assert!(u64::from(short) == long && (5950..6150).contains(&long), "{short} {long}");
+        let index = index(&bytes);
+        assert!(index.iter().all(|(_, at)| &bytes[at + 4..at + 8] == b"moof"));
+        assert!(index.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1));
+        if clip == Clip::BFrames {
+            let first = index[0].0;
+            let times: Vec<u64> = index.iter().map(|(shown_ms, _)| (shown_ms - first) / 100).collect();
+            assert_eq!(times, [0, 10, 20, 30, 40, 50]);
+            let (all, found) = (pictures(&clip.path(), None), pictures(&path, Some(("4", "3"))));
+            let at = all.iter().position(|hash| *hash == found[0]).unwrap();
+            assert!((99..=101).contains(&at) && all[at..].starts_with(&found), "{at}");
+        } else {
+            assert!((5..=7).contains(&index.len()));
+        }
+    }
+}
+
 #[test]
 fn a_recording_that_its_process_left_is_repaired() {
     if !have(&["ffmpeg", "ffprobe"]) {
@@ -148,6 +213,9 @@ fn a_recording_that_its_process_left_is_repaired() {
         let repaired = wait_files(&server, ending, 1);
         assert_playable(&repaired[0]);
         assert!(probe(&repaired[0], "format=duration") > 1.0);
+        if ending == "mp4" {
+            assert!(!index(&fs::read(&repaired[0]).unwrap()).is_empty());
+        }
         let first = Frames::of_file(&repaired[0]);
         assert!(first.video.len() > 25);
         drop(encoder.finish(Duration::from_secs(30)).expect_success());

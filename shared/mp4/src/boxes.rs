@@ -32,6 +32,13 @@ pub(crate) fn patch(out: &mut [u8], at: usize, value: u32) {
     }
 }
 
+/// Writes over eight.
+pub(crate) fn patch_u64(out: &mut [u8], at: usize, value: u64) {
+    if let Some(place) = out.get_mut(at..at + 8) {
+        place.copy_from_slice(&value.to_be_bytes());
+    }
+}
+
 pub(crate) fn u16(out: &mut Vec<u8>, value: u16) {
     out.extend_from_slice(&value.to_be_bytes());
 }

@@ -1,7 +1,7 @@
 //! The initialisation segment.
 
 use crate::Entry;
-use crate::boxes::{boxed, full, u16, u32, zeros};
+use crate::boxes::{boxed, full, u16, u32, u64, zeros};
 
 /// Units of all times in a second.
 pub const TIMESCALE: u32 = 1000;
@@ -17,9 +17,20 @@ pub struct TrackInfo {
     pub entry: Entry,
 }
 
-/// The bytes in front of all fragments.
+/// The bytes in front of all fragments of a live stream.
 #[must_use]
 pub fn init(tracks: &[TrackInfo]) -> Vec<u8> {
+    write(tracks, false)
+}
+
+/// The bytes in front of all fragments of a file. They have room for the duration, which [`crate::set_duration`] fills in at
+/// the end: a live stream must not say that it has none.
+#[must_use]
+pub fn init_of_file(tracks: &[TrackInfo]) -> Vec<u8> {
+    write(tracks, true)
+}
+
+fn write(tracks: &[TrackInfo], is_file: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
     boxed(&mut out, *b"ftyp", |out| {
         out.extend_from_slice(b"iso5\0\0\x02\0iso5iso6mp41");
@@ -40,6 +51,9 @@ pub fn init(tracks: &[TrackInfo]) -> Vec<u8> {
             boxed(out, *b"trak", |out| trak(out, track));
         }
         boxed(out, *b"mvex", |out| {
+            if is_file {
+                full(out, *b"mehd", 1, 0, |out| u64(out, 0));
+            }
             for track in tracks {
                 full(out, *b"trex", 0, 0, |out| {
                     for value in [track.id, 1, 0, 0, 0] {

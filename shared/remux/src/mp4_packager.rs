@@ -1,7 +1,7 @@
 //! Fragmented MP4 of a stream's packets.
 
 use media::Kind;
-use mp4::{Run, Sample, fragment, init};
+use mp4::{Run, Sample, fragment, init, init_of_file};
 
 use crate::lineup::{Coded, Lineup};
 
@@ -9,6 +9,8 @@ use crate::lineup::{Coded, Lineup};
 const LONGEST_SAMPLE_MS: i64 = 10_000;
 /// What is said of the last sample of all, of which nobody knows.
 const USUAL_SAMPLE_MS: i64 = 40;
+/// Longest that is believed of it, ms.
+const LONGEST_GUESS_MS: i64 = 200;
 /// Most samples of a fragment.
 const MAX_SAMPLES: usize = 512;
 /// A fragment is written when it has so many bytes, whatever the time.
@@ -50,11 +52,24 @@ impl Mp4Packager {
         Self { gather_ms, sequence: 0, base_ms: None, video: Vec::new(), audio: Vec::new(), bytes: 0 }
     }
 
+    /// A packager that goes on behind fragment number `sequence`; what is time 0 in the file is known.
+    #[must_use]
+    pub fn go_on(gather_ms: i64, sequence: u32, base_ms: i64) -> Self {
+        Self { sequence, base_ms: Some(base_ms), ..Self::new(gather_ms) }
+    }
+
     /// The bytes in front of all fragments; `None` when no track can be packed.
     #[must_use]
     pub fn init(lineup: &Lineup) -> Option<Vec<u8>> {
         let tracks = lineup.mp4_tracks();
         (!tracks.is_empty()).then(|| init(&tracks))
+    }
+
+    /// The same for a file, which has room for its duration.
+    #[must_use]
+    pub fn init_of_file(lineup: &Lineup) -> Option<Vec<u8>> {
+        let tracks = lineup.mp4_tracks();
+        (!tracks.is_empty()).then(|| init_of_file(&tracks))
     }
 
     /// What was time 0, once there was something.
@@ -95,7 +110,11 @@ impl Mp4Packager {
             let count = if all { held.len() } else { held.len().saturating_sub(1) };
             let mut times: Vec<i64> = held.iter().map(|held| held.dts_ms).collect();
             if let Some(last) = times.last().copied() {
-                times.push(last + USUAL_SAMPLE_MS);
+                // Of the last of all it is not known how long it lasts: as long as the one before.
+                let before = times.len().checked_sub(2).and_then(|at| times.get(at));
+                let step =
+                    before.map(|before| last - before).filter(|step| (1..=LONGEST_GUESS_MS).contains(step));
+                times.push(last + step.unwrap_or(USUAL_SAMPLE_MS));
             }
             let Some(first) = times.first().copied().filter(|_| count > 0) else { continue };
             let samples = held.drain(..count).zip(times.windows(2)).map(|(held, times)| {

@@ -249,7 +249,10 @@ fn work(job: Job, recordings: &mut Recordings) -> Option<Done> {
     match job {
         Job::Begin(id, place, bytes) => failure(id, recordings.begin(id, place, &bytes)),
         Job::Append(id, bytes) => failure(id, recordings.append(id, &bytes)),
-        Job::Fail(id) => Some(Done::Failed(id, io::ErrorKind::TimedOut.into())),
+        Job::Fail(id) => {
+            recordings.fail(id);
+            Some(Done::Failed(id, io::ErrorKind::TimedOut.into()))
+        }
         Job::Finish(id, patch) => Some(Done::Finished(id, recordings.finish(id, patch.as_ref()))),
         Job::Repair(root) => {
             recordings::repair(&root);

@@ -1,6 +1,7 @@
 //! Recording: which streams, into which files.
 
 pub(crate) mod flv_file;
+pub(crate) mod mp4_file;
 mod recording;
 mod told;
 

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use super::Place;
 use crate::http::dvr::flv_file::{FlvFile, Patch};
+use crate::http::dvr::mp4_file::Mp4File;
 
 /// Behind the name of a file that is not finished.
 pub(crate) const UNFINISHED: &str = ".tmp";
@@ -33,33 +34,46 @@ struct Open {
     temporary: String,
     place: Place,
     len: u64,
+    /// Something that was to be in it is lost: the file ends before that.
+    failed: bool,
 }
 
 impl Recordings {
     /// Creates a file and writes its first bytes.
     pub(crate) fn begin(&mut self, id: u64, place: Place, bytes: &[u8]) -> io::Result<()> {
         let (file, directory, temporary) = place.create_beside(UNFINISHED)?;
-        self.0.insert(id, Open { file, directory, temporary, place, len: 0 });
+        self.0.insert(id, Open { file, directory, temporary, place, len: 0, failed: false });
         self.append(id, bytes)
     }
 
-    /// Writes what follows; all of it, or nothing.
+    /// Writes what follows; all of it, or nothing. Behind a hole there is nothing.
     pub(crate) fn append(&mut self, id: u64, bytes: &[u8]) -> io::Result<()> {
-        let Some(open) = self.0.get_mut(&id) else { return Ok(()) };
+        let Some(open) = self.0.get_mut(&id).filter(|open| !open.failed) else { return Ok(()) };
         let written = open.file.write_all(bytes);
         match written {
             Ok(()) => open.len += bytes.len() as u64,
             Err(_) => {
+                open.failed = true;
                 let _ = open.file.set_len(open.len).and_then(|()| open.file.seek(SeekFrom::Start(open.len)));
             }
         }
         written
     }
 
+    /// Something that was to be appended is lost.
+    pub(crate) fn fail(&mut self, id: u64) {
+        if let Some(open) = self.0.get_mut(&id) {
+            open.failed = true;
+        }
+    }
+
     /// Writes over what changes with the end, and gives the file its name. Returns where it is.
     pub(crate) fn finish(&mut self, id: u64, patch: Option<&Patch>) -> io::Result<PathBuf> {
         let Some(open) = self.0.remove(&id) else { return Err(io::ErrorKind::NotFound.into()) };
-        if let Some(patch) = patch.filter(|patch| patch.at + patch.bytes.len() as u64 <= open.len) {
+        if open.failed {
+            // It has less than what the end was made for.
+            mend(&open.file, &open.place)?;
+        } else if let Some(patch) = patch.filter(|patch| patch.at + patch.bytes.len() as u64 <= open.len) {
             open.file.write_all_at(&patch.bytes, patch.at)?;
         }
         name(&open.directory, &open.temporary, &open.place)
@@ -119,48 +133,39 @@ fn unfinished(root: &Path, path: &Path) -> Option<String> {
 }
 
 fn repair_one(path: &Path, place: Place) -> io::Result<Option<PathBuf>> {
-    let mut file = File::options().read(true).write(true).open(path)?;
-    let (len, patch) = if place.below.ends_with(".flv") {
-        let mut more = || {
-            let mut bytes = Vec::new();
-            let read = (&file).take(1 << 20).read_to_end(&mut bytes);
-            (read.is_ok() && !bytes.is_empty()).then_some(bytes)
-        };
-        let Some(back) = FlvFile::read_back(&mut more) else { return Ok(None) };
-        (back.len(), Some(back.finish()))
-    } else {
-        match whole_boxes(&mut file)? {
-            0 => return Ok(None),
-            len => (len, None),
-        }
-    };
-    file.set_len(len)?;
-    if let Some(patch) = patch {
-        file.write_all_at(&patch.bytes, patch.at)?;
+    let file = File::options().read(true).write(true).open(path)?;
+    if !mend(&file, &place)? {
+        return Ok(None);
     }
     let (directory, name) = place.directory(false)?;
     let temporary = format!("{name}{UNFINISHED}");
     self::name(&directory, &temporary, &place).map(Some)
 }
 
-/// How long the whole fragments of an MP4 file are; 0 when there are none.
-fn whole_boxes(file: &mut File) -> io::Result<u64> {
-    let total = file.metadata()?.len();
-    let (mut at, mut whole) = (0, 0);
-    while at + 8 <= total {
-        let mut head = [0; 8];
-        file.read_exact_at(&mut head, at)?;
-        let [a, b, c, d, name @ ..] = head;
-        let len = u64::from(u32::from_be_bytes([a, b, c, d]));
-        if len < 8 || at + len > total {
-            break;
-        }
-        at += len;
-        if &name == b"mdat" || &name == b"moov" {
-            whole = at;
-        }
+/// Cuts a recording where it is whole, and finishes it. `false` when it is none.
+fn mend(mut file: &File, place: &Place) -> io::Result<bool> {
+    let (len, index, patch) = if place.below.ends_with(".flv") {
+        file.seek(SeekFrom::Start(0))?;
+        let mut more = || {
+            let mut bytes = Vec::new();
+            let read = file.take(1 << 20).read_to_end(&mut bytes);
+            (read.is_ok() && !bytes.is_empty()).then_some(bytes)
+        };
+        let Some(back) = FlvFile::read_back(&mut more) else { return Ok(false) };
+        (back.len(), Vec::new(), back.finish())
+    } else {
+        let Some(back) = Mp4File::read_back(file)? else { return Ok(false) };
+        let (index, patch) = back.finish();
+        (back.len(), index, patch)
+    };
+    file.set_len(len)?;
+    file.write_all_at(&patch.bytes, patch.at)?;
+    // The index only helps; a full disk may have no room for it.
+    if let Err(error) = file.write_all_at(&index, len) {
+        tracing::warn!("{} has no index: {error}", place.below);
+        file.set_len(len)?;
     }
-    Ok(whole)
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -196,7 +201,8 @@ mod tests {
         let back = FlvFile::read_back(|| once.take()).unwrap();
         assert_eq!(back.duration_ms(), 0, "the last tag was not whole");
         assert!(top.join("live/c.flv.tmp").exists());
-        assert_eq!(std::fs::read(top.join("live/d.mp4")).unwrap().len(), 33);
+        // What is whole, and an index without entries.
+        assert_eq!(std::fs::read(top.join("live/d.mp4")).unwrap().len(), 33 + 48);
         std::fs::remove_dir_all(&top).unwrap();
     }
 }

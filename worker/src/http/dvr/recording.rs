@@ -11,6 +11,7 @@ use remux::{Coded, Lineup, Mp4Packager};
 
 use super::Finished;
 use super::flv_file::FlvFile;
+use super::mp4_file::Mp4File;
 use crate::http::disk::{Disk, Job, place};
 use crate::http::feed::{Happening, Packet};
 use crate::http::hls::stream::moment;
@@ -27,7 +28,7 @@ const FRAGMENT_MS: i64 = 1000;
 #[derive(Debug)]
 enum Container {
     Flv(Box<FlvFile>),
-    Mp4 { packager: Box<Mp4Packager>, len: u64 },
+    Mp4 { packager: Box<Mp4Packager>, file: Box<Mp4File> },
 }
 
 #[derive(Debug)]
@@ -98,7 +99,7 @@ impl Recording {
         let current = self.current.as_ref()?;
         let bytes = match &current.container {
             Container::Flv(flv) => flv.len(),
-            Container::Mp4 { len, .. } => *len,
+            Container::Mp4 { file, .. } => file.len(),
         };
         Some((u64::try_from(current.newest_ms - current.began_ms).unwrap_or(0), bytes))
     }
@@ -178,9 +179,9 @@ impl Recording {
         let names = Names { key: &self.key, number: 0, duration_ms: 0, moment: moment(self.now.0) };
         let file = place(&root, fill(&template, &names));
         let (container, bytes) = if self.is_mp4() {
-            let Some(init) = Mp4Packager::init(lineup) else { return };
+            let Some(init) = Mp4Packager::init_of_file(lineup) else { return };
             let packager = Box::new(Mp4Packager::new(FRAGMENT_MS));
-            (Container::Mp4 { packager, len: init.len() as u64 }, init)
+            (Container::Mp4 { packager, file: Box::new(Mp4File::begin(init.clone())) }, init)
         } else {
             let has_audio = lineup.audio.is_some() || self.audio_header.is_some();
             let (mut flv, mut bytes) =
@@ -243,9 +244,9 @@ impl Recording {
     ) {
         self.turn((coded.kind, dts_ms, coded.is_key), lineup, disk, ended);
         let Some(current) = &mut self.current else { return };
-        let Container::Mp4 { packager, len } = &mut current.container else { return };
+        let Container::Mp4 { packager, file } = &mut current.container else { return };
         if let Some(fragment) = packager.push(dts_ms, coded.clone()) {
-            *len += fragment.bytes.len() as u64;
+            file.fragment(&fragment.bytes);
             current.pending.extend_from_slice(&fragment.bytes);
         }
         current.written(dts_ms, disk);
@@ -254,18 +255,20 @@ impl Recording {
     /// The file that is open ends. Returns what is to be known of it when it has its name.
     pub(crate) fn close(&mut self, disk: &mut Disk) -> Option<(u64, Finished)> {
         let mut current = self.current.take()?;
-        if let Container::Mp4 { packager, len } = &mut current.container
-            && let Some(fragment) = packager.flush()
-        {
-            *len += fragment.bytes.len() as u64;
-            current.pending.extend_from_slice(&fragment.bytes);
-        }
-        current.flush(disk);
-        let (patch, bytes) = match &current.container {
-            Container::Flv(flv) => (Some(flv.finish()), flv.len()),
-            Container::Mp4 { len, .. } => (None, *len),
+        let (patch, bytes) = match &mut current.container {
+            Container::Flv(flv) => (flv.finish(), flv.len()),
+            Container::Mp4 { packager, file } => {
+                if let Some(fragment) = packager.flush() {
+                    file.fragment(&fragment.bytes);
+                    current.pending.extend_from_slice(&fragment.bytes);
+                }
+                let (index, patch) = file.finish();
+                current.pending.extend_from_slice(&index);
+                (patch, file.len() + index.len() as u64)
+            }
         };
-        disk.push(Job::Finish(current.id, patch));
+        current.flush(disk);
+        disk.push(Job::Finish(current.id, Some(patch)));
         let duration_ms = u64::try_from(current.newest_ms - current.began_ms).unwrap_or(0);
         let finished = Finished { key: self.key.clone(), path: PathBuf::new(), duration_ms, bytes };
         Some((current.id, finished))
