@@ -19,6 +19,7 @@ mod crash;
 mod crash_points;
 mod demo;
 mod dvr;
+mod dvr_append;
 mod external;
 mod faults;
 mod hanging_disk;

@@ -575,7 +575,7 @@ pub static DIRECTIVES: &[Directive] = &[
     D::block(VHOST, "dvr", "vhost/dvr", "Recording to files, FLV or fragmented MP4."),
     D::new(DVR, "enabled", FLAG, "off", ENABLED),
     D::new(DVR, "dvr_apply", TEXT, "all", "all, or streams as app/stream.").args(1, MANY),
-    D::new(DVR, "dvr_plan", Kind::Choice(&["session", "segment", "hss", "append"]), "session", "One file per publish, or segments. append is read as session, hss as segment."),
+    D::new(DVR, "dvr_plan", Kind::Choice(&["session", "segment", "hss", "append"]), "session", "One file per publish, segments, or one file that each publish continues (append). hss is read as segment."),
     D::new(DVR, "dvr_path", PATH, HTML, "Directory, or a file name with variables such as [app], [stream], [timestamp], [2006]; its ending, .flv or .mp4, chooses the container."),
     D::new(DVR, "dvr_duration", SECONDS, "30", "Length of a segment, in seconds."),
     D::new(DVR, "dvr_wait_keyframe", FLAG, "on", "Cuts at key frames only."),

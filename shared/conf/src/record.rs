@@ -131,6 +131,8 @@ pub enum DvrPlan {
     Segment,
     /// Header and segments apart (0.9.76).
     Hss,
+    /// One file per stream, which each publish continues.
+    Append,
 }
 
 /// Recording to FLV files.

@@ -2,7 +2,8 @@
 //!
 //! Files appear whole under their names or not at all, and no link that somebody planted on the way is followed.
 
-mod recordings;
+mod continued;
+pub(super) mod recordings;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -18,6 +19,7 @@ use recordings::Recordings;
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, open, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
+use super::dvr::continued::{Length, Piece, Start};
 use super::dvr::flv_file::Patch;
 
 /// Bytes that may wait for the disk.
@@ -129,6 +131,10 @@ pub(crate) enum Job {
     Begin(u64, Place, Bytes),
     /// Append to a recording, all or nothing.
     Append(u64, Bytes),
+    /// Go on with the recording that is there, or begin one. Answered with [`Done::GoesOn`].
+    GoOn(u64, Place, Box<Start>),
+    /// Put these into a recording that is continued.
+    Take(u64, Vec<Piece>),
     /// What was to be appended is lost: answered as a failure.
     Fail(u64),
     /// Finish a recording, writing over a part of it. Answered with [`Done::Finished`].
@@ -152,10 +158,20 @@ pub(crate) enum Done {
     Written(u64, io::Result<()>),
     /// A recording can't be written.
     Failed(u64, io::Error),
+    /// A recording is continued that was so long before.
+    GoesOn(u64, Length),
     /// Where a recording is now, or why not.
-    Finished(u64, io::Result<PathBuf>),
+    Finished(u64, io::Result<Ended>),
     /// The text of a list; empty where there was none.
     Recovered(u64, String),
+}
+
+/// A recording that is finished.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) path: PathBuf,
+    /// How long it is, where only the disk's thread knows.
+    pub(crate) length: Option<Length>,
 }
 
 /// The way to the thread.
@@ -206,6 +222,7 @@ impl Disk {
         let size = match &job {
             Job::Write(_, _, bytes) | Job::Note(_, bytes) | Job::Begin(_, _, bytes) => bytes.len(),
             Job::Append(_, bytes) => bytes.len(),
+            Job::Take(_, pieces) => pieces.iter().map(|piece| piece.len() + size_of::<Piece>()).sum(),
             _ => 0,
         } + 256;
         if self.waiting.load(Ordering::Relaxed) + size > MAX_WAITING {
@@ -218,6 +235,13 @@ impl Disk {
     /// Appends to a recording; one that the disk is too slow for fails like one that it has no room for.
     pub(crate) fn append(&self, id: u64, bytes: Bytes) {
         if !self.push(Job::Append(id, bytes)) {
+            let _ = self.jobs.send((Job::Fail(id), 0));
+        }
+    }
+
+    /// Puts pieces into a recording that is continued; too many that wait are a failure, too.
+    pub(crate) fn take(&self, id: u64, pieces: Vec<Piece>) {
+        if !self.push(Job::Take(id, pieces)) {
             let _ = self.jobs.send((Job::Fail(id), 0));
         }
     }
@@ -249,13 +273,18 @@ fn work(job: Job, recordings: &mut Recordings) -> Option<Done> {
     match job {
         Job::Begin(id, place, bytes) => failure(id, recordings.begin(id, place, &bytes)),
         Job::Append(id, bytes) => failure(id, recordings.append(id, &bytes)),
+        Job::GoOn(id, place, start) => Some(match recordings.go_on(id, &place, &start) {
+            Ok(before) => Done::GoesOn(id, before),
+            Err(error) => Done::Failed(id, error),
+        }),
+        Job::Take(id, pieces) => failure(id, recordings.take(id, &pieces)),
         Job::Fail(id) => {
             recordings.fail(id);
             Some(Done::Failed(id, io::ErrorKind::TimedOut.into()))
         }
         Job::Finish(id, patch) => Some(Done::Finished(id, recordings.finish(id, patch.as_ref()))),
         Job::Repair(root) => {
-            recordings::repair(&root);
+            recordings.repair(&root);
             None
         }
         Job::Write(ticket, place, bytes) => Some(Done::Written(ticket, place.write(&bytes))),

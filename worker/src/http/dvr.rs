@@ -1,7 +1,10 @@
 //! Recording: which streams, into which files.
 
+pub(crate) mod continued;
 pub(crate) mod flv_file;
+pub(crate) mod flv_tail;
 pub(crate) mod mp4_file;
+mod mp4_tail;
 mod recording;
 mod told;
 
@@ -13,8 +16,9 @@ use conf::vhost::Dvr;
 use media::StreamKey;
 use remux::Lineup;
 
+use self::continued::Length;
 use self::recording::Recording;
-use super::disk::{Disk, Job};
+use super::disk::{Disk, Ended, Job};
 use super::feed::Happening;
 
 /// Most recordings that are remembered when they are finished.
@@ -101,12 +105,22 @@ impl Recorders {
         }
     }
 
+    /// A file is continued that was so long before.
+    pub(crate) fn goes_on(&mut self, id: u64, before: Length) {
+        if let Some(recording) = self.recordings.values_mut().find(|recording| recording.is_in(id)) {
+            recording.goes_on(before);
+        }
+    }
+
     /// A file has its name.
-    pub(crate) fn has_finished(&mut self, id: u64, result: std::io::Result<PathBuf>) {
+    pub(crate) fn has_finished(&mut self, id: u64, result: std::io::Result<Ended>) {
         let Some(mut finished) = self.ending.remove(&id) else { return };
         match result {
-            Ok(path) => {
+            Ok(Ended { path, length }) => {
                 finished.path = path;
+                if let Some(length) = length {
+                    (finished.duration_ms, finished.bytes) = (length.duration_ms, length.bytes);
+                }
                 let Finished { key, path, duration_ms, bytes } = &finished;
                 tracing::info!("dvr of {key}: {} with {duration_ms} ms, {bytes} bytes", path.display());
                 self.finished.push_back(finished);

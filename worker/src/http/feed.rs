@@ -21,7 +21,7 @@ const LOOK_AHEAD: u64 = 200;
 #[derive(Debug, Clone)]
 pub(crate) enum Happening {
     /// Something has ended, or was missed: what follows stands for itself. The tracks are those of the lineup.
-    Break,
+    Break(Publish),
     /// The decoder configuration of a track is another.
     Changed,
     /// Something to pack.
@@ -30,6 +30,13 @@ pub(crate) enum Happening {
     Unfit,
     /// A packet as it came, behind what it was found to be.
     Raw(Packet),
+}
+
+/// Which publish of all that there ever were: the birth of its stream, and its first packet there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Publish {
+    pub(crate) born_ns: u64,
+    pub(crate) first_seq: u64,
 }
 
 /// A packet as it lay in the ring.
@@ -56,6 +63,8 @@ pub(crate) struct Feed {
     since_ns: u64,
     /// It is read from the first packet of the publish.
     whole: bool,
+    /// What is read is of this publish.
+    publish: Publish,
     pub(crate) lineup: Lineup,
     metadata: Option<Bytes>,
     video_header: Option<Bytes>,
@@ -85,6 +94,7 @@ impl Feed {
             key,
             since_ns,
             whole: false,
+            publish: Publish::default(),
             ring: None,
             next: 0,
             settled: false,
@@ -150,6 +160,7 @@ impl Feed {
                 ring.note(NOTE_FIRST_SEQ).checked_sub(1).filter(|first| waited && *first >= ring.tail());
             self.whole = first.is_some();
             self.next = first.or_else(|| ring.key()).unwrap_or_else(|| ring.head());
+            self.publish = newest_publish(&ring);
             self.settled = false;
             self.newest_ms = None;
         }
@@ -177,7 +188,7 @@ impl Feed {
         let mut past = Past::at(ring, from);
         // Of MP3 nothing but its packets tells that it is there.
         past.lineup.audio = past.lineup.audio.take().or_else(|| self.lineup.audio.clone());
-        packing.take(&Happening::Break, &past.lineup, Prelude::default);
+        packing.take(&Happening::Break(self.publish), &past.lineup, Prelude::default);
         for seq in from..self.next {
             let Ok(packet) = ring.record(seq).and_then(|record| read(ring, &record)) else { continue };
             let (happened, _) = past.take(packet);
@@ -199,13 +210,19 @@ impl Feed {
                 if again.is_some() {
                     break;
                 }
-                self.publish(&Happening::Break, sink);
+                if ring.record(self.next).is_ok_and(|record| record.flags.contains(Flags::DISCONTINUITY)) {
+                    self.publish.first_seq = self.next;
+                }
+                self.pass_on(&Happening::Break(self.publish), sink);
                 self.tell_headers(sink);
             }
             if let Err(Lapped) = self.read_one(&ring, sink) {
                 self.next = ring.key().filter(|key| *key > self.next).unwrap_or_else(|| ring.head());
                 self.whole = false;
-                self.publish(&Happening::Break, sink);
+                if self.publish.first_seq <= newest_publish(&ring).first_seq.min(self.next) {
+                    self.publish = newest_publish(&ring);
+                }
+                self.pass_on(&Happening::Break(self.publish), sink);
             }
         }
         if self.resting && self.next >= ring.head() {
@@ -276,12 +293,12 @@ impl Feed {
         self.metadata = past.metadata;
         (self.video_header, self.audio_header) = (past.video_header, past.audio_header);
         for happening in happened {
-            self.publish(&happening, sink);
+            self.pass_on(&happening, sink);
         }
         Ok(())
     }
 
-    fn publish(&mut self, happening: &Happening, sink: &mut Sink<'_>) {
+    fn pass_on(&mut self, happening: &Happening, sink: &mut Sink<'_>) {
         let headers = [&self.metadata, &self.video_header, &self.audio_header];
         for packing in self.packings.iter_mut().flatten() {
             packing.take(happening, &self.lineup, || prelude(headers));
@@ -321,6 +338,11 @@ impl Feed {
             packing.backlog_mut().trim(wanted, oldest_ms);
         }
     }
+}
+
+fn newest_publish(ring: &RingReader) -> Publish {
+    let first_seq = ring.note(NOTE_FIRST_SEQ).saturating_sub(1);
+    Publish { born_ns: ring.note(NOTE_BORN_NS), first_seq }
 }
 
 fn prelude([metadata, video, audio]: [&Option<Bytes>; 3]) -> Prelude {

@@ -66,7 +66,7 @@ impl Packing {
     /// Packs what happened.
     pub(crate) fn take(&mut self, happening: &Happening, lineup: &Lineup, prelude: impl FnOnce() -> Prelude) {
         match (self.format, happening) {
-            (_, Happening::Break | Happening::Changed) => self.begin_anew(happening, lineup),
+            (_, Happening::Break(_) | Happening::Changed) => self.begin_anew(happening, lineup),
             (Format::Flv, Happening::Raw(packet)) => {
                 let is_aside = packet.kind == Kind::Data || packet.flags.contains(Flags::SEQUENCE_HEADER);
                 let is_start = match packet.kind {
@@ -108,7 +108,7 @@ impl Packing {
     }
 
     fn begin_anew(&mut self, happening: &Happening, lineup: &Lineup) {
-        if matches!(happening, Happening::Break) {
+        if matches!(happening, Happening::Break(_)) {
             self.backlog.forget_start();
         }
         self.tables_ms = None;

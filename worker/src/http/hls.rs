@@ -228,7 +228,7 @@ impl House {
     pub(crate) fn work(&mut self, now_ms: u64) -> bool {
         while let Some(done) = self.disk.next() {
             match done {
-                Done::Failed(..) | Done::Finished(..) => self.others.push(done),
+                Done::Failed(..) | Done::GoesOn(..) | Done::Finished(..) => self.others.push(done),
                 Done::Written(ticket, result) => {
                     let feeds: Vec<usize> = self.streams.keys().copied().collect();
                     for feed in feeds {

@@ -369,6 +369,7 @@ impl Web {
         for done in std::mem::take(&mut self.hls.others) {
             match done {
                 Done::Failed(id, error) => self.dvr.failed(id, &error, now_ms, &mut self.hls.disk),
+                Done::GoesOn(id, before) => self.dvr.goes_on(id, before),
                 Done::Finished(id, result) => self.dvr.has_finished(id, result),
                 Done::Written(..) | Done::Recovered(..) => {}
             }

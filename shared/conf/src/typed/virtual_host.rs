@@ -285,6 +285,7 @@ fn dvr(block: &Block<'_>) -> Dvr {
     match block.text("dvr_plan") {
         Some("segment") => dvr.plan = DvrPlan::Segment,
         Some("hss") => dvr.plan = DvrPlan::Hss,
+        Some("append") => dvr.plan = DvrPlan::Append,
         _ => {}
     }
     set(&mut dvr.path, block.string("dvr_path"));

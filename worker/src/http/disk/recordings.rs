@@ -3,22 +3,24 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{RenameFlags, renameat_with};
+use rustix::fs::{AtFlags, RenameFlags, renameat_with, statat, unlinkat};
 use rustix::io::Errno;
 
-use super::Place;
-use crate::http::dvr::flv_file::{FlvFile, Patch};
+use super::{Ended, Place};
+use crate::http::dvr::continued::{MAX_TORN, Tail};
+use crate::http::dvr::flv_file::Patch;
+use crate::http::dvr::flv_tail::FlvTail;
 use crate::http::dvr::mp4_file::Mp4File;
 
 /// Behind the name of a file that is not finished.
 pub(crate) const UNFINISHED: &str = ".tmp";
 /// Names that are tried before a recording keeps its temporary one.
-const MAX_NAMES: u32 = 100;
+pub(super) const MAX_NAMES: u32 = 100;
 /// How deep directories are looked through for what was left behind, and how many names in all.
 const MAX_DEPTH: usize = 8;
 const MAX_ENTRIES: usize = 200_000;
@@ -27,8 +29,9 @@ const MAX_ENTRIES: usize = 200_000;
 #[derive(Debug, Default)]
 pub(crate) struct Recordings(HashMap<u64, Open>);
 
+/// A recording that is open.
 #[derive(Debug)]
-struct Open {
+pub(super) struct Open {
     file: File,
     directory: OwnedFd,
     temporary: String,
@@ -36,14 +39,49 @@ struct Open {
     len: u64,
     /// Something that was to be in it is lost: the file ends before that.
     failed: bool,
+    /// Of a file that is continued: what is known of its end.
+    tail: Option<Tail>,
+}
+
+impl Open {
+    /// A file that is written from `len` on, under its temporary name.
+    pub(super) fn new(
+        mut file: File,
+        (directory, temporary): (OwnedFd, String),
+        place: Place,
+        len: u64,
+        tail: Option<Tail>,
+    ) -> io::Result<Self> {
+        file.seek(SeekFrom::Start(len))?;
+        Ok(Self { file, directory, temporary, place, len, failed: false, tail })
+    }
 }
 
 impl Recordings {
     /// Creates a file and writes its first bytes.
     pub(crate) fn begin(&mut self, id: u64, place: Place, bytes: &[u8]) -> io::Result<()> {
         let (file, directory, temporary) = place.create_beside(UNFINISHED)?;
-        self.0.insert(id, Open { file, directory, temporary, place, len: 0, failed: false });
+        self.insert(id, Open::new(file, (directory, temporary), place, 0, None)?);
         self.append(id, bytes)
+    }
+
+    pub(super) fn insert(&mut self, id: u64, open: Open) {
+        self.0.insert(id, open);
+    }
+
+    pub(super) fn set_tail(&mut self, id: u64, tail: Tail) {
+        if let Some(open) = self.0.get_mut(&id) {
+            open.tail = Some(tail);
+        }
+    }
+
+    pub(super) fn tail(&mut self, id: u64) -> Option<&mut Tail> {
+        self.0.get_mut(&id).filter(|open| !open.failed)?.tail.as_mut()
+    }
+
+    /// Whether somebody writes the file of this name.
+    pub(super) fn is_open(&self, place: &Place) -> bool {
+        self.0.values().any(|open| open.place == *place)
     }
 
     /// Writes what follows; all of it, or nothing. Behind a hole there is nothing.
@@ -68,26 +106,43 @@ impl Recordings {
     }
 
     /// Writes over what changes with the end, and gives the file its name. Returns where it is.
-    pub(crate) fn finish(&mut self, id: u64, patch: Option<&Patch>) -> io::Result<PathBuf> {
+    pub(crate) fn finish(&mut self, id: u64, patch: Option<&Patch>) -> io::Result<Ended> {
+        let end = self.tail(id).map(|tail| (tail.finish(), tail.length()));
+        if let Some(((bytes, _), _)) = &end {
+            // What there is no room for is missing, nothing else.
+            let _ = self.append(id, bytes);
+        }
         let Some(open) = self.0.remove(&id) else { return Err(io::ErrorKind::NotFound.into()) };
+        let patch = end.as_ref().map_or(patch, |((_, patch), _)| Some(patch));
         if open.failed {
             // It has less than what the end was made for.
             mend(&open.file, &open.place)?;
         } else if let Some(patch) = patch.filter(|patch| patch.at + patch.bytes.len() as u64 <= open.len) {
             open.file.write_all_at(&patch.bytes, patch.at)?;
         }
-        name(&open.directory, &open.temporary, &open.place)
+        let path = name(&open.directory, &open.temporary, &open.place)?;
+        Ok(Ended { path, length: end.map(|(_, length)| length) })
     }
 }
 
-/// Gives a file its name, or one beside it where that is taken.
+/// A name with a number in it; 0 is the name itself.
+pub(super) fn numbered(name: &str, number: u32) -> String {
+    let (stem, ending) = name.rsplit_once('.').unwrap_or((name, ""));
+    if number == 0 { name.to_owned() } else { format!("{stem}-{number}.{ending}") }
+}
+
+/// Gives a file its name, or one beside it where that is taken. One that has its name already keeps it.
 fn name(directory: &OwnedFd, temporary: &str, place: &Place) -> io::Result<PathBuf> {
     let (above, wanted) = place.below.rsplit_once('/').unwrap_or(("", &place.below));
-    let (stem, ending) = wanted.rsplit_once('.').unwrap_or((wanted, ""));
     for attempt in 0..MAX_NAMES {
-        let name = if attempt == 0 { wanted.to_owned() } else { format!("{stem}-{attempt}.{ending}") };
+        let name = numbered(wanted, attempt);
+        let path = || place.root.join(above).join(&name);
         match renameat_with(directory, temporary, directory, &name, RenameFlags::NOREPLACE) {
-            Ok(()) => return Ok(place.root.join(above).join(name)),
+            Ok(()) => return Ok(path()),
+            Err(Errno::EXIST) if is_same(directory, temporary, &name) => {
+                unlinkat(directory, temporary, AtFlags::empty())?;
+                return Ok(path());
+            }
             Err(Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
         }
@@ -95,8 +150,26 @@ fn name(directory: &OwnedFd, temporary: &str, place: &Place) -> io::Result<PathB
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-/// Looks for recordings that a former run left unfinished below a directory, and finishes them.
-pub(crate) fn repair(root: &Path) {
+/// Whether two names are those of one file.
+fn is_same(directory: &OwnedFd, one: &str, other: &str) -> bool {
+    let file = |name: &str| {
+        let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        Some((stat.st_dev, stat.st_ino))
+    };
+    file(one).is_some_and(|found| file(other) == Some(found))
+}
+
+impl Recordings {
+    /// Looks for recordings that a former run left unfinished below a directory, and finishes them.
+    pub(crate) fn repair(&self, root: &Path) {
+        repair(root, |path| {
+            self.0.values().any(|open| open.place.root.join(&open.place.below) == path.with_extension(""))
+        });
+    }
+}
+
+/// `is_open` says of an unfinished file whether somebody writes it.
+fn repair(root: &Path, is_open: impl Fn(&Path) -> bool) {
     let mut left = MAX_ENTRIES;
     let mut directories = vec![(root.to_owned(), 0)];
     while let Some((directory, depth)) = directories.pop() {
@@ -113,6 +186,7 @@ pub(crate) fn repair(root: &Path) {
                 directories.push((path, depth + 1));
             } else if kind.is_file()
                 && let Some(below) = unfinished(root, &path)
+                && !is_open(&path)
             {
                 match repair_one(&path, Place { root: root.to_owned(), below }) {
                     Ok(Some(to)) => {
@@ -132,7 +206,7 @@ fn unfinished(root: &Path, path: &Path) -> Option<String> {
     (below.ends_with(".flv") || below.ends_with(".mp4")).then(|| below.to_owned())
 }
 
-fn repair_one(path: &Path, place: Place) -> io::Result<Option<PathBuf>> {
+pub(super) fn repair_one(path: &Path, place: Place) -> io::Result<Option<PathBuf>> {
     let file = File::options().read(true).write(true).open(path)?;
     if !mend(&file, &place)? {
         return Ok(None);
@@ -143,21 +217,18 @@ fn repair_one(path: &Path, place: Place) -> io::Result<Option<PathBuf>> {
 }
 
 /// Cuts a recording where it is whole, and finishes it. `false` when it is none.
-fn mend(mut file: &File, place: &Place) -> io::Result<bool> {
+fn mend(file: &File, place: &Place) -> io::Result<bool> {
     let (len, index, patch) = if place.below.ends_with(".flv") {
-        file.seek(SeekFrom::Start(0))?;
-        let mut more = || {
-            let mut bytes = Vec::new();
-            let read = file.take(1 << 20).read_to_end(&mut bytes);
-            (read.is_ok() && !bytes.is_empty()).then_some(bytes)
-        };
-        let Some(back) = FlvFile::read_back(&mut more) else { return Ok(false) };
-        (back.len(), Vec::new(), back.finish())
+        let Some(back) = FlvTail::read_back(file)? else { return Ok(false) };
+        (back.length().bytes, Vec::new(), back.finish())
     } else {
         let Some(back) = Mp4File::read_back(file)? else { return Ok(false) };
         let (index, patch) = back.finish();
         (back.len(), index, patch)
     };
+    if file.metadata()?.len().saturating_sub(len) > MAX_TORN {
+        return Ok(false);
+    }
     file.set_len(len)?;
     file.write_all_at(&patch.bytes, patch.at)?;
     // The index only helps; a full disk may have no room for it.
@@ -173,6 +244,7 @@ mod tests {
     use media::Kind;
 
     use super::*;
+    use crate::http::dvr::flv_file::FlvFile;
 
     #[test]
     fn what_was_left_behind_becomes_a_recording_and_no_name_is_taken_twice() {
@@ -186,7 +258,7 @@ mod tests {
             file.tag(&mut bytes, Kind::Video, 0, b"\x17\x01\0\0\0key", true);
             file.tag(&mut bytes, Kind::Video, 960, b"\x27\x01\0\0\0p", false);
             recordings.append(id, &bytes).unwrap();
-            let path = recordings.finish(id, Some(&file.finish())).unwrap();
+            let path = recordings.finish(id, Some(&file.finish())).unwrap().path;
             assert_eq!(path, top.join(if id == 1 { "live/a.flv" } else { "live/a-1.flv" }));
         }
         let whole = std::fs::read(top.join("live/a.flv")).unwrap();
@@ -194,12 +266,11 @@ mod tests {
         std::fs::write(top.join("live/c.flv.tmp"), "something else").unwrap();
         let boxes = b"\0\0\0\x08ftyp\0\0\0\x08moov\0\0\0\x08moof\0\0\0\x09mdatx\0\0\0\x08moof\0\0\0\x20mdat";
         std::fs::write(top.join("live/d.mp4.tmp"), boxes).unwrap();
-        repair(&top);
-        let repaired = std::fs::read(top.join("live/b.flv")).unwrap();
-        assert!(repaired.len() < whole.len() && FlvFile::read_back(|| None::<Vec<u8>>).is_none());
-        let mut once = Some(repaired);
-        let back = FlvFile::read_back(|| once.take()).unwrap();
-        assert_eq!(back.duration_ms(), 0, "the last tag was not whole");
+        recordings.repair(&top);
+        let repaired = File::open(top.join("live/b.flv")).unwrap();
+        let length = FlvTail::read_back(&repaired).unwrap().unwrap().length();
+        assert!(length.bytes < whole.len() as u64 && length.bytes == repaired.metadata().unwrap().len());
+        assert_eq!(length.duration_ms, 0, "the last tag was not whole");
         assert!(top.join("live/c.flv.tmp").exists());
         // What is whole, and an index without entries.
         assert_eq!(std::fs::read(top.join("live/d.mp4")).unwrap().len(), 33 + 48);

@@ -7,12 +7,19 @@ use media::Kind;
 /// Most entries of the index; of longer recordings every second, fourth … key frame is in it.
 const INDEX: usize = 512;
 /// Bytes of the first tag's body beside the publisher's own metadata: two arrays of numbers, and their names.
-const RESERVE: usize = INDEX * 18 + 512;
+const RESERVE: usize = INDEX * 18 + 640;
 /// What fills the room that is not needed: so many texts, none longer than players take. Their names tell a repairer that the
 /// tag may be written over.
 const SPACERS: usize = 11;
 const SPACER: &str = "spacer";
 const MAX_SPACER: usize = 1000;
+
+/// How many tags are marked.
+pub(super) const MARKS: usize = 4;
+/// The property that says what a file is continued with.
+const STATE: &str = "recording";
+/// The property of a script tag that says what the part is that it begins.
+pub(super) const CONTINUES: &str = "continues";
 
 /// What belongs at the place of the first tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +41,8 @@ pub(crate) struct FlvFile {
     /// One of so many key frames is in the index.
     every: u64,
     keys: u64,
+    /// Where tags are that whoever continues the file has to know; 0: nowhere.
+    pub(super) marks: [u64; MARKS],
     audio: bool,
     video: bool,
 }
@@ -51,6 +60,7 @@ impl FlvFile {
             index: Vec::new(),
             every: 1,
             keys: 0,
+            marks: [0; MARKS],
             audio,
             video,
         };
@@ -68,6 +78,32 @@ impl FlvFile {
     /// Length of the media so far, ms.
     pub(crate) fn duration_ms(&self) -> u32 {
         self.last_ms - self.first_ms.unwrap_or(self.last_ms)
+    }
+
+    /// The publisher's own metadata.
+    pub(super) fn properties(&self) -> &[(String, Value)] {
+        &self.properties
+    }
+
+    /// Time of the last tag, ms.
+    pub(super) fn last_ms(&self) -> u32 {
+        self.last_ms
+    }
+
+    /// Whether it has pictures, and sounds.
+    pub(super) fn tracks(&self) -> [bool; 2] {
+        [self.video, self.audio]
+    }
+
+    /// So much of it is whole.
+    pub(super) fn set_len(&mut self, len: u64) {
+        self.len = len;
+    }
+
+    /// A tag of this kind is there.
+    pub(super) fn has(&mut self, kind: Kind) {
+        self.video |= kind == Kind::Video;
+        self.audio |= kind == Kind::Audio;
     }
 
     /// Appends a tag to `out`.
@@ -101,9 +137,11 @@ impl FlvFile {
         }
     }
 
-    /// The first tag as it is when nothing follows any more.
+    /// The beginning as it is when nothing follows any more.
     pub(crate) fn finish(&self) -> Patch {
-        Patch { at: flv::file::HEADER_BYTES as u64, bytes: self.first_tag() }
+        let mut bytes = flv::file::header(self.audio, self.video).to_vec();
+        bytes.extend(self.first_tag());
+        Patch { at: 0, bytes }
     }
 
     fn first_tag(&self) -> Vec<u8> {
@@ -120,6 +158,7 @@ impl FlvFile {
             ("hasKeyframes".to_owned(), Value::Boolean(!self.index.is_empty())),
             ("hasAudio".to_owned(), Value::Boolean(self.audio)),
             ("hasVideo".to_owned(), Value::Boolean(self.video)),
+            (STATE.to_owned(), list(self.state().map(place).to_vec())),
             (
                 "keyframes".to_owned(),
                 Value::Object(vec![("times".to_owned(), times), ("filepositions".to_owned(), places)]),
@@ -138,36 +177,63 @@ impl FlvFile {
         out
     }
 
-    /// Takes up a file that was left behind: what of it is whole, read in pieces. Returns `None` when it is no such file, else
-    /// the file and its whole length.
-    pub(crate) fn read_back(mut more: impl FnMut() -> Option<Vec<u8>>) -> Option<Self> {
-        let mut reader = flv::file::Reader::new();
-        let mut file: Option<Self> = None;
-        let mut at = flv::file::HEADER_BYTES as u64;
-        while let Some(bytes) = more() {
-            reader.push(&bytes);
-            while let Ok(Some(tag)) = reader.next_tag() {
-                let len = tag.body.len() as u64 + 15;
-                match &mut file {
-                    None => file = Some(Self::of_first(&tag)?),
-                    Some(file) => {
-                        let info = flv::classify(tag.kind, &tag.body);
-                        file.len = at;
-                        file.note(tag.kind, tag.timestamp_ms, info.key_frame);
-                        file.video |= tag.kind == Kind::Video;
-                        file.audio |= tag.kind == Kind::Audio;
-                    }
-                }
-                at += len;
-                if let Some(file) = &mut file {
-                    file.len = at;
-                }
-            }
-        }
-        file
+    /// What a file is continued with, beside its index and its marks.
+    fn state(&self) -> [u64; 3 + MARKS] {
+        let [a, b, c, d] = self.marks;
+        let first_ms = self.first_ms.unwrap_or(self.last_ms);
+        [self.every, u64::from(first_ms), u64::from(self.last_ms), a, b, c, d]
     }
 
-    fn of_first(tag: &flv::file::Tag) -> Option<Self> {
+    /// A tag that is there already at this place.
+    pub(super) fn pass(&mut self, tag: &flv::file::Tag, at: u64) {
+        let info = flv::classify(tag.kind, &tag.body);
+        self.len = at;
+        self.note(tag.kind, tag.timestamp_ms, info.key_frame);
+        self.has(tag.kind);
+        self.len = at + tag.body.len() as u64 + 15;
+    }
+
+    /// Takes up a file by its first tag alone, up to a key frame of its index, so many before the last one; `len` is how long it
+    /// is now. Returns where that key frame is: what follows has to be passed.
+    pub(super) fn take_up(&mut self, first: &flv::file::Tag, len: u64, before: usize) -> Option<u64> {
+        let all = all_properties(&first.body);
+        let find = |name: &str| all.iter().find(|(known, _)| known == name).map(|(_, value)| value);
+        let number = |value: &Value| {
+            let value = value.as_f64().filter(|value| (0.0..9e15).contains(value))?;
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
+            Some(value as u64)
+        };
+        let numbers = |value: &Value| match value {
+            Value::StrictArray(values) => values.iter().map(number).collect::<Option<Vec<u64>>>(),
+            _ => None,
+        };
+        let closed_at = find("filesize").and_then(number).filter(|at| *at <= len)?;
+        let [every, first_ms, last_ms, marks @ ..] =
+            *find(STATE).and_then(numbers)?.first_chunk::<{ 3 + MARKS }>()?;
+        let Some(Value::Object(keyframes)) = find("keyframes") else { return None };
+        let inner = |name: &str| keyframes.iter().find(|(known, _)| known == name).map(|(_, value)| value);
+        let places = inner("filepositions").and_then(numbers)?;
+        let Some(Value::StrictArray(times)) = inner("times") else { return None };
+        let times = times.iter().map(|time| number(&Value::Number(time.as_f64()? * 1000.0 + 0.5)));
+        let times = times.map(|time| u32::try_from(time?).ok()).collect::<Option<Vec<u32>>>()?;
+        let index: Vec<(u32, u64)> = times.into_iter().zip(places).collect();
+        let in_order = index.windows(2).all(|pair| matches!(pair, [one, other] if one.1 < other.1));
+        let within = marks.iter().chain(index.last().map(|(_, at)| at)).all(|at| *at < closed_at);
+        let from = index.len().checked_sub(before + 1)?;
+        let (_, last_at) = index.get(from).copied().filter(|_| in_order && within && index.len() <= INDEX)?;
+        self.first_ms = Some(u32::try_from(first_ms).ok()?);
+        self.last_ms = u32::try_from(last_ms).ok()?;
+        self.every = every.clamp(1, 1 << 40);
+        self.marks = marks;
+        self.index = index;
+        self.index.truncate(from);
+        let is = |name: &str| matches!(find(name), Some(Value::Boolean(true)));
+        (self.audio, self.video) = (is("hasAudio"), is("hasVideo"));
+        self.len = last_at;
+        Some(last_at)
+    }
+
+    pub(super) fn of_first(tag: &flv::file::Tag) -> Option<Self> {
         if tag.kind != Kind::Data {
             return None;
         }
@@ -181,6 +247,7 @@ impl FlvFile {
             index: Vec::new(),
             every: 1,
             keys: 0,
+            marks: [0; MARKS],
             audio: false,
             video: false,
         })
@@ -192,7 +259,7 @@ fn limits() -> Limits {
     Limits { nodes: 4 * INDEX + 1024, string: 1 << 16, total: 1 << 20, ..Limits::default() }
 }
 
-fn all_properties(body: &[u8]) -> Vec<(String, Value)> {
+pub(super) fn all_properties(body: &[u8]) -> Vec<(String, Value)> {
     match amf0::decode_all(body, &limits()).ok().and_then(|values| values.into_iter().nth(1)) {
         Some(Value::Object(properties) | Value::EcmaArray(properties)) => properties,
         _ => Vec::new(),
@@ -200,14 +267,14 @@ fn all_properties(body: &[u8]) -> Vec<(String, Value)> {
 }
 
 /// The publisher's properties, without those that the file says itself.
-fn properties_of(body: &[u8]) -> Vec<(String, Value)> {
-    let own = ["duration", "filesize", "hasKeyframes", "hasAudio", "hasVideo", "keyframes"];
+pub(super) fn properties_of(body: &[u8]) -> Vec<(String, Value)> {
+    let own = ["duration", "filesize", "hasKeyframes", "hasAudio", "hasVideo", "keyframes", STATE, CONTINUES];
     let mut properties = all_properties(body);
     properties.retain(|(name, _)| !own.contains(&name.as_str()) && !name.starts_with(SPACER));
     properties
 }
 
-fn encode(properties: &[(String, Value)], own: &[(String, Value)]) -> Vec<u8> {
+pub(super) fn encode(properties: &[(String, Value)], own: &[(String, Value)]) -> Vec<u8> {
     let mut out = Vec::new();
     amf0::encode(&Value::String("onMetaData".to_owned()), &mut out);
     amf0::encode(&Value::EcmaArray([properties, own].concat()), &mut out);
@@ -286,21 +353,5 @@ mod tests {
         apply(&mut out, &file.finish());
         let (_, index) = self::index(&out);
         assert!((200..=INDEX).contains(&index.len()) && index.windows(2).all(|pair| pair[0].1 < pair[1].1));
-    }
-
-    #[test]
-    fn a_file_that_was_left_behind_is_taken_up_where_it_is_whole() {
-        let (file, out) = recorded(100);
-        for cut in [0, 1, 10, 14, 15, 16, 500] {
-            let mut left = out[..out.len() - cut].chunks(1000).map(<[u8]>::to_vec);
-            let back = FlvFile::read_back(|| left.next()).unwrap();
-            assert!(back.len() <= (out.len() - cut) as u64 && back.len() + 600 > (out.len() - cut) as u64);
-            if cut == 0 {
-                assert_eq!(back.finish().bytes.len(), file.finish().bytes.len());
-                assert_eq!((&back.index, back.duration_ms()), (&file.index, file.duration_ms()));
-            }
-        }
-        let mut strange = [b"not a recording".to_vec()].into_iter();
-        assert!(FlvFile::read_back(|| strange.next()).is_none());
     }
 }

@@ -11,6 +11,8 @@ use super::flv_file::Patch;
 
 /// Largest header, and largest description of a fragment, that is read back.
 const MAX_BOX: u64 = 4 << 20;
+/// Largest note between fragments.
+const MAX_NOTE: u64 = 256;
 /// The track that the index is about: pictures (number 1) where there are any, else sounds.
 const TRACKS: [u32; 2] = [1, 2];
 
@@ -23,13 +25,50 @@ pub(crate) struct Mp4File {
     seen: [bool; 2],
     len: u64,
     end_ms: u64,
+    /// Number of the last fragment.
+    sequence: u32,
+    /// DTS of the last samples, by track, ms.
+    last_ms: [Option<u64>; 2],
+    /// What was noted last between fragments.
+    note: Option<Vec<u8>>,
 }
 
 impl Mp4File {
     /// Begins a file with what stands in front of all fragments.
     pub(crate) fn begin(head: Vec<u8>) -> Self {
         let len = head.len() as u64;
-        Self { head, indices: TRACKS.map(FragmentIndex::new), seen: [false; 2], len, end_ms: 0 }
+        let indices = TRACKS.map(FragmentIndex::new);
+        Self { head, indices, seen: [false; 2], len, end_ms: 0, sequence: 0, last_ms: [None; 2], note: None }
+    }
+
+    /// What stands in front of all fragments.
+    pub(super) fn head(&self) -> &[u8] {
+        &self.head
+    }
+
+    /// When the last sample ends, ms.
+    pub(super) fn end_ms(&self) -> u64 {
+        self.end_ms
+    }
+
+    /// Number of the last fragment.
+    pub(super) fn sequence(&self) -> u32 {
+        self.sequence
+    }
+
+    /// DTS of the last samples of pictures and sounds, ms.
+    pub(super) fn last_ms(&self) -> [Option<u64>; 2] {
+        self.last_ms
+    }
+
+    /// What was noted last between fragments.
+    pub(super) fn last_note(&self) -> Option<&[u8]> {
+        self.note.as_deref()
+    }
+
+    /// Something that is no fragment is appended.
+    pub(super) fn pass(&mut self, len: usize) {
+        self.len += len as u64;
     }
 
     /// Bytes so far.
@@ -46,10 +85,14 @@ impl Mp4File {
     /// What a fragment says; it begins where the file ends now.
     fn note(&mut self, bytes: &[u8]) {
         let Some(facts) = fragment_facts(bytes) else { return };
+        self.sequence = facts.sequence;
         for run in &facts.runs {
             self.end_ms = self.end_ms.max(run.end_ms);
-            for (seen, track) in self.seen.iter_mut().zip(TRACKS) {
-                *seen |= run.track == track;
+            for ((seen, last_ms), track) in self.seen.iter_mut().zip(&mut self.last_ms).zip(TRACKS) {
+                if run.track == track {
+                    *seen = true;
+                    *last_ms = Some(run.last_ms);
+                }
             }
         }
         self.indices.iter_mut().for_each(|index| index.note(self.len, &facts));
@@ -78,7 +121,7 @@ impl Mp4File {
             if len < 8 || at + len > total || &name == b"mfra" {
                 break;
             }
-            let content = || {
+            let content = |at: u64, len: u64| {
                 let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
                 file.read_exact_at(&mut bytes, at)?;
                 Ok::<_, io::Error>(bytes)
@@ -89,7 +132,11 @@ impl Mp4File {
                     file.read_exact_at(&mut head, 0)?;
                     back = Some(Self::begin(head));
                 }
-                (b"moof", Some(_)) if len <= MAX_BOX => fragment = Some((at, content()?)),
+                (b"moof", Some(_)) if len <= MAX_BOX => fragment = Some((at, content(at, len)?)),
+                (b"free", Some(back)) if len <= MAX_NOTE => {
+                    back.note = Some(content(at + 8, len - 8)?);
+                    back.len = at + len;
+                }
                 (b"mdat", Some(back)) => {
                     if let Some((begin, bytes)) = fragment.take() {
                         back.len = begin;

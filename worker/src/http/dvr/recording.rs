@@ -10,10 +10,11 @@ use mediaring::Flags;
 use remux::{Coded, Lineup, Mp4Packager};
 
 use super::Finished;
+use super::continued::{Length, Piece, Start};
 use super::flv_file::FlvFile;
 use super::mp4_file::Mp4File;
 use crate::http::disk::{Disk, Job, place};
-use crate::http::feed::{Happening, Packet};
+use crate::http::feed::{Happening, Packet, Publish};
 use crate::http::hls::stream::moment;
 
 /// Bytes that are gathered before they are written.
@@ -23,12 +24,20 @@ const BATCH_MS: i64 = 1000;
 /// How long it rests after a failure of the disk, ms.
 const REST_MS: u64 = 5_000;
 /// Length of an MP4 fragment, ms.
-const FRAGMENT_MS: i64 = 1000;
+pub(super) const FRAGMENT_MS: i64 = 1000;
 
 #[derive(Debug)]
 enum Container {
     Flv(Box<FlvFile>),
-    Mp4 { packager: Box<Mp4Packager>, file: Box<Mp4File> },
+    Mp4 {
+        packager: Box<Mp4Packager>,
+        file: Box<Mp4File>,
+    },
+    /// A file that is continued: what it is like is the disk's business.
+    Continued {
+        pieces: Vec<Piece>,
+        before: Length,
+    },
 }
 
 #[derive(Debug)]
@@ -40,6 +49,8 @@ struct Current {
     /// Not yet given to the disk, and the time of its first byte.
     pending: Vec<u8>,
     pending_ms: i64,
+    /// Bytes of the packets so far.
+    bytes: u64,
 }
 
 /// A stream that is recorded.
@@ -48,6 +59,8 @@ pub(crate) struct Recording {
     pub(crate) key: StreamKey,
     pub(crate) config: Dvr,
     current: Option<Current>,
+    /// What is recorded.
+    publish: Publish,
     /// What is time 0 in the files of this publish.
     base_ms: Option<i64>,
     metadata: Option<Bytes>,
@@ -80,6 +93,7 @@ impl Recording {
             key,
             config,
             current: None,
+            publish: Publish::default(),
             base_ms: None,
             metadata: None,
             video_header: None,
@@ -97,11 +111,19 @@ impl Recording {
     /// Length in ms and bytes of the file that is open.
     pub(super) fn progress(&self) -> Option<(u64, u64)> {
         let current = self.current.as_ref()?;
-        let bytes = match &current.container {
-            Container::Flv(flv) => flv.len(),
-            Container::Mp4 { file, .. } => file.len(),
+        let (before_ms, bytes) = match &current.container {
+            Container::Flv(flv) => (0, flv.len()),
+            Container::Mp4 { file, .. } => (0, file.len()),
+            Container::Continued { before, .. } => (before.duration_ms, before.bytes + current.bytes),
         };
-        Some((u64::try_from(current.newest_ms - current.began_ms).unwrap_or(0), bytes))
+        Some((before_ms + u64::try_from(current.newest_ms - current.began_ms).unwrap_or(0), bytes))
+    }
+
+    /// The file was so long before this publish.
+    pub(super) fn goes_on(&mut self, length: Length) {
+        if let Some(Current { container: Container::Continued { before, .. }, .. }) = &mut self.current {
+            *before = length;
+        }
     }
 
     fn is_mp4(&self) -> bool {
@@ -119,9 +141,10 @@ impl Recording {
         self.now = now;
         let mut ended = Vec::new();
         match happening {
-            Happening::Break => {
+            Happening::Break(publish) => {
                 ended.extend(self.close(disk));
                 self.base_ms = None;
+                self.publish = *publish;
             }
             // Of a file of fragments the tracks are fixed; FLV has the new configuration as a tag.
             Happening::Changed if self.is_mp4() => ended.extend(self.close(disk)),
@@ -164,7 +187,8 @@ impl Recording {
             let length = dts_ms - current.began_ms;
             let limit = i64::try_from(self.config.duration_ms).unwrap_or(i64::MAX);
             let at_a_good_place = can_begin || !self.config.wait_keyframe;
-            if self.config.plan != DvrPlan::Session && length >= limit && at_a_good_place {
+            let is_cut = matches!(self.config.plan, DvrPlan::Segment | DvrPlan::Hss);
+            if is_cut && length >= limit && at_a_good_place {
                 ended.extend(self.close(disk));
             }
         }
@@ -178,10 +202,16 @@ impl Recording {
         let (root, template) = split(&self.config.path);
         let names = Names { key: &self.key, number: 0, duration_ms: 0, moment: moment(self.now.0) };
         let file = place(&root, fill(&template, &names));
-        let (container, bytes) = if self.is_mp4() {
+        let id = disk.ticket();
+        let (container, job) = if self.config.plan == DvrPlan::Append {
+            let start = self.start(dts_ms, lineup);
+            let container = Container::Continued { pieces: Vec::new(), before: Length::default() };
+            (container, Job::GoOn(id, file, Box::new(start)))
+        } else if self.is_mp4() {
             let Some(init) = Mp4Packager::init_of_file(lineup) else { return };
             let packager = Box::new(Mp4Packager::new(FRAGMENT_MS));
-            (Container::Mp4 { packager, file: Box::new(Mp4File::begin(init.clone())) }, init)
+            let container = Container::Mp4 { packager, file: Box::new(Mp4File::begin(init.clone())) };
+            (container, Job::Begin(id, file, init.into()))
         } else {
             let has_audio = lineup.audio.is_some() || self.audio_header.is_some();
             let (mut flv, mut bytes) =
@@ -192,10 +222,9 @@ impl Recording {
                     flv.tag(&mut bytes, kind, time, header, false);
                 }
             }
-            (Container::Flv(Box::new(flv)), bytes)
+            (Container::Flv(Box::new(flv)), Job::Begin(id, file, bytes.into()))
         };
-        let id = disk.ticket();
-        if !disk.push(Job::Begin(id, file, bytes.into())) {
+        if !disk.push(job) {
             self.rests_until_ms = self.now.1 + REST_MS;
             return;
         }
@@ -206,7 +235,22 @@ impl Recording {
             newest_ms: dts_ms,
             pending: Vec::new(),
             pending_ms: dts_ms,
+            bytes: 0,
         });
+    }
+
+    /// What a file is continued with.
+    fn start(&self, dts_ms: i64, lineup: &Lineup) -> Start {
+        Start {
+            key: self.key.clone(),
+            publish: self.publish,
+            dts_ms,
+            absolute: self.config.time_jitter == TimeJitter::Off,
+            is_mp4: self.is_mp4(),
+            metadata: self.metadata.clone(),
+            headers: [self.video_header.clone(), self.audio_header.clone()],
+            lineup: lineup.clone(),
+        }
     }
 
     /// Time in a file: from the beginning of the publish, 31 bits.
@@ -229,8 +273,17 @@ impl Recording {
         }
         let time = self.time(packet.dts_ms, self.base_ms.unwrap_or(packet.dts_ms));
         let Some(current) = &mut self.current else { return };
-        let Container::Flv(flv) = &mut current.container else { return };
-        flv.tag(&mut current.pending, packet.kind, time, &packet.payload, is_key);
+        match &mut current.container {
+            Container::Flv(flv) => {
+                flv.tag(&mut current.pending, packet.kind, time, &packet.payload, is_key);
+            }
+            Container::Continued { pieces, .. } => {
+                let Packet { kind, dts_ms, flags, payload } = packet.clone();
+                pieces.push(Piece::Tag { kind, dts_ms, flags, body: payload });
+                current.bytes += packet.payload.len() as u64;
+            }
+            Container::Mp4 { .. } => return,
+        }
         current.written(packet.dts_ms, disk);
     }
 
@@ -244,10 +297,18 @@ impl Recording {
     ) {
         self.turn((coded.kind, dts_ms, coded.is_key), lineup, disk, ended);
         let Some(current) = &mut self.current else { return };
-        let Container::Mp4 { packager, file } = &mut current.container else { return };
-        if let Some(fragment) = packager.push(dts_ms, coded.clone()) {
-            file.fragment(&fragment.bytes);
-            current.pending.extend_from_slice(&fragment.bytes);
+        match &mut current.container {
+            Container::Mp4 { packager, file } => {
+                if let Some(fragment) = packager.push(dts_ms, coded.clone()) {
+                    file.fragment(&fragment.bytes);
+                    current.pending.extend_from_slice(&fragment.bytes);
+                }
+            }
+            Container::Continued { pieces, .. } => {
+                pieces.push(Piece::Sample(dts_ms, coded.clone()));
+                current.bytes += coded.data.len() as u64;
+            }
+            Container::Flv(_) => return,
         }
         current.written(dts_ms, disk);
     }
@@ -256,7 +317,8 @@ impl Recording {
     pub(crate) fn close(&mut self, disk: &mut Disk) -> Option<(u64, Finished)> {
         let mut current = self.current.take()?;
         let (patch, bytes) = match &mut current.container {
-            Container::Flv(flv) => (flv.finish(), flv.len()),
+            Container::Flv(flv) => (Some(flv.finish()), flv.len()),
+            Container::Continued { .. } => (None, 0),
             Container::Mp4 { packager, file } => {
                 if let Some(fragment) = packager.flush() {
                     file.fragment(&fragment.bytes);
@@ -264,11 +326,11 @@ impl Recording {
                 }
                 let (index, patch) = file.finish();
                 current.pending.extend_from_slice(&index);
-                (patch, file.len() + index.len() as u64)
+                (Some(patch), file.len() + index.len() as u64)
             }
         };
         current.flush(disk);
-        disk.push(Job::Finish(current.id, Some(patch)));
+        disk.push(Job::Finish(current.id, patch));
         let duration_ms = u64::try_from(current.newest_ms - current.began_ms).unwrap_or(0);
         let finished = Finished { key: self.key.clone(), path: PathBuf::new(), duration_ms, bytes };
         Some((current.id, finished))
@@ -279,6 +341,9 @@ impl Recording {
         self.rests_until_ms = now_ms + REST_MS;
         if let Some(current) = &mut self.current {
             current.pending.clear();
+            if let Container::Continued { pieces, .. } = &mut current.container {
+                pieces.clear();
+            }
         }
         self.close(disk)
     }
@@ -288,13 +353,22 @@ impl Current {
     /// Something is pending; it is given to the disk where it is enough.
     fn written(&mut self, dts_ms: i64, disk: &Disk) {
         self.newest_ms = self.newest_ms.max(dts_ms);
-        if self.pending.len() >= BATCH_BYTES || dts_ms - self.pending_ms >= BATCH_MS {
+        let bytes = match &self.container {
+            Container::Continued { pieces, .. } => pieces.iter().map(Piece::len).sum(),
+            _ => self.pending.len(),
+        };
+        if bytes >= BATCH_BYTES || dts_ms - self.pending_ms >= BATCH_MS {
             self.flush(disk);
             self.pending_ms = dts_ms;
         }
     }
 
     fn flush(&mut self, disk: &Disk) {
+        if let Container::Continued { pieces, .. } = &mut self.container
+            && !pieces.is_empty()
+        {
+            disk.take(self.id, std::mem::take(pieces));
+        }
         let bytes = std::mem::take(&mut self.pending);
         if !bytes.is_empty() {
             // What does not fit into the queue makes the file fail like a full disk.

@@ -45,6 +45,7 @@ impl Web {
                     DvrPlan::Session => "session",
                     DvrPlan::Segment => "segment",
                     DvrPlan::Hss => "hss",
+                    DvrPlan::Append => "append",
                 }
                 .to_owned(),
                 open: recording.progress().is_some(),

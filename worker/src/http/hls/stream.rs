@@ -179,7 +179,7 @@ impl HlsStream {
             return changes;
         }
         match happening {
-            Happening::Break => {
+            Happening::Break(_) => {
                 self.end_publish(disk, &mut changes);
                 self.anchor = None;
             }
