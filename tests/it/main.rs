@@ -37,6 +37,7 @@ mod limits;
 mod packaging;
 mod publish_play;
 mod reload;
+mod remux_rules;
 mod semantics;
 mod soak;
 mod startup;

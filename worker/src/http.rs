@@ -23,6 +23,7 @@ mod pace;
 mod pinned;
 mod readers;
 mod report;
+mod rules;
 mod transport;
 mod tunnel;
 mod vod;

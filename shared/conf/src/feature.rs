@@ -27,8 +27,6 @@ pub enum Feature {
     HlsKeys,
     /// Calls to a web server.
     HttpHooks,
-    /// What a live stream over HTTP announces, other than what it has.
-    HttpRemux,
     /// Reload when the file changes.
     InotifyReload,
     /// Reordering of audio and video.
@@ -72,7 +70,6 @@ impl Feature {
             Self::Heartbeat => "heartbeat",
             Self::HlsKeys => "hls_keys",
             Self::HttpHooks => "http_hooks",
-            Self::HttpRemux => "http_remux without guess_has_av, or with fast_cache",
             Self::InotifyReload => "inotify_auto_reload",
             Self::MixCorrect => "mix_correct",
             Self::PithyPrint => "pithy_print",

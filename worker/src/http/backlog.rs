@@ -89,6 +89,17 @@ impl Backlog {
         (self.first..self.end()).contains(&self.broken_at).then_some(self.broken_at)
     }
 
+    /// Where a newcomer begins: the newest place, or the oldest that is no more than `kept_ms` before the end.
+    pub(crate) fn start(&self, kept_ms: i64) -> Option<u64> {
+        let newest = self.newest_start?;
+        let Some(end_ms) = self.items.back().map(|item| item.dts_ms).filter(|_| kept_ms > 0) else {
+            return Some(newest);
+        };
+        let from = self.broken_at.max(self.first);
+        let old = self.from(from).position(|item| item.is_start && end_ms - item.dts_ms <= kept_ms);
+        Some(old.map_or(newest, |old| from + old as u64))
+    }
+
     pub(crate) fn prelude(&self) -> &Prelude {
         &self.prelude
     }
@@ -116,9 +127,9 @@ impl Backlog {
     }
 
     /// Lets go what nobody needs: items before `wanted` (the viewer who is furthest behind), unless a newcomer begins there,
-    /// and items that are older than `oldest_ms`.
-    pub(crate) fn trim(&mut self, wanted: u64, oldest_ms: i64) {
-        let keep = self.newest_start.unwrap_or_else(|| self.end());
+    /// and items that are older than `oldest_ms`. `kept_ms` as for [`Self::start`].
+    pub(crate) fn trim(&mut self, wanted: u64, oldest_ms: i64, kept_ms: i64) {
+        let keep = self.start(kept_ms).unwrap_or_else(|| self.end());
         while self.first < keep {
             let is_old = self.items.front().is_some_and(|item| item.dts_ms < oldest_ms);
             if self.first >= wanted && !is_old {
@@ -156,18 +167,35 @@ mod tests {
             backlog.push(item(n * 40, n % 25 == 0), Prelude::default);
         }
         assert_eq!((backlog.newest_start(), backlog.end()), (Some(75), 100));
-        backlog.trim(60, 0);
+        backlog.trim(60, 0, 0);
         assert_eq!(backlog.first(), 60);
-        backlog.trim(100, 0);
+        backlog.trim(100, 0, 0);
         assert_eq!(backlog.first(), 75);
         assert_eq!(backlog.from(98).map(|item| item.dts_ms).collect::<Vec<_>>(), [3920, 3960]);
         assert_eq!(backlog.from(200).count(), 0);
         // A viewer who lags too much keeps nothing.
         backlog.push(item(4000, true), Prelude::default);
-        backlog.trim(75, 3000);
+        backlog.trim(75, 3000, 0);
         assert_eq!(backlog.first(), 75);
-        backlog.trim(75, 3900);
+        backlog.trim(75, 3900, 0);
         assert_eq!(backlog.first(), 98);
+    }
+
+    #[test]
+    fn sound_is_kept_for_newcomers_as_long_as_is_said() {
+        let mut backlog = Backlog::default();
+        (0..1000).for_each(|n| backlog.push(item(n * 23, true), Prelude::default));
+        assert_eq!(
+            (backlog.start(0), backlog.start(2300), backlog.start(1 << 40)),
+            (Some(999), Some(899), Some(0))
+        );
+        backlog.trim(u64::MAX, 22_000, 2300);
+        assert_eq!((backlog.first(), backlog.start(2300)), (899, Some(899)));
+        // Nothing of before a break.
+        backlog.forget_start();
+        assert_eq!(backlog.start(2300), None);
+        (0..10).for_each(|n| backlog.push(item(23_000 + n * 23, true), Prelude::default));
+        assert_eq!(backlog.start(2300), Some(1000));
     }
 
     #[test]

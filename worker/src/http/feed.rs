@@ -11,6 +11,7 @@ use remux::{Coded, Lineup, Refused, Seen};
 
 use super::backlog::{Format, Prelude};
 use super::formats::Packing;
+use super::rules::Rules;
 
 /// How long a new publish may take until both tracks have shown themselves, ms.
 const SETTLE_MS: u64 = 600;
@@ -66,10 +67,15 @@ pub(crate) struct Feed {
     /// What is read is of this publish.
     publish: Publish,
     pub(crate) lineup: Lineup,
+    /// Whether there were pictures, and sounds, of whatever codec.
+    kinds: [bool; 2],
     metadata: Option<Bytes>,
     video_header: Option<Bytes>,
     audio_header: Option<Bytes>,
     packings: [Option<Packing>; 4],
+    pub(super) rules: Rules,
+    /// Sound is packed though nobody listens.
+    kept: bool,
     /// Viewers by format.
     pub(crate) viewers: [usize; 4],
     /// How often its writer was asked to wake us at most, ms; `None` when it has to be asked anew.
@@ -99,10 +105,13 @@ impl Feed {
             next: 0,
             settled: false,
             lineup: Lineup::default(),
+            kinds: [false; 2],
             metadata: None,
             video_header: None,
             audio_header: None,
             packings: Default::default(),
+            rules: Rules::default(),
+            kept: false,
             viewers: [0; 4],
             pace_ms: None,
             pinned: false,
@@ -124,8 +133,38 @@ impl Feed {
         self.pinned || self.is_watched()
     }
 
-    pub(crate) fn has_video(&self) -> bool {
-        self.lineup.video.is_some()
+    /// Whether the header of an FLV file says that there are pictures, and sounds.
+    pub(crate) fn announced(&self) -> [bool; 2] {
+        let [video, audio] = self.kinds;
+        self.rules.announced([video || self.lineup.video.is_some(), audio || self.lineup.audio.is_some()])
+    }
+
+    /// Other rules may hold.
+    pub(crate) fn set_rules(&mut self, rules: Rules) {
+        if rules == self.rules {
+            return;
+        }
+        self.rules = rules;
+        let headers = prelude([&self.metadata, &self.video_header, &self.audio_header]);
+        let dts_ms = self.newest_ms.unwrap_or(0);
+        for packing in self.packings.iter_mut().flatten() {
+            packing.set_rules(rules, &self.lineup, &headers, dts_ms);
+        }
+    }
+
+    /// Sound is to be packed though nobody listens, or no longer.
+    pub(crate) fn keep(&mut self, kept: bool) {
+        self.kept = kept;
+        if kept {
+            self.open(Format::Bare);
+        } else {
+            self.close(Format::Bare);
+        }
+    }
+
+    /// Whether it is.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept
     }
 
     /// Whether everything since the publish began was read.
@@ -179,12 +218,16 @@ impl Feed {
         if place.is_some() {
             return;
         }
-        let mut packing = Packing::new(format);
+        let mut packing = Packing::new(format, self.rules);
         let Some(ring) = self.ring.as_ref().filter(|_| self.settled) else {
             *place = Some(packing);
             return;
         };
-        let from = ring.key().filter(|key| *key < self.next).unwrap_or(self.next);
+        let from = if self.rules.kept_ms(format) > 0 {
+            ring.tail().max(self.publish.first_seq).min(self.next)
+        } else {
+            ring.key().filter(|key| *key < self.next).unwrap_or(self.next)
+        };
         let mut past = Past::at(ring, from);
         // Of MP3 nothing but its packets tells that it is there.
         past.lineup.audio = past.lineup.audio.take().or_else(|| self.lineup.audio.clone());
@@ -260,6 +303,7 @@ impl Feed {
         if !complete && now_ms < until && !self.resting {
             return Some(until);
         }
+        self.kinds = past.kinds;
         self.lineup = past.lineup;
         self.metadata = past.metadata.or_else(|| self.metadata.take());
         (self.video_header, self.audio_header) = (past.video_header, past.audio_header);
@@ -286,10 +330,12 @@ impl Feed {
             metadata: self.metadata.take(),
             video_header: self.video_header.take(),
             audio_header: self.audio_header.take(),
+            kinds: self.kinds,
         };
         let (happened, refused) = past.take(packet);
         self.refused += u64::from(refused);
         self.lineup = past.lineup;
+        self.kinds = past.kinds;
         self.metadata = past.metadata;
         (self.video_header, self.audio_header) = (past.video_header, past.audio_header);
         for happening in happened {
@@ -324,9 +370,14 @@ impl Feed {
     pub(crate) fn leave(&mut self, format: Format) {
         let Some(count) = self.viewers.get_mut(format.index()) else { return };
         *count = count.saturating_sub(1);
-        if *count == 0
-            && let Some(place) = self.packings.get_mut(format.index())
-        {
+        self.close(format);
+    }
+
+    /// What nobody wants is not packed.
+    fn close(&mut self, format: Format) {
+        let is_wanted = self.viewers.get(format.index()).is_some_and(|count| *count > 0)
+            || self.kept && format == Format::Bare;
+        if let Some(place) = self.packings.get_mut(format.index()).filter(|_| !is_wanted) {
             *place = None;
         }
     }
@@ -335,7 +386,8 @@ impl Feed {
     pub(crate) fn trim(&mut self, format: Format, wanted: u64, queue_ms: i64) {
         let oldest_ms = self.newest_ms.unwrap_or(0).saturating_sub(queue_ms);
         if let Some(Some(packing)) = self.packings.get_mut(format.index()) {
-            packing.backlog_mut().trim(wanted, oldest_ms);
+            let kept_ms = self.rules.kept_ms(format);
+            packing.backlog_mut().trim(wanted, oldest_ms, kept_ms);
         }
     }
 }
@@ -354,6 +406,8 @@ fn prelude([metadata, video, audio]: [&Option<Bytes>; 3]) -> Prelude {
 #[derive(Debug, Default)]
 struct Past {
     lineup: Lineup,
+    /// Whether there were pictures, and sounds.
+    kinds: [bool; 2],
     metadata: Option<Bytes>,
     video_header: Option<Bytes>,
     audio_header: Option<Bytes>,
@@ -365,6 +419,7 @@ impl Past {
         let stored = |kind| ring.header(kind, seq).map(|header| Bytes::from(header.bytes));
         let past = Self {
             lineup: Lineup::default(),
+            kinds: [false; 2],
             metadata: stored(HeaderKind::Metadata),
             video_header: stored(HeaderKind::Video),
             audio_header: stored(HeaderKind::Audio),
@@ -391,6 +446,9 @@ impl Past {
                 if packet.kind == Kind::Video { &mut self.video_header } else { &mut self.audio_header };
             *place = Some(packet.payload.clone());
         }
+        let [video, audio] = &mut self.kinds;
+        *video |= packet.kind == Kind::Video;
+        *audio |= packet.kind == Kind::Audio;
         let mut happened = Vec::with_capacity(2);
         let refused = match self.lineup.see(packet.kind, &packet.payload) {
             Ok(Seen::Config { changed: true }) => {

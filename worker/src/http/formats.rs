@@ -10,6 +10,7 @@ use remux::{Fragment, Lineup, Mp4Packager, TsPackager};
 use super::backlog::{Backlog, Format, Item, Prelude};
 use super::batch::Shelf;
 use super::feed::Happening;
+use super::rules::Rules;
 
 /// How long a fragment of live MP4 is, ms.
 const FRAGMENT_MS: i64 = 100;
@@ -20,6 +21,7 @@ const TABLES_EVERY_MS: i64 = 400;
 #[derive(Debug)]
 pub(crate) struct Packing {
     format: Format,
+    rules: Rules,
     backlog: Backlog,
     shelf: RefCell<Shelf>,
     ts: TsPackager,
@@ -32,9 +34,10 @@ pub(crate) struct Packing {
 }
 
 impl Packing {
-    pub(crate) fn new(format: Format) -> Self {
+    pub(crate) fn new(format: Format, rules: Rules) -> Self {
         Self {
             format,
+            rules,
             backlog: Backlog::default(),
             shelf: RefCell::default(),
             ts: TsPackager::new(0),
@@ -63,8 +66,35 @@ impl Packing {
         (self.init.clone(), self.epoch)
     }
 
+    /// Other rules hold: what was left out so far begins with its header, which is in `headers`.
+    pub(crate) fn set_rules(&mut self, rules: Rules, lineup: &Lineup, headers: &Prelude, dts_ms: i64) {
+        let former = std::mem::replace(&mut self.rules, rules);
+        let is_new = |kind| former.leaves_out(kind, self.format) && !rules.leaves_out(kind, self.format);
+        for (kind, bytes) in headers.iter().filter(|(kind, _)| self.format == Format::Flv && is_new(*kind)) {
+            let (kind, bytes) = (*kind, bytes.clone());
+            let item = Item { kind, is_aside: true, is_start: false, dts_ms, bytes };
+            self.backlog.push(item, Prelude::default);
+        }
+        let own = rules.lineup(lineup, self.format);
+        self.begin_anew(&Happening::Changed, own.as_ref().unwrap_or(lineup));
+    }
+
     /// Packs what happened.
     pub(crate) fn take(&mut self, happening: &Happening, lineup: &Lineup, prelude: impl FnOnce() -> Prelude) {
+        let (rules, format) = (self.rules, self.format);
+        let kind = match happening {
+            Happening::Coded(_, coded) => Some(coded.kind),
+            Happening::Raw(packet) => Some(packet.kind),
+            _ => None,
+        };
+        if kind.is_some_and(|kind| rules.leaves_out(kind, format)) {
+            return;
+        }
+        let own = rules.lineup(lineup, format);
+        self.pack(happening, own.as_ref().unwrap_or(lineup), || rules.prelude(prelude(), format));
+    }
+
+    fn pack(&mut self, happening: &Happening, lineup: &Lineup, prelude: impl FnOnce() -> Prelude) {
         match (self.format, happening) {
             (_, Happening::Break(_) | Happening::Changed) => self.begin_anew(happening, lineup),
             (Format::Flv, Happening::Raw(packet)) => {

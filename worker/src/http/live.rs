@@ -171,11 +171,14 @@ impl Viewer {
     /// Where it stands: a newcomer at the newest place to begin, somebody who lags too much as well.
     fn place(&mut self, backlog: &Backlog, feed: &Feed, queue_ms: i64) -> Option<u64> {
         let newest_ms = feed.newest_ms.unwrap_or(0);
+        // What it was given to begin with is no lag.
+        let kept_ms = feed.rules.kept_ms(self.format);
+        let queue_ms = queue_ms.saturating_add(kept_ms);
         let Some(next) = self.next else {
             let all = backlog.whole().filter(|_| self.waited && feed.is_whole());
             // Who gets all gets the headers where they stand.
             self.wants_prelude = all.is_none();
-            self.next = all.or_else(|| backlog.newest_start());
+            self.next = all.or_else(|| backlog.start(kept_ms));
             return self.next;
         };
         let lags = next < backlog.first()
@@ -201,7 +204,8 @@ impl Viewer {
             return;
         }
         if !self.began && batch.len == 0 {
-            let head = flv::file::header(feed.lineup.audio.is_some(), feed.has_video());
+            let [video, audio] = feed.announced();
+            let head = flv::file::header(audio, video);
             batch.own(&head);
         }
         if std::mem::take(&mut self.wants_prelude) && item.is_start {

@@ -47,8 +47,15 @@ impl Web {
     pub(crate) fn unpin(&mut self, feed: usize) {
         let wanted = self.hls.streams.contains_key(&feed) || self.dvr.recordings.contains_key(&feed);
         if let Some(known) = self.feeds.get_mut(feed) {
-            known.pinned = wanted;
+            known.pinned = wanted || known.is_kept();
         }
         self.forget_unwanted(feed);
+    }
+
+    /// Of a stream that nobody publishes no sound is kept.
+    pub(crate) fn end_kept(&mut self, feed: usize) {
+        if let Some(known) = self.feeds.get_mut(feed) {
+            known.keep(false);
+        }
     }
 }

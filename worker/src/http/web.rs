@@ -24,6 +24,7 @@ use super::handoff::Siblings;
 use super::hls::House;
 use super::owners::Owners;
 use super::readers::Readers;
+use super::rules::Rules;
 use super::transport::Certificate;
 use super::tunnel;
 use super::vod::Vod;
@@ -179,6 +180,7 @@ impl Web {
         self.end_homeless();
         self.review_hls();
         self.review_dvr();
+        self.review_rules();
     }
 
     /// Who watches a stream of a vhost that is no more has nothing to watch.
@@ -282,6 +284,7 @@ impl Web {
         if live {
             self.review_hls();
             self.review_dvr();
+            self.review_rules();
             // At once: a short publish may be over with the next event.
             self.look_at_waiting();
         }
@@ -297,7 +300,9 @@ impl Web {
         if let Some(feed) = self.feed_of.get(key) {
             return *feed;
         }
-        let feed = self.feeds.insert(Feed::new(key.clone(), since_ns));
+        let mut feed = Feed::new(key.clone(), since_ns);
+        feed.set_rules(Rules::of_stream(&self.config, key));
+        let feed = self.feeds.insert(feed);
         self.feed_of.insert(key.clone(), feed);
         self.links.watch(AudienceId::new(feed), key);
         feed
@@ -418,6 +423,7 @@ impl Web {
             }
         }
         if has_ended {
+            self.end_kept(key);
             self.unpin(key);
         }
     }
