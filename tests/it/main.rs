@@ -14,6 +14,7 @@ mod api_hostile;
 mod api_tools;
 mod api_totals;
 mod cli;
+mod codecs;
 mod console;
 mod crash;
 mod crash_points;

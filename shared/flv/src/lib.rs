@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 pub mod aac;
+pub mod ac3;
+pub mod av1;
 pub mod avc;
 mod bitwise;
 pub mod describe;
@@ -13,6 +15,7 @@ pub mod file;
 pub mod hvcc;
 pub mod packet;
 pub mod unit;
+pub mod vp9;
 
 pub use bitwise::BadBits;
 pub use describe::{AudioFacts, VideoFacts, describe_audio, describe_video};

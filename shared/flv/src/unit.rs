@@ -50,6 +50,14 @@ pub const AAC: Codec = Codec::Audio(10);
 pub const MP3: Codec = Codec::Audio(2);
 /// Opus exists only with a FourCC.
 pub const OPUS: Codec = Codec::FourCc(*b"Opus");
+/// So does VP9,
+pub const VP9: Codec = Codec::FourCc(*b"vp09");
+/// FLAC,
+pub const FLAC: Codec = Codec::FourCc(*b"fLaC");
+/// AC-3,
+pub const AC3: Codec = Codec::FourCc(*b"ac-3");
+/// and E-AC-3.
+pub const EAC3: Codec = Codec::FourCc(*b"ec-3");
 
 fn classic(codec: Codec) -> Codec {
     match codec {

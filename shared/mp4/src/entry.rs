@@ -1,5 +1,5 @@
 //! What a track is coded with: the sample entry (ISO/IEC 14496-12, 8.5.2; -14 for AAC and MP3; -15 for H.264 and HEVC; the
-//! encapsulation of Opus).
+//! bindings of AV1 and VP9; the encapsulations of Opus and FLAC; ETSI TS 102 366, annex F, for AC-3).
 
 use bytes::Bytes;
 
@@ -18,6 +18,20 @@ pub enum Entry {
     /// HEVC.
     Hevc {
         /// HEVCDecoderConfigurationRecord.
+        record: Bytes,
+        /// Pixels.
+        size: (u32, u32),
+    },
+    /// AV1.
+    Av1 {
+        /// AV1CodecConfigurationRecord.
+        record: Bytes,
+        /// Pixels.
+        size: (u32, u32),
+    },
+    /// VP9.
+    Vp9 {
+        /// VPCodecConfigurationRecord.
         record: Bytes,
         /// Pixels.
         size: (u32, u32),
@@ -45,19 +59,40 @@ pub enum Entry {
         /// How many.
         channels: u16,
     },
+    /// FLAC.
+    Flac {
+        /// The metadata block STREAMINFO without its header.
+        info: Bytes,
+        /// How many.
+        channels: u16,
+        /// Hz.
+        sample_rate: u32,
+    },
+    /// AC-3 and E-AC-3.
+    Ac3 {
+        /// The content of `dac3` or `dec3`.
+        record: Bytes,
+        /// E-AC-3.
+        is_enhanced: bool,
+        /// How many.
+        channels: u16,
+        /// Hz.
+        sample_rate: u32,
+    },
 }
 
 impl Entry {
     /// Whether it is a track of pictures.
     #[must_use]
     pub const fn is_video(&self) -> bool {
-        matches!(self, Self::Avc { .. } | Self::Hevc { .. })
+        matches!(self, Self::Avc { .. } | Self::Hevc { .. } | Self::Av1 { .. } | Self::Vp9 { .. })
     }
 
     /// Width and height of pictures.
     pub(crate) const fn size(&self) -> (u32, u32) {
         match self {
             Self::Avc { size, .. } | Self::Hevc { size, .. } => *size,
+            Self::Av1 { size, .. } | Self::Vp9 { size, .. } => *size,
             _ => (0, 0),
         }
     }
@@ -66,6 +101,21 @@ impl Entry {
         match self {
             Self::Avc { record, size } => picture(out, *b"avc1", *size, *b"avcC", record),
             Self::Hevc { record, size } => picture(out, *b"hvc1", *size, *b"hvcC", record),
+            Self::Av1 { record, size } => picture(out, *b"av01", *size, *b"av1C", record),
+            Self::Vp9 { record, size } => {
+                // The only one of these boxes that has a version and flags.
+                let config = [&[1, 0, 0, 0][..], record].concat();
+                picture(out, *b"vp09", *size, *b"vpcC", &config);
+            }
+            Self::Flac { info, channels, sample_rate } => {
+                sound(out, *b"fLaC", *channels, *sample_rate, |out| flac(out, info));
+            }
+            Self::Ac3 { record, is_enhanced, channels, sample_rate } => {
+                let (name, config) = if *is_enhanced { (*b"ec-3", *b"dec3") } else { (*b"ac-3", *b"dac3") };
+                sound(out, name, *channels, *sample_rate, |out| {
+                    boxed(out, config, |out| out.extend_from_slice(record));
+                });
+            }
             Self::Aac { record, channels, sample_rate } => {
                 sound(out, *b"mp4a", *channels, *sample_rate, |out| {
                     descriptors(out, 0x40, Some(record));
@@ -146,5 +196,13 @@ fn opus(out: &mut Vec<u8>, head: &[u8]) {
         if at(10) != 0 {
             out.extend_from_slice(head.get(11..).unwrap_or(&[]));
         }
+    });
+}
+
+/// `dfLa`: metadata blocks, of which one is enough; it is the last.
+fn flac(out: &mut Vec<u8>, info: &[u8]) {
+    full(out, *b"dfLa", 0, 0, |out| {
+        u32(out, 0x8000_0000 | u32::try_from(info.len()).unwrap_or(0) & 0x00ff_ffff);
+        out.extend_from_slice(info);
     });
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use flv::Codec;
 use flv::aac::AacConfig;
+use flv::ac3::Ac3Config;
 use flv::avc::{AvcConfig, ConfigError};
 use flv::hvcc::HevcConfig;
 use flv::unit::{self, Body, take_apart};
@@ -43,6 +44,20 @@ pub enum VideoTrack {
     Avc(AvcConfig),
     /// HEVC.
     Hevc(HevcConfig),
+    /// AV1.
+    Av1 {
+        /// AV1CodecConfigurationRecord.
+        record: Bytes,
+        /// Pixels, where the record says so.
+        size: Option<(u32, u32)>,
+    },
+    /// VP9.
+    Vp9 {
+        /// VPCodecConfigurationRecord.
+        record: Bytes,
+        /// Pixels, once there was a key frame.
+        size: Option<(u32, u32)>,
+    },
 }
 
 /// Sounds.
@@ -59,6 +74,31 @@ pub enum AudioTrack {
     },
     /// Opus, with the identification header behind its magic.
     Opus(Bytes),
+    /// FLAC.
+    Flac {
+        /// The metadata block STREAMINFO without its header.
+        info: Bytes,
+        /// Hz.
+        sample_rate: u32,
+        /// How many.
+        channels: u16,
+    },
+    /// AC-3 and E-AC-3.
+    Ac3(Ac3Config),
+}
+
+impl AudioTrack {
+    /// The codec.
+    pub(crate) const fn codec(&self) -> Codec {
+        match self {
+            Self::Aac(_) => unit::AAC,
+            Self::Mp3 { .. } => unit::MP3,
+            Self::Opus(_) => unit::OPUS,
+            Self::Flac { .. } => unit::FLAC,
+            Self::Ac3(config) if config.is_enhanced => unit::EAC3,
+            Self::Ac3(_) => unit::AC3,
+        }
+    }
 }
 
 /// Coded bytes.
@@ -137,6 +177,23 @@ impl Lineup {
                 }
                 _ => Err(Refused::Layout),
             },
+            unit::AV1 if flv::av1::is_record(&record) => {
+                let size = flv::av1::size_of(&record);
+                Ok(set(&mut self.video, VideoTrack::Av1 { record, size }))
+            }
+            unit::VP9 => {
+                let record = record.slice_ref(flv::vp9::record(&record).ok_or(Refused::Layout)?);
+                // The size is not in it: the same record is the same configuration.
+                let size = match &self.video {
+                    Some(VideoTrack::Vp9 { record: known, size }) if *known == record => *size,
+                    _ => None,
+                };
+                Ok(set(&mut self.video, VideoTrack::Vp9 { record, size }))
+            }
+            unit::FLAC => Ok(set(&mut self.audio, flac(&record).ok_or(Refused::Layout)?)),
+            // These have none, and need none.
+            unit::AC3 | unit::EAC3 => Ok(Seen::Nothing),
+            unit::AV1 => Err(Refused::Layout),
             codec => Err(Refused::Codec(codec)),
         }
     }
@@ -154,6 +211,20 @@ impl Lineup {
                 self.audio = Some(AudioTrack::Mp3 { sample_rate, channels });
                 true
             }
+            unit::AV1 => matches!(self.video, Some(VideoTrack::Av1 { .. })),
+            unit::VP9 => match &mut self.video {
+                Some(VideoTrack::Vp9 { size, .. }) => {
+                    *size = flv::vp9::size_of(data).or(*size);
+                    true
+                }
+                _ => false,
+            },
+            unit::FLAC => matches!(self.audio, Some(AudioTrack::Flac { .. })),
+            unit::AC3 | unit::EAC3 => {
+                let config = flv::ac3::describe(data, codec == unit::EAC3).ok_or(Refused::Layout)?;
+                self.audio = Some(AudioTrack::Ac3(config));
+                true
+            }
             codec => return Err(Refused::Codec(codec)),
         };
         if known { Ok(()) } else { Err(Refused::NoConfig) }
@@ -163,15 +234,32 @@ impl Lineup {
     #[must_use]
     pub fn ts_tracks(&self) -> Tracks {
         Tracks {
-            video: self.video.as_ref().map(|video| match video {
-                VideoTrack::Avc(_) => VideoType::H264,
-                VideoTrack::Hevc(_) => VideoType::Hevc,
+            video: self.video.as_ref().and_then(|video| match video {
+                VideoTrack::Avc(_) => Some(VideoType::H264),
+                VideoTrack::Hevc(_) => Some(VideoType::Hevc),
+                VideoTrack::Av1 { .. } | VideoTrack::Vp9 { .. } => None,
             }),
             audio: self.audio.as_ref().and_then(|audio| match audio {
                 AudioTrack::Aac(_) => Some(AudioType::Aac),
                 AudioTrack::Mp3 { .. } => Some(AudioType::Mp3),
-                AudioTrack::Opus(_) => None,
+                AudioTrack::Opus(head) => {
+                    head.get(1).filter(|channels| (1..=8).contains(*channels)).map(|it| AudioType::Opus(*it))
+                }
+                AudioTrack::Flac { .. } => None,
+                AudioTrack::Ac3(config) if config.is_enhanced => Some(AudioType::Eac3),
+                AudioTrack::Ac3(_) => Some(AudioType::Ac3),
             }),
+        }
+    }
+
+    /// Whether a transport stream has a place for a track of this kind, or there is none.
+    #[must_use]
+    pub fn fits_ts(&self, kind: Kind) -> bool {
+        let tracks = self.ts_tracks();
+        match kind {
+            Kind::Video => self.video.is_none() || tracks.video.is_some(),
+            Kind::Audio => self.audio.is_none() || tracks.audio.is_some(),
+            Kind::Data => true,
         }
     }
 
@@ -184,6 +272,12 @@ impl Lineup {
             }
             VideoTrack::Hevc(config) => {
                 Entry::Hevc { record: config.record.clone(), size: config.size.unwrap_or_default() }
+            }
+            VideoTrack::Av1 { record, size } => {
+                Entry::Av1 { record: record.clone(), size: size.unwrap_or_default() }
+            }
+            VideoTrack::Vp9 { record, size } => {
+                Entry::Vp9 { record: record.clone(), size: size.unwrap_or_default() }
             }
         });
         let audio = self.audio.as_ref().map(|audio| match audio {
@@ -198,12 +292,37 @@ impl Lineup {
             AudioTrack::Opus(head) => {
                 Entry::Opus { head: head.clone(), channels: head.get(1).copied().map_or(2, u16::from) }
             }
+            AudioTrack::Flac { info, sample_rate, channels } => {
+                Entry::Flac { info: info.clone(), channels: *channels, sample_rate: *sample_rate }
+            }
+            AudioTrack::Ac3(config) => Entry::Ac3 {
+                record: Bytes::copy_from_slice(config.record()),
+                is_enhanced: config.is_enhanced,
+                channels: config.channels,
+                sample_rate: config.sample_rate,
+            },
         });
         [(1, video), (2, audio)]
             .into_iter()
             .filter_map(|(id, entry)| entry.map(|entry| TrackInfo { id, entry }))
             .collect()
     }
+}
+
+/// STREAMINFO (RFC 9639, 8.2) as a sequence header has it: behind the magic of a file, behind the header of its block, or bare.
+fn flac(record: &Bytes) -> Option<AudioTrack> {
+    const INFO_BYTES: usize = 34;
+    let rest = record.strip_prefix(b"fLaC").unwrap_or(record);
+    let rest = match rest {
+        [0 | 0x80, 0, 0, 34, info @ ..] if info.len() >= INFO_BYTES => info,
+        info => info,
+    };
+    let info = rest.get(..INFO_BYTES)?;
+    // 20 bits of rate, 3 of channels, behind sizes of blocks and frames.
+    let [a, b, c] = *info.get(10..)?.first_chunk()?;
+    let sample_rate = u32::from(a) << 12 | u32::from(b) << 4 | u32::from(c) >> 4;
+    let channels = u16::from(c >> 1 & 7) + 1;
+    (sample_rate > 0).then(|| AudioTrack::Flac { info: record.slice_ref(info), sample_rate, channels })
 }
 
 #[cfg(test)]

@@ -89,6 +89,8 @@ impl TsPackager {
                 };
                 annexb::write(&mut self.picture, &format, coded.is_key, &coded.data)?;
             }
+            Some(VideoTrack::Av1 { .. }) => return Err(Refused::Codec(flv::unit::AV1)),
+            Some(VideoTrack::Vp9 { .. }) => return Err(Refused::Codec(flv::unit::VP9)),
             None => return Err(Refused::NoConfig),
         }
         let composition_ms = i64::from(coded.composition_ms).clamp(0, MAX_COMPOSITION_MS);
@@ -128,8 +130,9 @@ impl TsPackager {
                     return Err(Refused::Frame(coded.data.len()));
                 }
             }
-            Some(AudioTrack::Mp3 { .. }) => self.sounds.extend_from_slice(&coded.data),
-            Some(AudioTrack::Opus(_)) => return Err(Refused::Codec(flv::unit::OPUS)),
+            Some(AudioTrack::Mp3 { .. } | AudioTrack::Ac3(_)) => self.sounds.extend_from_slice(&coded.data),
+            Some(AudioTrack::Opus(_)) => ts::opus::write(&mut self.sounds, &coded.data),
+            Some(track @ AudioTrack::Flac { .. }) => return Err(Refused::Codec(track.codec())),
             None => return Err(Refused::NoConfig),
         }
         if self.gather_ms == 0 {
@@ -178,7 +181,7 @@ impl Lineup {
                 out.extend_from_slice(&coded.data);
                 Ok(())
             }
-            Some(AudioTrack::Opus(_)) => Err(Refused::Codec(flv::unit::OPUS)),
+            Some(track) => Err(Refused::Codec(track.codec())),
             None => Err(Refused::NoConfig),
         }
     }

@@ -8,6 +8,7 @@
 pub mod adts;
 pub mod annexb;
 mod muxer;
+pub mod opus;
 mod packet;
 mod tables;
 

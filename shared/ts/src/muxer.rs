@@ -1,7 +1,7 @@
 //! The muxer: access units with their times to packets, and the clock that goes with them.
 
 use crate::packet::{Adaptation, Continuity, write_pcr, write_unit};
-use crate::tables::{Tables, Track, Tracks};
+use crate::tables::{AudioType, Tables, Track, Tracks};
 
 /// How much later than the clock an access unit is decoded, 90 kHz (800 ms): what decoders may buffer.
 pub const DELAY_90K: i64 = 72_000;
@@ -90,8 +90,11 @@ impl Muxer {
             first.pcr_90k = Some(wrap(access.dts_90k));
             self.last_pcr_90k = Some(access.dts_90k);
         }
+        let is_mpeg = matches!(self.tracks.audio, Some(AudioType::Aac | AudioType::Mp3) | None);
         let (at, stream_id, continuity) = match access.track {
             Track::Video => (0, 0xe0, &mut self.video),
+            // What MPEG has no name for is private.
+            Track::Audio if !is_mpeg => (1, 0xbd, &mut self.audio),
             Track::Audio => (1, 0xc0, &mut self.audio),
         };
         if let Some(broken) = self.broken.get_mut(at) {
@@ -154,7 +157,7 @@ fn stamp(prefix: u8, time: u64) -> [u8; 5] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AudioType, PACKET_BYTES, VideoType};
+    use crate::{PACKET_BYTES, VideoType};
 
     fn clocks(packets: &[u8]) -> Vec<(u16, u64)> {
         let mut found = Vec::new();

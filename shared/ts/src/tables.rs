@@ -22,6 +22,12 @@ pub enum AudioType {
     Aac,
     /// MPEG audio.
     Mp3,
+    /// Opus, of so many channels (1 to 8), in access units with a head each.
+    Opus(u8),
+    /// AC-3.
+    Ac3,
+    /// E-AC-3.
+    Eac3,
 }
 
 /// One of the two tracks.
@@ -97,10 +103,29 @@ impl Tables {
         let audio = tracks.audio.map(|audio| match audio {
             AudioType::Aac => (0x0f, Track::Audio),
             AudioType::Mp3 => (0x03, Track::Audio),
+            // Private data, which descriptors tell more of.
+            AudioType::Opus(_) => (0x06, Track::Audio),
+            AudioType::Ac3 => (0x81, Track::Audio),
+            AudioType::Eac3 => (0x87, Track::Audio),
         });
         for (stream_type, track) in [video, audio].into_iter().flatten() {
             let [high, low] = (0xe000 | track.pid()).to_be_bytes();
-            pmt.extend_from_slice(&[stream_type, high, low, 0xf0, 0]);
+            let mut descriptors = Vec::new();
+            if track == Track::Audio {
+                match tracks.audio {
+                    // Registration; extension of DVB with the channels.
+                    Some(AudioType::Opus(channels)) => {
+                        descriptors.extend_from_slice(b"\x05\x04Opus\x7f\x02\x80");
+                        descriptors.push(channels);
+                    }
+                    Some(AudioType::Ac3) => descriptors.extend_from_slice(b"\x05\x04AC-3"),
+                    Some(AudioType::Eac3) => descriptors.extend_from_slice(b"\x05\x04EAC3"),
+                    _ => {}
+                }
+            }
+            let len = u8::try_from(descriptors.len()).unwrap_or(0);
+            pmt.extend_from_slice(&[stream_type, high, low, 0xf0, len]);
+            pmt.extend_from_slice(&descriptors);
         }
         let section = self::section(0x02, PROGRAM, self.version, &pmt);
         write_unit(out, PMT_PID, &mut self.pmt, first, &section, &[]);
@@ -159,6 +184,9 @@ mod tests {
         let (h264, aac) = (Some(VideoType::H264), Some(AudioType::Aac));
         assert_eq!(types(Tracks { video: h264, audio: aac }), (0x100, vec![0x1b, 0x0f]));
         assert_eq!(types(Tracks { video: None, audio: aac }), (0x101, vec![0x0f]));
+        // One entry, and its descriptors in pieces of the same length.
+        let (_, opus) = types(Tracks { video: None, audio: Some(AudioType::Opus(2)) });
+        assert_eq!((opus.len(), opus[0]), (3, 0x06));
         assert_eq!(
             types(Tracks { video: Some(VideoType::Hevc), audio: Some(AudioType::Mp3) }),
             (0x100, vec![0x24, 0x03])

@@ -120,7 +120,7 @@ impl Packing {
                 if let Err(error) = self.ts.push(lineup, *dts_ms, coded, &mut out) {
                     tracing::debug!("a packet is not in the transport stream: {error}");
                 }
-                let is_start = coded.is_key || has_tables && lineup.video.is_none();
+                let is_start = coded.is_key || has_tables && lineup.ts_tracks().video.is_none();
                 self.push(coded.kind, is_start, *dts_ms, out);
             }
             (Format::Mp4, Happening::Coded(dts_ms, coded)) => {

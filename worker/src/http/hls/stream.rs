@@ -184,6 +184,10 @@ impl HlsStream {
                 self.anchor = None;
             }
             Happening::Changed => self.changed = true,
+            // MPEG-TS has no place for it.
+            Happening::Coded(_, coded) if !lineup.fits_ts(coded.kind) => {
+                changes.is_unfit = self.config.on_error == HlsOnError::Disconnect;
+            }
             Happening::Coded(dts_ms, coded) => {
                 self.coded(*dts_ms, coded, lineup, unix_ms, disk, &mut changes)
             }
@@ -207,7 +211,7 @@ impl HlsStream {
             dts_ms,
             is_key: coded.is_key,
             is_break: std::mem::take(&mut self.changed),
-            has_video: lineup.video.is_some(),
+            has_video: lineup.ts_tracks().video.is_some(),
         };
         let began = self.segmenter.open();
         match self.segmenter.look(&facts) {
