@@ -284,7 +284,7 @@ fn work(job: Job, recordings: &mut Recordings) -> Option<Done> {
         }
         Job::Finish(id, patch) => Some(Done::Finished(id, recordings.finish(id, patch.as_ref()))),
         Job::Repair(root) => {
-            recordings.repair(&root);
+            recordings::repair(&root);
             None
         }
         Job::Write(ticket, place, bytes) => Some(Done::Written(ticket, place.write(&bytes))),

@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, fstat, linkat, op
 use rustix::io::Errno;
 
 use super::Place;
-use super::recordings::{MAX_NAMES, Open, Recordings, UNFINISHED, numbered, repair_one};
+use super::recordings::{MAX_NAMES, Open, Recordings, UNFINISHED, lock, numbered, repair_one};
 use crate::http::dvr::continued::{Found, Length, Piece, Start, Tail};
 
 /// Behind the name of something that is no recording, when it has made room for one.
@@ -29,16 +29,16 @@ impl Recordings {
         for number in 0..MAX_NAMES {
             let place = Place { below: numbered(&place.below, number), ..place.clone() };
             let path = place.root.join(&place.below);
-            if self.is_open(&place) {
-                continue;
-            }
             let (directory, name) = place.directory(true)?;
             let temporary = format!("{name}{UNFINISHED}");
             let left = place.root.join(format!("{}{UNFINISHED}", place.below));
             if left.exists() {
-                // Somebody died over it.
-                if repair_one(&left, place.clone())?.is_none() {
-                    set_aside(&directory, &temporary)?;
+                // Somebody died over it, or is alive.
+                match repair_one(&left, place.clone()) {
+                    Ok(Some(_)) => {}
+                    Ok(None) => drop(set_aside(&directory, &temporary)?),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                    Err(error) => return Err(error),
                 }
             }
             match look(&directory, name, start)? {
@@ -123,6 +123,9 @@ fn look(directory: &OwnedFd, name: &str, start: &Start) -> io::Result<Candidate>
         return Ok(Candidate::Alien);
     }
     let file = File::from(file);
+    if lock(&file).is_err() {
+        return Ok(Candidate::Other("is being written"));
+    }
     Ok(match Tail::find(&file, start)? {
         Found::Fits(tail) => Candidate::Fits(file, tail),
         Found::Other(why) => Candidate::Other(why),

@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, RenameFlags, renameat_with, statat, unlinkat};
+use rustix::fs::{AtFlags, FlockOperation, RenameFlags, flock, renameat_with, statat, unlinkat};
 use rustix::io::Errno;
 
 use super::{Ended, Place};
@@ -52,6 +52,7 @@ impl Open {
         len: u64,
         tail: Option<Tail>,
     ) -> io::Result<Self> {
+        lock(&file)?;
         file.seek(SeekFrom::Start(len))?;
         Ok(Self { file, directory, temporary, place, len, failed: false, tail })
     }
@@ -77,11 +78,6 @@ impl Recordings {
 
     pub(super) fn tail(&mut self, id: u64) -> Option<&mut Tail> {
         self.0.get_mut(&id).filter(|open| !open.failed)?.tail.as_mut()
-    }
-
-    /// Whether somebody writes the file of this name.
-    pub(super) fn is_open(&self, place: &Place) -> bool {
-        self.0.values().any(|open| open.place == *place)
     }
 
     /// Writes what follows; all of it, or nothing. Behind a hole there is nothing.
@@ -159,17 +155,18 @@ fn is_same(directory: &OwnedFd, one: &str, other: &str) -> bool {
     file(one).is_some_and(|found| file(other) == Some(found))
 }
 
-impl Recordings {
-    /// Looks for recordings that a former run left unfinished below a directory, and finishes them.
-    pub(crate) fn repair(&self, root: &Path) {
-        repair(root, |path| {
-            self.0.values().any(|open| open.place.root.join(&open.place.below) == path.with_extension(""))
-        });
+/// Says that a file is being written; [`io::ErrorKind::WouldBlock`] when somebody else does that, here or in another process.
+/// It is said no longer when the file is closed, however that comes.
+pub(super) fn lock(file: &File) -> io::Result<()> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => Err(io::ErrorKind::WouldBlock.into()),
+        // A file system that has no locks.
+        _ => Ok(()),
     }
 }
 
-/// `is_open` says of an unfinished file whether somebody writes it.
-fn repair(root: &Path, is_open: impl Fn(&Path) -> bool) {
+/// Looks for recordings that a former run left unfinished below a directory, and finishes them.
+pub(crate) fn repair(root: &Path) {
     let mut left = MAX_ENTRIES;
     let mut directories = vec![(root.to_owned(), 0)];
     while let Some((directory, depth)) = directories.pop() {
@@ -186,13 +183,14 @@ fn repair(root: &Path, is_open: impl Fn(&Path) -> bool) {
                 directories.push((path, depth + 1));
             } else if kind.is_file()
                 && let Some(below) = unfinished(root, &path)
-                && !is_open(&path)
             {
                 match repair_one(&path, Place { root: root.to_owned(), below }) {
                     Ok(Some(to)) => {
                         tracing::warn!("a recording of a former run is repaired: {}", to.display())
                     }
                     Ok(None) => tracing::warn!("left by a former run, and no recording: {}", path.display()),
+                    // Nothing is left there: another http process is writing it.
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     Err(error) => tracing::error!("{} can't be repaired: {error}", path.display()),
                 }
             }
@@ -208,6 +206,7 @@ fn unfinished(root: &Path, path: &Path) -> Option<String> {
 
 pub(super) fn repair_one(path: &Path, place: Place) -> io::Result<Option<PathBuf>> {
     let file = File::options().read(true).write(true).open(path)?;
+    lock(&file)?;
     if !mend(&file, &place)? {
         return Ok(None);
     }
@@ -266,7 +265,14 @@ mod tests {
         std::fs::write(top.join("live/c.flv.tmp"), "something else").unwrap();
         let boxes = b"\0\0\0\x08ftyp\0\0\0\x08moov\0\0\0\x08moof\0\0\0\x09mdatx\0\0\0\x08moof\0\0\0\x20mdat";
         std::fs::write(top.join("live/d.mp4.tmp"), boxes).unwrap();
-        recordings.repair(&top);
+        // What somebody writes is not left behind.
+        let (_, bytes) = FlvFile::begin(None, false, true);
+        recordings.begin(3, at("live/e.flv"), &bytes).unwrap();
+        repair(&top);
+        assert!(top.join("live/e.flv.tmp").exists() && !top.join("live/e.flv").exists());
+        drop(recordings);
+        repair(&top);
+        assert!(top.join("live/e.flv").exists());
         let repaired = File::open(top.join("live/b.flv")).unwrap();
         let length = FlvTail::read_back(&repaired).unwrap().unwrap().length();
         assert!(length.bytes < whole.len() as u64 && length.bytes == repaired.metadata().unwrap().len());
