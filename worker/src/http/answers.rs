@@ -202,6 +202,7 @@ impl Web {
         if request.method != Method::Head {
             let body = FileBody::new(found.file, (first, end), &found.root, found.is_local);
             connection.state = State::Answer(Body::File(body));
+            self.keep_download(key);
         }
     }
 
@@ -221,6 +222,7 @@ impl Web {
             connection.outbox.push(head);
             let body = FileBody::new(found.file, (at, found.len), &found.root, found.is_local);
             connection.state = State::Answer(Body::File(body));
+            self.keep_download(key);
         }
     }
 

@@ -19,14 +19,19 @@ use super::web::{FIRST_TOKEN, Web};
 
 /// Most downloads of this process that the master is asked to keep: two descriptors each.
 const MOST: usize = 1024;
+/// A download of so many bytes is kept from its first one.
+const LARGE: u64 = 1 << 20;
 
 /// A download as a successor finds it.
 #[derive(Debug, Serialize, Deserialize)]
 struct Begun {
     peer: SocketAddr,
     accepted_ms: u64,
-    /// Bytes of the socket's stream that were sent before the byte `at` of the file.
+    /// Bytes of the socket's stream that were sent before `ahead`, behind which follows the byte `at` of the file.
     sent: u64,
+    /// What has to be sent before the file: the head of the answer.
+    #[serde(with = "serde_bytes")]
+    ahead: Vec<u8>,
     at: u64,
     end: u64,
     root: PathBuf,
@@ -42,12 +47,18 @@ struct Begun {
 
 impl Begun {
     fn of(connection: &Connection, body: &FileBody, sent: u64) -> Self {
+        // What is in the outbox is yet to be sent: the head, later on what was read of the file.
+        let (ahead, read) = if body.has_begun {
+            (Vec::new(), connection.outbox.len() as u64)
+        } else {
+            (connection.outbox.bytes(), 0)
+        };
         Self {
             peer: connection.peer,
             accepted_ms: connection.accepted_ms,
             sent,
-            // What is in the outbox is yet to be sent.
-            at: body.at - connection.outbox.len() as u64,
+            ahead,
+            at: body.at - read,
             end: body.end,
             root: body.root.to_path_buf(),
             is_local: body.is_local,
@@ -60,21 +71,26 @@ impl Begun {
         }
     }
 
-    /// Where in the file it goes on, when so many bytes of the socket's stream were sent. `None` when the socket has got what
-    /// is not of this file.
-    fn next(&self, sent: u64) -> Option<u64> {
-        let at = self.at.checked_add(sent.checked_sub(self.sent)?)?;
-        (at <= self.end).then_some(at)
+    /// What of the head is to be sent yet, and where in the file it goes on, when so many bytes of the socket's stream were
+    /// sent. `None` when the socket has got what is not of this file.
+    fn next(&self, sent: u64) -> Option<(&[u8], u64)> {
+        let more = sent.checked_sub(self.sent)?;
+        let of_head = usize::try_from(more).unwrap_or(usize::MAX).min(self.ahead.len());
+        let at = self.at.checked_add(more - of_head as u64)?;
+        (at <= self.end).then_some((self.ahead.get(of_head..)?, at))
     }
 }
 
 impl Web {
-    /// A download whose client does not take all at once is one that may take long.
+    /// A download that is large, or whose client does not take all at once, is one that may take long.
     pub(super) fn keep_download(&mut self, key: usize) {
         let is_possible = self.config.process_mode == ProcessMode::Multi && self.downloads < MOST;
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let has_begun = matches!(&connection.state, State::Answer(Body::File(body)) if body.has_begun);
-        if !is_possible || !has_begun || connection.is_kept() {
+        let may_take_long = match &connection.state {
+            State::Answer(Body::File(body)) => !body.kept && (body.has_begun || body.end - body.at >= LARGE),
+            _ => false,
+        };
+        if !is_possible || !may_take_long {
             return;
         }
         let Some(word) = keep(connection) else { return };
@@ -110,13 +126,14 @@ impl Web {
         let socket = Transport::Plain(TcpStream::from(socket));
         let deadline_ms = self.now_ms + self.config.limits.stalled_timeout_ms;
         let connection = Connection::new(socket, begun.peer, id, begun.accepted_ms, deadline_ms);
-        let (Ok(mut connection), Some((sent, at))) =
+        let (Ok(mut connection), Some((sent, (ahead, at)))) =
             (connection, sent.and_then(|sent| Some((sent, begun.next(sent)?))))
         else {
             tracing::debug!(cid = id, "a download can't be gone on with: its client has left");
             return self.download_is_over(id);
         };
         tracing::info!(cid = id, "a download goes on at byte {at} of {}", begun.end);
+        connection.outbox.push(ahead.to_vec());
         connection.keep_alive = begun.keep_alive;
         connection.input = begun.input;
         connection.target = begun.target;
@@ -164,6 +181,7 @@ mod tests {
             peer: SocketAddr::from(([127, 0, 0, 1], 1)),
             accepted_ms: 0,
             sent: 300,
+            ahead: Vec::new(),
             at: 1000,
             end: 5000,
             root: PathBuf::new(),
@@ -175,9 +193,14 @@ mod tests {
             bytes_in: 0,
             bytes_out: 0,
         };
-        assert_eq!(begun.next(300), Some(1000));
-        assert_eq!(begun.next(4300), Some(5000));
+        assert_eq!(begun.next(300), Some((&b""[..], 1000)));
+        assert_eq!(begun.next(4300), Some((&b""[..], 5000)));
         assert_eq!(begun.next(4301), None, "another answer was begun");
         assert_eq!(begun.next(299), None);
+        let begun = Begun { ahead: b"head".to_vec(), ..begun };
+        assert_eq!(begun.next(300), Some((&b"head"[..], 1000)));
+        assert_eq!(begun.next(303), Some((&b"d"[..], 1000)));
+        assert_eq!(begun.next(305), Some((&b""[..], 1001)));
+        assert_eq!(begun.next(4304), Some((&b""[..], 5000)));
     }
 }

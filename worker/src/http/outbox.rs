@@ -28,6 +28,11 @@ impl Outbox {
         self.len
     }
 
+    /// A copy of all that waits.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.pieces.iter().flatten().copied().collect()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
     }
