@@ -14,6 +14,18 @@ PEERS ?=
 # What the tests start beside the server.
 TEST_PACKAGES = ffmpeg rtmpdump curl jq tmux python3 python3-venv
 TEST_TOOLS = $(TARGET_DIR)/test-tools
+# A program of a package that is not installed, only unpacked: program, package, its path there, what is missing without.
+unpacked = command -v $(1) >/dev/null 2>&1 || [ -x /usr/sbin/$(1) ] || [ -x $(TEST_TOOLS)/$(1) ] \
+	  || { cd $(TEST_TOOLS) && { apt-get download -qq $(2) 2>/dev/null \
+	      || { apt-get update -qq && apt-get download -qq $(2); }; } && dpkg -x $(2)_*.deb unpacked \
+	    && mv unpacked/$(3) . && rm -rf unpacked $(2)_*.deb; } \
+	  || echo "$(1) can't be had: $(4)"
+# A program whose packages are installed where that can be: program, packages, what is missing without.
+install_quietly = DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null
+installed = command -v $(1) >/dev/null 2>&1 \
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 \
+	    && { $(call install_quietly,$(2)) 2>/dev/null || { apt-get update -qq; $(call install_quietly,$(2)); }; }; } \
+	  || echo "$(1) can't be installed: $(3)"
 
 .DEFAULT_GOAL := help
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
@@ -59,10 +71,7 @@ test-tools:
 	  fi; \
 	fi
 	@# A browser for the pages; without it their tests say that they are skipped.
-	@command -v chromium >/dev/null 2>&1 && command -v chromedriver >/dev/null 2>&1 \
-	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 \
-	    && { apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver >/dev/null; }; } \
-	  || echo "chromium can't be installed: the pages are not looked at in a browser"
+	@$(call installed,chromedriver,chromium chromium-driver,the pages are not looked at in a browser)
 	@# An AMF decoder and Prometheus' checker; without them their tests say that they are skipped. The package prometheus
 	@# is unpacked, not installed: it would start a server.
 	@mkdir -p $(TEST_TOOLS)
@@ -71,11 +80,15 @@ test-tools:
 	  || { [ "$$(id -u)" = 0 ] && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null \
 	    && python3 -m venv $(TEST_TOOLS)/venv && $(TEST_TOOLS)/venv/bin/pip install --quiet Py3AMF; } \
 	  || { rm -rf $(TEST_TOOLS)/venv; echo "Py3AMF can't be installed: AMF0 answers are not compared"; }
-	@command -v promtool >/dev/null 2>&1 || [ -x $(TEST_TOOLS)/promtool ] \
-	  || { cd $(TEST_TOOLS) && { apt-get download -qq prometheus 2>/dev/null \
-	      || { apt-get update -qq && apt-get download -qq prometheus; }; } && dpkg -x prometheus_*.deb unpacked \
-	    && mv unpacked/usr/bin/promtool . && rm -rf unpacked prometheus_*.deb; } \
-	  || echo "promtool can't be had: the metrics are not checked by it"
+	@$(call unpacked,promtool,prometheus,usr/bin/promtool,the metrics are not checked by it)
+	@# A proxy and a cache before the server. Its package would start a server, too.
+	@$(call unpacked,nginx,nginx,usr/sbin/nginx,nothing is tried behind a proxy)
+	@# Players: GStreamer and VLC.
+	@$(call installed,gst-launch-1.0,gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
+	  gstreamer1.0-plugins-bad gstreamer1.0-libav,nothing is played by GStreamer)
+	@$(call installed,vlc,vlc-bin vlc-plugin-base,nothing is played by VLC)
+	@# Checks transport streams.
+	@$(call installed,tsreport,tstools,transport streams are read by ffmpeg and by ourselves only)
 
 check: ## formatting and lints, no warning allowed
 	$(CARGO) fmt --all --check

@@ -13,8 +13,9 @@ use srs_tests::clip::{Clip, QUIET};
 use srs_tests::http::ask;
 use srs_tests::pattern;
 use srs_tests::process::{run, signal};
-use srs_tests::program::{have, optional};
+use srs_tests::program::have;
 use srs_tests::server::{Server, configuration};
+use srs_tests::tools::nginx;
 use srs_tests::transport::Transport;
 use srs_tests::wait::{SOON, wait_for, wait_until};
 use tempfile::TempDir;
@@ -410,9 +411,7 @@ fn jumps_and_wraps_of_the_encoders_clock_are_no_segments() {
 
 #[test]
 fn a_player_behind_a_proxy_does_not_notice_that_one_of_two_servers_dies() {
-    if !have(&["ffmpeg"]) || !optional(&["nginx"]) {
-        return;
-    }
+    let Some(nginx) = nginx().filter(|_| have(&["ffmpeg"])) else { return };
     let mut pair: Vec<Server> = (0..2)
         .map(|_| {
             let directory = TempDir::new().unwrap();
@@ -434,7 +433,7 @@ server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://servers; prox
     );
     let file = directory.path().join("nginx.conf");
     fs::write(&file, configuration).unwrap();
-    let mut command = Command::new("nginx");
+    let mut command = Command::new(nginx);
     let nginx = srs_tests::process::Running::start(command.arg("-c").arg(&file));
     // One encoder for both.
     let mut command = Command::new("ffmpeg");

@@ -36,6 +36,7 @@ mod https;
 mod jitter;
 mod limits;
 mod packaging;
+mod players;
 mod publish_play;
 mod reload;
 mod remux_rules;

@@ -1,4 +1,5 @@
-//! Programs of others that `make test-tools` puts beside the build: an AMF decoder, and Prometheus' own checker.
+//! Programs of others that `make test-tools` puts beside the build: an AMF decoder, Prometheus' own
+//! checker, nginx.
 
 use std::path::PathBuf;
 
@@ -31,10 +32,19 @@ pub fn python_with_amf() -> Option<PathBuf> {
 /// promtool; the test is to return early without.
 #[must_use]
 pub fn promtool() -> Option<PathBuf> {
+    installed("promtool").or_else(|| tool("promtool", directory().join("promtool")))
+}
+
+/// nginx, which may be where the path of an ordinary user does not lead; the test is to return early without.
+#[must_use]
+pub fn nginx() -> Option<PathBuf> {
+    let system = PathBuf::from("/usr/sbin/nginx");
+    installed("nginx")
+        .or_else(|| system.is_file().then_some(system))
+        .or_else(|| tool("nginx", directory().join("nginx")))
+}
+
+fn installed(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let installed = std::env::split_paths(&path).map(|directory| directory.join("promtool"));
-    installed
-        .into_iter()
-        .find(|path| path.is_file())
-        .or_else(|| tool("promtool", directory().join("promtool")))
+    std::env::split_paths(&path).map(|directory| directory.join(name)).find(|path| path.is_file())
 }
