@@ -36,6 +36,7 @@ mod http_workers;
 mod https;
 mod jitter;
 mod limits;
+mod long_times;
 mod packaging;
 mod players;
 mod publish_play;
