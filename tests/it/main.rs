@@ -26,6 +26,7 @@ mod faults;
 mod hanging_disk;
 mod he_aac;
 mod hls;
+mod hls_cache;
 mod hostile;
 mod hostile_table;
 mod http_browser;

@@ -158,8 +158,10 @@ impl Web {
             }
             _ => stream.playlist.text("", ""),
         };
+        // One that is the same for all may be kept by whoever stands between, for half of what it takes to change.
+        let kept_s = if vhost.hls.ctx { 0 } else { (stream.playlist.position().target_s / 2).max(1) };
         self.meet(key, feed, request, name.as_deref(), text.len() as u64);
-        self.send_list(key, request, &text);
+        self.send_list(key, request, &text, kept_s);
         Hls::Answered
     }
 
@@ -182,9 +184,10 @@ impl Web {
         self.hls.sessions.sent(name, bytes);
     }
 
-    fn send_list(&mut self, key: usize, request: &Request, text: &str) {
+    fn send_list(&mut self, key: usize, request: &Request, text: &str, kept_s: u64) {
+        let kept = if kept_s == 0 { "no-cache".to_owned() } else { format!("max-age={kept_s}") };
         let response = self.head(200).field("Content-Type", http1::mime::of("x.m3u8"));
-        let response = response.field("Cache-Control", "no-cache").field("Vary", "Accept-Encoding");
+        let response = response.field("Cache-Control", kept).field("Vary", "Accept-Encoding");
         if request.accepts_gzip && text.len() > 512 {
             let response = response.field("Content-Encoding", "gzip");
             return self.reply(key, request.method, response, gzip(text.as_bytes()).into());
