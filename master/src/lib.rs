@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod inherited;
 pub mod listen;
 pub mod logging;
+mod outlet;
 pub mod pidfile;
 pub mod plan;
 pub mod spawn;

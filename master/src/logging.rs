@@ -7,20 +7,20 @@
 //!
 //! Time, level, process id and context id (that of the connection, 0 for the process itself); warnings and errors have
 //! the error number behind. Levels are the reference's words: error, warn, trace, debug, verb. A line is written with one
-//! system call, so the lines of several processes in one file do not mix; a line that can't be written is dropped.
+//! system call, so the lines of several processes in one file do not mix; a line that can't be written is dropped,
+//! and counted: the next one that can be is followed by how many were lost.
 
 use std::fmt::{self, Write as _};
-use std::fs::{File, OpenOptions};
-use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{OnceLock, RwLock};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-/// Longest line in bytes with its newline.
-const MAX_LINE: usize = 4096;
+use crate::outlet::Outlet;
 
 /// Where lines go and which.
 #[derive(Debug, Clone)]
@@ -35,16 +35,10 @@ pub struct Settings {
     pub role: String,
 }
 
-#[derive(Debug)]
-enum Tank {
-    Console { colours: bool },
-    File(File),
-}
-
 /// What can change while the process runs.
 #[derive(Debug)]
 struct Sink {
-    tank: Tank,
+    outlet: Outlet,
     file: Option<PathBuf>,
     level: Level,
     utc: bool,
@@ -55,6 +49,8 @@ struct Lines;
 
 static ROLE: OnceLock<String> = OnceLock::new();
 static SINK: RwLock<Option<Sink>> = RwLock::new(None);
+/// Lines that could not be written, until that can be said.
+static LOST: AtomicU64 = AtomicU64::new(0);
 
 /// Begins to log. Later calls change nothing (in single mode the roles share one log).
 ///
@@ -97,21 +93,11 @@ pub fn reopen() {
 }
 
 fn put(file: Option<PathBuf>, level: Level, utc: bool) -> io::Result<()> {
-    let tank = match &file {
-        None => Tank::Console { colours: io::stdout().is_terminal() },
-        Some(path) => Tank::File(open(path)?),
-    };
+    let outlet = Outlet::open(file.as_deref())?;
     if let Ok(mut sink) = SINK.write() {
-        *sink = Some(Sink { tank, file, level, utc });
+        *sink = Some(Sink { outlet, file, level, utc });
     }
     Ok(())
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        std::fs::create_dir_all(parent)?;
-    }
-    OpenOptions::new().create(true).append(true).open(path)
 }
 
 /// Our levels hold what theirs hold: `trace` is normal operation, `info` details, `verbose` everything.
@@ -199,32 +185,17 @@ impl<S: Subscriber> Layer<S> for Lines {
         let zone = if sink.utc { jiff::tz::TimeZone::UTC } else { jiff::tz::TimeZone::system() };
         let time = now.to_zoned(zone).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string();
         let errno = if level <= Level::WARN { format!("[{}]", parts.errno) } else { String::new() };
-        let text = printable(&parts.text);
-        let mut line = format!(
-            "[{time}][{}][{}][{}]{errno} {}: {text}",
-            word(level),
-            std::process::id(),
-            parts.cid,
-            role()
-        );
-        let mut end = line.len().min(MAX_LINE - 1);
-        while !line.is_char_boundary(end) {
-            end -= 1;
+        let head = |level| format!("[{time}][{}][{}][{}]", word(level), std::process::id(), parts.cid);
+        let line = format!("{}{errno} {}: {}", head(level), role(), printable(&parts.text));
+        if !sink.outlet.write(level, line) {
+            LOST.fetch_add(1, Ordering::Relaxed);
+            return;
         }
-        line.truncate(end);
-        match &sink.tank {
-            Tank::Console { colours } => {
-                let line = match level {
-                    Level::ERROR if *colours => format!("\x1b[31m{line}\x1b[0m\n"),
-                    Level::WARN if *colours => format!("\x1b[33m{line}\x1b[0m\n"),
-                    _ => format!("{line}\n"),
-                };
-                let _ = io::stdout().lock().write_all(line.as_bytes());
-            }
-            Tank::File(file) => {
-                line.push('\n');
-                let mut file = file;
-                let _ = file.write_all(line.as_bytes());
+        let lost = LOST.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            let line = format!("{}[0] {}: {lost} lines before that were lost", head(Level::WARN), role());
+            if !sink.outlet.write(Level::WARN, line) {
+                LOST.fetch_add(lost, Ordering::Relaxed);
             }
         }
     }

@@ -37,6 +37,7 @@ mod http_workers;
 mod https;
 mod jitter;
 mod limits;
+mod log_faults;
 mod long_times;
 mod packaging;
 mod players;

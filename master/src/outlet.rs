@@ -1,0 +1,130 @@
+//! Where the lines of the log go: a file, or standard output. Nobody waits there for anybody: a pipe that nobody empties, a
+//! full socket of a service manager or a full disk costs lines, not the server.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::net::SendFlags;
+use tracing::Level;
+
+/// Longest line in bytes with its newline: a pipe takes it whole or not at all.
+const MAX_LINE: usize = 4096;
+/// What makes a line of a terminal red or yellow, and the end of that.
+const COLOURS: [&str; 2] = ["\x1b[31m", "\x1b[33m"];
+const PLAIN: &str = "\x1b[0m";
+
+/// Where lines go.
+#[derive(Debug)]
+pub(crate) enum Outlet {
+    /// Standard output.
+    Console { colours: bool, way: Way },
+    /// A file that only grows.
+    File(File),
+}
+
+/// How lines get to standard output.
+#[derive(Debug)]
+pub(crate) enum Way {
+    /// A pipe or a terminal, opened once more: that it does not wait is our affair alone, and not that of all who have it.
+    Own(File),
+    /// A socket.
+    Socket,
+    /// Something else, or a pipe that may not be opened.
+    Plain,
+}
+
+impl Outlet {
+    /// Opens a file, or standard output where there is none.
+    pub(crate) fn open(file: Option<&Path>) -> io::Result<Self> {
+        let Some(path) = file else {
+            return Ok(Self::Console { colours: io::stdout().is_terminal(), way: Way::of_standard_output() });
+        };
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            std::fs::create_dir_all(parent)?;
+        }
+        Ok(Self::File(OpenOptions::new().create(true).append(true).open(path)?))
+    }
+
+    /// Writes a line without its end; `false` when it could not be.
+    pub(crate) fn write(&self, level: Level, mut line: String) -> bool {
+        let colour = match self {
+            Self::Console { colours: true, .. } if level == Level::ERROR => COLOURS.first(),
+            Self::Console { colours: true, .. } if level == Level::WARN => COLOURS.last(),
+            _ => None,
+        };
+        let room = MAX_LINE - 1 - colour.map_or(0, |colour| colour.len() + PLAIN.len());
+        let mut end = line.len().min(room);
+        while !line.is_char_boundary(end) {
+            end -= 1;
+        }
+        line.truncate(end);
+        if let Some(colour) = colour {
+            line = format!("{colour}{line}{PLAIN}");
+        }
+        line.push('\n');
+        match self {
+            Self::File(file) => whole(file, &line),
+            Self::Console { way, .. } => way.write(&line),
+        }
+    }
+}
+
+/// One system call: a part of a line that is full does not get its rest later, behind those of others.
+fn whole(mut file: &File, line: &str) -> bool {
+    file.write(line.as_bytes()).is_ok_and(|count| count == line.len())
+}
+
+impl Way {
+    fn of_standard_output() -> Self {
+        // By its name in /proc a pipe or a terminal is opened anew; a file would begin at its start again.
+        let path = Path::new("/proc/self/fd/1");
+        let Ok(kind) = std::fs::metadata(path).map(|found| found.file_type()) else { return Self::Plain };
+        if kind.is_socket() {
+            return Self::Socket;
+        }
+        let can_be = kind.is_fifo() || kind.is_char_device() && io::stdout().is_terminal();
+        if !can_be {
+            return Self::Plain;
+        }
+        let flags = nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY | nix::libc::O_CLOEXEC;
+        OpenOptions::new().write(true).custom_flags(flags).open(path).map_or(Self::Plain, Self::Own)
+    }
+
+    fn write(&self, line: &str) -> bool {
+        let stdout = io::stdout();
+        match self {
+            Self::Own(file) => whole(file, line),
+            Self::Socket => {
+                let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+                rustix::net::send(&stdout, line.as_bytes(), flags).is_ok_and(|count| count == line.len())
+            }
+            Self::Plain => {
+                let mut wanted = [PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)];
+                let is_ready = poll(&mut wanted, PollTimeout::ZERO).is_ok_and(|ready| ready > 0);
+                is_ready && stdout.lock().write_all(line.as_bytes()).is_ok()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_gets_whole_lines_and_long_ones_are_cut_between_characters() {
+        let path = std::env::temp_dir().join(format!("srs-outlet-{}", std::process::id()));
+        let outlet = Outlet::open(Some(&path)).unwrap();
+        assert!(outlet.write(Level::ERROR, "one".to_owned()));
+        assert!(outlet.write(Level::INFO, format!("x{}", "\u{fc}".repeat(4000))));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!((lines[0], lines[1].len()), ("one", 4095));
+        std::fs::remove_file(&path).unwrap();
+        assert!(!Outlet::open(Some(Path::new("/dev/full"))).unwrap().write(Level::INFO, "x".to_owned()));
+    }
+}
