@@ -19,6 +19,7 @@ mod console;
 mod crash;
 mod crash_points;
 mod demo;
+mod disk_faults;
 mod dvr;
 mod dvr_append;
 mod external;

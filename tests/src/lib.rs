@@ -27,6 +27,7 @@ pub mod process;
 pub mod program;
 pub mod raw;
 pub mod server;
+pub mod shim;
 pub mod site;
 pub mod soak;
 pub mod tools;

@@ -63,7 +63,9 @@ pub fn source_tree() -> PathBuf {
     tests.parent().expect("tests stands in the source tree").to_owned()
 }
 
-fn is_on_path(program: &str) -> bool {
+/// Whether a program is on the path.
+#[must_use]
+pub fn is_on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
 }

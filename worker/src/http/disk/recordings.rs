@@ -41,6 +41,8 @@ pub(super) struct Open {
     failed: bool,
     /// Of a file that is continued: what is known of its end.
     tail: Option<Tail>,
+    /// Bytes that it begins with, in front of the first packet.
+    head_len: u64,
 }
 
 impl Open {
@@ -54,7 +56,7 @@ impl Open {
     ) -> io::Result<Self> {
         lock(&file)?;
         file.seek(SeekFrom::Start(len))?;
-        Ok(Self { file, directory, temporary, place, len, failed: false, tail })
+        Ok(Self { file, directory, temporary, place, len, failed: false, tail, head_len: 0 })
     }
 }
 
@@ -62,7 +64,8 @@ impl Recordings {
     /// Creates a file and writes its first bytes.
     pub(crate) fn begin(&mut self, id: u64, place: Place, bytes: &[u8]) -> io::Result<()> {
         let (file, directory, temporary) = place.create_beside(UNFINISHED)?;
-        self.insert(id, Open::new(file, (directory, temporary), place, 0, None)?);
+        let open = Open::new(file, (directory, temporary), place, 0, None)?;
+        self.insert(id, Open { head_len: bytes.len() as u64, ..open });
         self.append(id, bytes)
     }
 
@@ -101,7 +104,8 @@ impl Recordings {
         }
     }
 
-    /// Writes over what changes with the end, and gives the file its name. Returns where it is.
+    /// Writes over what changes with the end, and gives the file its name. Returns where it is. One in which there is nothing
+    /// to see, because nothing could be written, goes.
     pub(crate) fn finish(&mut self, id: u64, patch: Option<&Patch>) -> io::Result<Ended> {
         let end = self.tail(id).map(|tail| (tail.finish(), tail.length()));
         if let Some(((bytes, _), _)) = &end {
@@ -110,11 +114,20 @@ impl Recordings {
         }
         let Some(open) = self.0.remove(&id) else { return Err(io::ErrorKind::NotFound.into()) };
         let patch = end.as_ref().map_or(patch, |((_, patch), _)| Some(patch));
-        if open.failed {
+        if open.len <= open.head_len {
+            unlinkat(&open.directory, &open.temporary, AtFlags::empty())?;
+            return Err(io::Error::other("nothing of it could be written"));
+        }
+        let patch = patch.filter(|patch| patch.at + patch.bytes.len() as u64 <= open.len);
+        let ended = match patch {
             // It has less than what the end was made for.
-            mend(&open.file, &open.place)?;
-        } else if let Some(patch) = patch.filter(|patch| patch.at + patch.bytes.len() as u64 <= open.len) {
-            open.file.write_all_at(&patch.bytes, patch.at)?;
+            _ if open.failed => mend(&open.file, &open.place).map(drop),
+            Some(patch) => open.file.write_all_at(&patch.bytes, patch.at),
+            None => Ok(()),
+        };
+        if let Err(error) = ended {
+            // It can be played without.
+            tracing::warn!("{} does not say its length: {error}", open.place.below);
         }
         let path = name(&open.directory, &open.temporary, &open.place)?;
         Ok(Ended { path, length: end.map(|(_, length)| length) })
@@ -260,6 +273,10 @@ mod tests {
             let path = recordings.finish(id, Some(&file.finish())).unwrap().path;
             assert_eq!(path, top.join(if id == 1 { "live/a.flv" } else { "live/a-1.flv" }));
         }
+        // Nothing was written into it but what it begins with.
+        recordings.begin(3, at("live/empty.flv"), b"FLV").unwrap();
+        assert!(recordings.finish(3, None).is_err());
+        assert!(!top.join("live/empty.flv").exists() && !top.join("live/empty.flv.tmp").exists());
         let whole = std::fs::read(top.join("live/a.flv")).unwrap();
         std::fs::write(top.join("live/b.flv.tmp"), &whole[..whole.len() - 5]).unwrap();
         std::fs::write(top.join("live/c.flv.tmp"), "something else").unwrap();

@@ -1,5 +1,7 @@
 //! HLS of one stream: packets in, segments and a list out.
 
+use std::io::ErrorKind;
+
 use bytes::Bytes;
 use conf::vhost::{Hls, HlsOnError, HlsStorage};
 use hls::template::{Moment, Names, fill};
@@ -296,7 +298,7 @@ impl HlsStream {
                 let ticket = disk.ticket();
                 self.writing.push((ticket, segment));
                 if !disk.push(Job::Write(ticket, file, bytes)) {
-                    self.written(ticket, &Err(std::io::ErrorKind::StorageFull.into()), disk, changes);
+                    self.written(ticket, &Err(ErrorKind::StorageFull.into()), disk, changes);
                 }
             }
         }
@@ -318,6 +320,10 @@ impl HlsStream {
         tracing::error!("hls of {}: a segment can't be written: {error}", self.key);
         self.lost += 1;
         self.lost_before = true;
+        // Where room helps. On a disk that can't be written at all, the list that names the oldest could not be, either.
+        if !matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+            return;
+        }
         // The oldest make room for those to come: what nobody lists first, then what is no longer listed.
         let wanted = segment.place.len;
         let mut freed = 0;
