@@ -158,6 +158,7 @@ fn a_stream_that_nobody_publishes_is_waited_for_and_then_not_found() {
         ask(&server, "GET /live/nobody.flv HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", |_| false);
     assert!(answer.starts_with(b"HTTP/1.1 404"), "{}", String::from_utf8_lossy(&answer));
     assert!(began.elapsed() >= Duration::from_secs(1));
+    assert!(began.elapsed() < Duration::from_secs(10), "no longer than that");
     // Of a stream that has no sound there is none.
     let mut publisher = publisher(&server.url("live/mute"));
     publisher.send(media::Kind::Video, 0, pattern::VIDEO_CONFIGURATION).unwrap();

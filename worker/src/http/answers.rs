@@ -99,8 +99,9 @@ impl Web {
             Err(Missing::Failed) => return self.refuse(key, 503),
             Err(Missing::Later) => return self.wait_for_file(key, request, waited),
         };
-        let (since_ns, until_ms) = waited
-            .unwrap_or_else(|| (reactor::now_ns(), self.now_ms + self.config.http_server.stream_wait_ms));
+        // From when it was asked: how long a file may be looked for says nothing of how long a stream is waited for.
+        let since_ns = waited.map_or_else(reactor::now_ns, |(since_ns, _)| since_ns);
+        let until_ms = since_ns / 1_000_000 + self.config.http_server.stream_wait_ms;
         let until_ms = of_hls.unwrap_or(0).max(until_ms);
         if missing == Found404::Perhaps && self.now_ms < until_ms {
             if let Some(connection) = self.connections.get_mut(key) {

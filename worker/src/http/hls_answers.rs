@@ -93,11 +93,7 @@ impl Web {
         let Some(found) = self.hls.find(&vhost.name, &request.path) else {
             // A list may appear with its stream.
             let is_list = request.path.components().last().is_some_and(|name| name.ends_with(".m3u8"));
-            return if vhost.hls.enabled && is_list {
-                Hls::Perhaps(until_ms.unwrap_or(self.now_ms + self.config.http_server.stream_wait_ms))
-            } else {
-                Hls::Other
-            };
+            return if vhost.hls.enabled && is_list { Hls::Perhaps(0) } else { Hls::Other };
         };
         let page = request.referer.as_deref();
         let refer = &vhost.refer;
