@@ -29,6 +29,7 @@ mod he_aac;
 mod hls;
 mod hls_cache;
 mod hostile;
+mod hostile_files;
 mod hostile_table;
 mod http_browser;
 mod http_downloads;
