@@ -122,7 +122,10 @@ fn twenty_players_behind_a_cache_cost_little_more_than_one() {
         assert_part_of_endless("ffmpeg", &pictures, &source);
         assert!(pictures.len() >= 80, "{} pictures", pictures.len());
         let (asked, got) = cache.requests(".ts");
-        assert!(asked >= PLAYERS * 7 && got <= 30, "{got} of {asked} requests for segments reach the server");
+        assert!(
+            asked >= PLAYERS * 7 && got * 3 < asked,
+            "{got} of {asked} requests for segments reach the server"
+        );
         let (asked, got) = cache.requests(".m3u8");
         assert!(asked > PLAYERS * 7, "{asked} requests for lists");
         assert!(counted || got * 5 < asked, "{got} of {asked} requests for lists reach the server");
