@@ -200,7 +200,12 @@ impl Web {
         }
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.outbox.push(finish(response, connection.keep_alive).into_bytes());
-        if request.method != Method::Head {
+        if request.method == Method::Head {
+            return;
+        }
+        if let Some(part) = found.small_part(first, end) {
+            connection.outbox.push(part);
+        } else {
             let body = FileBody::new(found.file, (first, end), &found.root, found.is_local);
             connection.state = State::Answer(Body::File(body));
             self.keep_download(key);

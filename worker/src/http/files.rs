@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,6 +15,11 @@ use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 /// Largest file that is compressed while it is sent.
 const MAX_COMPRESSED: u64 = 1 << 20;
+
+/// Part of a file that is copied rather than sent by the kernel from where it lies, bytes.
+const SMALL: usize = 64 << 10;
+/// How long a directory stays open: one that is replaced is seen after that, ms.
+const ROOT_MS: u64 = 500;
 
 /// A directory under a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +36,8 @@ pub(crate) struct Mounts {
     mounts: Vec<Mount>,
     /// Directories of which it is known whether they are on a disk of this machine.
     local: HashMap<Arc<Path>, bool>,
+    /// Of those that are, the ones that were opened lately, and when, ms.
+    roots: HashMap<Arc<Path>, (OwnedFd, u64)>,
 }
 
 /// Why there is no file to send.
@@ -87,7 +94,7 @@ impl Mounts {
         mounts.push(Mount { vhost: None, components: Vec::new(), directory });
         // The longest goes first; of two equal ones that of one host, then the earlier.
         mounts.sort_by_key(|mount| (usize::MAX - mount.components.len(), mount.vhost.is_none()));
-        Self { mounts, local: HashMap::new() }
+        Self { mounts, ..Self::default() }
     }
 
     /// Where the file of a path is.
@@ -111,15 +118,20 @@ impl Mounts {
     }
 
     /// Opens a file as far as that takes no time. `None` when it may: then it is a thread's business.
-    pub(crate) fn open_cached(&self, wanted: &Wanted) -> Option<Result<Found, Missing>> {
+    pub(crate) fn open_cached(&mut self, wanted: &Wanted, now_ms: u64) -> Option<Result<Found, Missing>> {
         if self.local.get(&wanted.root) != Some(&true) {
             return None;
         }
         let cached = ResolveFlags::CACHED | ResolveFlags::NO_XDEV;
-        let root = openat2(CWD, &*wanted.root, SEARCH, Mode::empty(), ResolveFlags::CACHED);
-        let opened =
-            root.and_then(|root| openat2(&root, &wanted.below, READ, Mode::empty(), BENEATH | cached));
-        match opened {
+        let known = self.roots.get(&wanted.root).filter(|(_, at_ms)| now_ms < *at_ms + ROOT_MS);
+        if known.is_none() {
+            match openat2(CWD, &*wanted.root, SEARCH, Mode::empty(), ResolveFlags::CACHED) {
+                Ok(root) => drop(self.roots.insert(Arc::clone(&wanted.root), (root, now_ms))),
+                Err(_) => return None,
+            }
+        }
+        let (root, _) = self.roots.get(&wanted.root)?;
+        match openat2(root, &wanted.below, READ, Mode::empty(), BENEATH | cached) {
             Ok(file) => match describe(file, wanted.mime, &wanted.root, true) {
                 Ok(found) if wanted.as_text && found.is_small() => {
                     if !is_in_memory(&found.file, 0, found.len) {
@@ -132,6 +144,11 @@ impl Mounts {
             Err(error) if is_missing(error) => Some(Err(Missing::NotFound)),
             Err(_) => None,
         }
+    }
+
+    /// Directories that were not asked for lately are closed.
+    pub(crate) fn close_roots(&mut self, now_ms: u64) {
+        self.roots.retain(|_, (_, at_ms)| now_ms < *at_ms + ROOT_MS);
     }
 
     /// A thread has learned whether a directory is on a disk of this machine.
@@ -251,6 +268,19 @@ impl Found {
         (256..=MAX_COMPRESSED).contains(&self.len)
     }
 
+    /// A small part of it, if that is in memory: it goes out with the head.
+    pub(crate) fn small_part(&self, at: u64, end: u64) -> Option<Vec<u8>> {
+        let len = usize::try_from(end.checked_sub(at)?).ok().filter(|len| self.is_local && *len <= SMALL)?;
+        let mut bytes = vec![0; len];
+        let mut into = [io::IoSliceMut::new(&mut bytes)];
+        match preadv2(&self.file, &mut into, at, ReadWriteFlags::NOWAIT) {
+            Ok(count) => (count == len).then_some(bytes),
+            // It has no disk.
+            Err(Errno::OPNOTSUPP) => self.file.read_exact_at(&mut bytes, at).ok().map(|()| bytes),
+            Err(_) => None,
+        }
+    }
+
     fn with_text(mut self) -> Self {
         let mut bytes = Vec::new();
         let read = (&self.file).take(MAX_COMPRESSED).read_to_end(&mut bytes);
@@ -310,7 +340,7 @@ mod tests {
             // The same by the short way, where it is open.
             let mut known = Mounts::new(&config);
             known.learn(&wanted.root, true);
-            if let Some(cached) = known.open_cached(&wanted) {
+            if let Some(cached) = known.open_cached(&wanted, 0) {
                 assert_eq!(cached.as_ref().err(), found.as_ref().err(), "{path}");
             }
             assert!(found.is_err() || is_local.is_some());

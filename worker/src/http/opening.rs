@@ -43,7 +43,7 @@ impl Web {
             }
             None => {}
         }
-        if let Some(found) = self.mounts.open_cached(&wanted) {
+        if let Some(found) = self.mounts.open_cached(&wanted, self.now_ms) {
             return found;
         }
         if connection.opening.as_ref() == Some(&wanted) {

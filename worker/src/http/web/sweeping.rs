@@ -82,6 +82,7 @@ impl Web {
             self.serve(key, false);
         }
         self.trim();
+        self.mounts.close_roots(now_ms);
         self.sweep_hls();
         self.certificate.look(&self.config.http_server.https, false);
     }
