@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use srs_tests::capture::{Frames, Recorder, ffmpeg_publish};
 use srs_tests::clip::{Clip, QUIET};
 use srs_tests::http::ask;
-use srs_tests::process::{run, signal};
+use srs_tests::process::{Running, run, signal};
 use srs_tests::program::{self, have};
 use srs_tests::server::{Server, configuration};
 use srs_tests::wait::{SOON, wait_for, wait_until};
@@ -255,7 +255,9 @@ fn an_order_begins_and_ends_a_recording() {
     );
     let text = configuration(directory.path(), &own);
     let server = Server::start_in(directory, &text);
-    let encoder = ffmpeg_publish(&Clip::H264Aac.path(), &server.url("live/a"), true);
+    let mut command = Command::new("ffmpeg");
+    command.args(QUIET).args(["-re", "-stream_loop", "-1", "-i"]).arg(Clip::H264Aac.path());
+    let encoder = Running::start(command.args(["-c", "copy", "-f", "flv", &server.url("live/a")]));
     server.wait_published("live/a");
     let dvr = || ask(&server.api(), "GET", "/api/v1/dvr", &[]).json();
     assert!(dvr()["recordings"].as_array().unwrap().is_empty());
@@ -269,6 +271,15 @@ fn an_order_begins_and_ends_a_recording() {
     wait_until("its first second", || {
         let told = dvr()["recordings"][0].clone();
         told["by_operator"] == true && told["duration_ms"].as_u64() >= Some(1000)
+    });
+    // The order outlives the process that has it.
+    let pid = server.pids("http")[0];
+    signal(pid, Signal::SIGKILL);
+    wait_until("it is recorded by a successor", || {
+        let told = dvr()["recordings"][0].clone();
+        server.pids("http").first().is_some_and(|now| *now != pid)
+            && told["by_operator"] == true
+            && told["duration_ms"].as_u64() >= Some(500)
     });
     assert_eq!(post("/api/v1/dvr/stop?app=live&stream=a").json()["recording"], false);
     wait_until("the file", || dvr()["recorded"][0]["path"].is_string());
@@ -285,7 +296,7 @@ fn an_order_begins_and_ends_a_recording() {
     cli(&["dvr", "--start", "live/a"]);
     wait_until("records", || cli(&["dvr"]).contains("records"));
     signal(encoder.pid(), Signal::SIGTERM);
-    wait_files(&server, "flv", 2).iter().for_each(|path| assert_playable(path));
+    wait_files(&server, "flv", 3).iter().for_each(|path| assert_playable(path));
     wait_until("nothing recorded", || cli(&["dvr"]).contains("nothing is recorded"));
 }
 

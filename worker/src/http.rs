@@ -75,6 +75,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
             let (addresses, sockets) = web.listeners.duplicates();
             control.send(&ChildToMaster::Listening { addresses }, sockets);
             web.keep_downloads_again();
+            web.tell_records();
             tell(&mut control, &mut web);
             control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
         }
@@ -95,6 +96,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
                     web.listeners.borrow(&reactor, slot, &addresses, fds);
                 }
                 MasterToChild::TakeBack { slot } => web.listeners.give_back(&reactor, slot),
+                MasterToChild::Remembered { state } => web.remember_records(&state),
                 MasterToChild::Download { id, state } => web.resume_download(&reactor, id, &state, fds),
                 MasterToChild::StopListening { addresses } => web.stop_listening(&reactor, &addresses),
                 MasterToChild::Configure { generation, config } => {

@@ -15,6 +15,9 @@ use crate::spawn::{Ending, Running};
 /// Ids of connections: each start of a process has a block of its own.
 const ID_BLOCK: u64 = 1_000_000;
 
+/// Most bytes that a process may want to be remembered.
+const MAX_REMEMBERED: usize = 4 << 20;
+
 /// A place for a child, and the child in it.
 #[derive(Debug)]
 pub(super) struct Child {
@@ -38,6 +41,8 @@ pub(super) struct Child {
     pub(super) last_end: Option<(String, u32, u64)>,
     /// When the process began, as the kernel counts.
     pub(super) began: u64,
+    /// What the process in this place wants its successor to know.
+    pub(super) remembered: Vec<u8>,
     /// Listening sockets that it brought with it.
     pub(super) listening: Vec<(SocketAddr, OwnedFd)>,
     running: Option<Running>,
@@ -62,6 +67,7 @@ impl Child {
             generation: 0,
             last_end: None,
             began: 0,
+            remembered: Vec::new(),
             listening: Vec::new(),
             running: None,
             channel: None,
@@ -189,6 +195,10 @@ impl Supervisor {
         }
         self.give_listeners(slot)?;
         self.take_back(slot);
+        // Before it learns which streams there are.
+        if let Some(child) = self.children.get_mut(slot).filter(|child| !child.remembered.is_empty()) {
+            child.tell(&MasterToChild::Remembered { state: child.remembered.clone() }, Vec::new());
+        }
         match role {
             Role::BackSource => {
                 self.give_rings(slot)?;
@@ -349,6 +359,11 @@ impl Supervisor {
             ChildToMaster::KeepDownload { id, state } if child.role == Role::Http => {
                 self.downloads.keep(child.number, id, state, fds);
             }
+            ChildToMaster::Remember { state }
+                if child.role == Role::Http && state.len() <= MAX_REMEMBERED =>
+            {
+                child.remembered = state;
+            }
             ChildToMaster::DropDownload { id } if child.role == Role::Http => {
                 self.downloads.forget(child.number, id);
             }
@@ -362,6 +377,7 @@ impl Supervisor {
             | ChildToMaster::KeepRing { .. }
             | ChildToMaster::DropRing { .. }
             | ChildToMaster::KeepDownload { .. }
+            | ChildToMaster::Remember { .. }
             | ChildToMaster::DropDownload { .. } => {
                 // As with one that can't be understood: a new one takes its place.
                 tracing::error!("{} is ended: it says what is not its business", child.name());

@@ -192,6 +192,12 @@ pub enum MasterToChild {
         /// Its number.
         slot: u32,
     },
+    /// What a predecessor of this process wanted to be remembered.
+    Remembered {
+        /// As it was said.
+        #[serde(with = "serde_bytes")]
+        state: Vec<u8>,
+    },
     /// A download that a predecessor of this process had begun. Descriptors: the socket and the file.
     Download {
         /// Id of the connection.
@@ -252,6 +258,12 @@ pub enum ChildToMaster {
         /// Id of the connection.
         id: u64,
         /// What a successor has to know.
+        #[serde(with = "serde_bytes")]
+        state: Vec<u8>,
+    },
+    /// Remember this for a successor. Replaces what was said before.
+    Remember {
+        /// What only this role understands.
         #[serde(with = "serde_bytes")]
         state: Vec<u8>,
     },

@@ -15,6 +15,7 @@ use conf::Config;
 use conf::vhost::Dvr;
 use media::StreamKey;
 use remux::Lineup;
+use serde::{Deserialize, Serialize};
 
 use self::continued::Length;
 use self::recording::Recording;
@@ -25,7 +26,7 @@ use super::feed::Happening;
 const MAX_REMEMBERED: usize = 1000;
 
 /// A recording that is finished.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Finished {
     pub(crate) key: StreamKey,
     pub(crate) path: PathBuf,
@@ -44,6 +45,8 @@ pub(crate) struct Recorders {
     pub(crate) finished: VecDeque<Finished>,
     /// What operators have said of streams that there are.
     pub(crate) ordered: HashMap<StreamKey, bool>,
+    /// Something is to be told to the master.
+    pub(crate) is_new: bool,
     /// Directories that were looked through for what a former run left.
     repaired: Vec<PathBuf>,
 }
@@ -60,9 +63,10 @@ pub(crate) fn wanted<'c>(config: &'c Config, key: &StreamKey, ordered: Option<bo
 }
 
 impl Recorders {
-    /// What a former run left unfinished is finished, once for each directory.
+    /// What a former run left unfinished is finished, once for each directory; streams may have been recorded by order where
+    /// the configuration records none.
     pub(crate) fn repair(&mut self, config: &Config, disk: &Disk) {
-        for vhost in config.vhosts.iter().filter(|vhost| vhost.enabled && vhost.dvr.enabled) {
+        for vhost in config.vhosts.iter().filter(|vhost| vhost.enabled) {
             let (root, _) = recording::split(&vhost.dvr.path);
             if !self.repaired.contains(&root) {
                 disk.push(Job::Repair(root.clone()));
@@ -123,6 +127,7 @@ impl Recorders {
                 }
                 let Finished { key, path, duration_ms, bytes } = &finished;
                 tracing::info!("dvr of {key}: {} with {duration_ms} ms, {bytes} bytes", path.display());
+                self.is_new = true;
                 self.finished.push_back(finished);
                 if self.finished.len() > MAX_REMEMBERED {
                     self.finished.pop_front();

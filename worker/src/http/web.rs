@@ -258,9 +258,12 @@ impl Web {
                 LinkEvent::Gone(key) => {
                     self.stream(key.clone(), false);
                     self.streams.remove(&key);
-                    self.dvr.ordered.remove(&key);
+                    self.dvr.is_new |= self.dvr.ordered.remove(&key).is_some();
                 }
-                LinkEvent::Up(shard) => tracing::debug!("back-source {shard} is there"),
+                LinkEvent::Up(shard) => {
+                    tracing::debug!("back-source {shard} is there");
+                    self.forget_orders(shard);
+                }
                 LinkEvent::Down(shard) => {
                     tracing::info!("back-source {shard} has gone");
                     // Its successor tells which streams there are; the rings stay readable meanwhile.
@@ -379,6 +382,7 @@ impl Web {
                 Done::Written(..) | Done::Recovered(..) => {}
             }
         }
+        self.tell_new_records();
         for key in std::mem::take(&mut self.again) {
             self.serve(key, false);
         }

@@ -3,7 +3,9 @@
 use api::{Record, RecordAnswer};
 use conf::vhost::DvrPlan;
 use media::StreamKey;
+use serde::{Deserialize, Serialize};
 
+use super::Finished;
 use super::recording::Recording;
 use crate::http::web::Web;
 
@@ -11,6 +13,13 @@ use crate::http::web::Web;
 const MOST_TOLD: usize = 100;
 /// Orders that are kept.
 const MOST_ORDERS: usize = 10_000;
+
+/// What a successor of this process is to know.
+#[derive(Debug, Serialize, Deserialize)]
+struct Known {
+    ordered: Vec<(StreamKey, bool)>,
+    finished: Vec<Finished>,
+}
 
 impl Web {
     /// Records a stream from now on, or no longer, whatever the configuration says; until the stream is gone.
@@ -28,10 +37,54 @@ impl Web {
         }
         tracing::info!("dvr of {key}: {} by an operator", if record.on { "begun" } else { "ended" });
         self.dvr.ordered.insert(key.clone(), record.on);
+        self.dvr.is_new = true;
         self.review_dvr();
         let recording = self.dvr.recordings.values().any(|recording| recording.key == key);
         let error = (recording != record.on).then(|| "nobody publishes the stream now".to_owned());
         RecordAnswer { recording, error }
+    }
+
+    /// What was ordered and what was written is told to the master when it changes, for a successor of this process.
+    pub(crate) fn tell_new_records(&mut self) {
+        if std::mem::take(&mut self.dvr.is_new) {
+            self.tell_records();
+        }
+    }
+
+    pub(crate) fn tell_records(&mut self) {
+        let newest = self.dvr.finished.len().saturating_sub(MOST_TOLD);
+        let known = Known {
+            ordered: self.dvr.ordered.iter().map(|(key, on)| (key.clone(), *on)).collect(),
+            finished: self.dvr.finished.iter().skip(newest).cloned().collect(),
+        };
+        if known.ordered.is_empty() && known.finished.is_empty() {
+            return;
+        }
+        match rmp_serde::to_vec_named(&known) {
+            Ok(state) => self.words.push((ipc::ChildToMaster::Remember { state }, Vec::new())),
+            Err(error) => tracing::error!("orders to record can't be kept: {error}"),
+        }
+    }
+
+    /// What a predecessor was ordered, and what it wrote.
+    pub(crate) fn remember_records(&mut self, state: &[u8]) {
+        match rmp_serde::from_slice::<Known>(state) {
+            Ok(known) => {
+                self.dvr.ordered.extend(known.ordered);
+                self.dvr.finished.extend(known.finished);
+                self.review_dvr();
+            }
+            Err(error) => tracing::error!("what was ordered before is lost: {error}"),
+        }
+    }
+
+    /// All streams of a back-source are known: orders for others are over.
+    pub(crate) fn forget_orders(&mut self, shard: u32) {
+        let shards = self.config.backsources.max(1);
+        let streams = &self.streams;
+        let before = self.dvr.ordered.len();
+        self.dvr.ordered.retain(|key, _| key.shard(shards) != shard || streams.contains_key(key));
+        self.dvr.is_new |= self.dvr.ordered.len() != before;
     }
 
     pub(crate) fn report_recordings(&self, process: &str, report: &mut api::Report) {
