@@ -7,7 +7,7 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use srs_tests::capture::{Frames, Recorder, ffmpeg_publish};
-use srs_tests::clip::{Clip, QUIET};
+use srs_tests::clip::{Clip, assert_playable};
 use srs_tests::process::{descriptors, run, signal};
 use srs_tests::program::{have, optional};
 use srs_tests::server::Server;
@@ -24,15 +24,6 @@ fn recordings(directory: &Path) -> Vec<PathBuf> {
         .collect();
     found.sort();
     found
-}
-
-/// Decodes a file; any error in it is one of the test.
-fn assert_playable(path: &Path) {
-    let mut command = Command::new("ffmpeg");
-    command.args(QUIET).arg("-i").arg(path).args(["-f", "null", "-"]);
-    let ended = run(&mut command, SOON);
-    assert!(ended.stderr.trim().is_empty(), "{}: {}", path.display(), ended.stderr);
-    drop(ended.expect_success());
 }
 
 /// What is listed is there.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use srs_tests::capture::{Frames, Recorder, ffmpeg_publish};
-use srs_tests::clip::{Clip, QUIET};
+use srs_tests::clip::{Clip, QUIET, assert_playable};
 use srs_tests::http::ask;
 use srs_tests::process::{Running, run, signal};
 use srs_tests::program::{self, have};
@@ -50,15 +50,6 @@ fn probe(path: &Path, entry: &str) -> f64 {
     let mut command = Command::new("ffprobe");
     command.args(["-v", "error", "-show_entries", entry, "-of", "csv=p=0"]).arg(path);
     run(&mut command, SOON).expect_success().trim().lines().next().unwrap().parse().unwrap()
-}
-
-/// Decodes a file; any error in it is one of the test.
-fn assert_playable(path: &Path) {
-    let mut command = Command::new("ffmpeg");
-    command.args(QUIET).arg("-i").arg(path).args(["-f", "null", "-"]);
-    let ended = run(&mut command, SOON);
-    assert!(ended.stderr.trim().is_empty(), "{}: {}", path.display(), ended.stderr);
-    drop(ended.expect_success());
 }
 
 #[test]

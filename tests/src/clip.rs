@@ -8,6 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::process::run;
+use crate::wait::SOON;
 
 /// Options before the ones of a clip: quiet, and never a question.
 pub const QUIET: [&str; 5] = ["-nostdin", "-hide_banner", "-loglevel", "error", "-y"];
@@ -80,4 +81,16 @@ impl Clip {
         drop(run(&mut command, Duration::from_secs(60)).expect_success());
         std::fs::rename(&unfinished, path).expect("a file can be renamed");
     }
+}
+
+/// Decodes a file; any error in it is one of the test.
+///
+/// # Panics
+/// When there is one.
+pub fn assert_playable(path: &Path) {
+    let mut command = Command::new("ffmpeg");
+    command.args(QUIET).arg("-i").arg(path).args(["-f", "null", "-"]);
+    let ended = run(&mut command, SOON);
+    assert!(ended.stderr.trim().is_empty(), "{}: {}", path.display(), ended.stderr);
+    drop(ended.expect_success());
 }
