@@ -57,9 +57,6 @@ impl Web {
             ordered: self.dvr.ordered.iter().map(|(key, on)| (key.clone(), *on)).collect(),
             finished: self.dvr.finished.iter().skip(newest).cloned().collect(),
         };
-        if known.ordered.is_empty() && known.finished.is_empty() {
-            return;
-        }
         match rmp_serde::to_vec_named(&known) {
             Ok(state) => self.words.push((ipc::ChildToMaster::Remember { state }, Vec::new())),
             Err(error) => tracing::error!("orders to record can't be kept: {error}"),
