@@ -60,7 +60,7 @@ impl Web {
         let of_hls = match hls {
             Some(Hls::Answered) => return,
             Some(Hls::Perhaps(until_ms)) => Some(until_ms),
-            Some(Hls::Later) => return self.wait_for_file(key, request, waited),
+            Some(Hls::Later) => return self.wait_for(key, request, waited, PATIENCE_MS),
             Some(Hls::Other) | None => None,
         };
         let live = vhost.and_then(|vhost| Some((vhost, live_target(vhost, &request, &config)?)));
@@ -72,16 +72,9 @@ impl Web {
             return;
         }
         let name = vhost.map(|vhost| vhost.name.as_str());
-        match self.vod_request(key, name, &request, waited.map(|(_, until)| until)) {
+        match self.vod_request(key, name, &request) {
             Vod::Answered => return,
-            Vod::Later(until_ms) if self.now_ms < until_ms => {
-                let wait = Wait { request, since_ns: reactor::now_ns(), until_ms };
-                if let Some(connection) = self.connections.get_mut(key) {
-                    connection.state = State::Answer(Body::Wait(Box::new(wait)));
-                }
-                return;
-            }
-            Vod::Later(_) => return self.refuse(key, 503),
+            Vod::Later => return self.wait_for(key, request, waited, PATIENCE_MS),
             Vod::Other => {}
         }
         let as_text = request.accepts_gzip && request.range.is_none();
@@ -97,7 +90,7 @@ impl Web {
             Err(Missing::NotFound) if self.old_names(key, &request) => return,
             Err(Missing::NotFound) => Found404::Never,
             Err(Missing::Failed) => return self.refuse(key, 503),
-            Err(Missing::Later) => return self.wait_for_file(key, request, waited),
+            Err(Missing::Later) => return self.wait_for(key, request, waited, PATIENCE_MS),
         };
         // From when it was asked: how long a file may be looked for says nothing of how long a stream is waited for.
         let since_ns = waited.map_or_else(reactor::now_ns, |(since_ns, _)| since_ns);
@@ -112,9 +105,15 @@ impl Web {
         self.not_found(key, request.method);
     }
 
-    /// A file is being looked for.
-    fn wait_for_file(&mut self, key: usize, request: Request, waited: Option<(u64, u64)>) {
-        let (since_ns, until_ms) = waited.unwrap_or_else(|| (reactor::now_ns(), self.now_ms + PATIENCE_MS));
+    /// What is asked for is on its way: it is waited for so long, then the request is refused.
+    pub(crate) fn wait_for(
+        &mut self,
+        key: usize,
+        request: Request,
+        waited: Option<(u64, u64)>,
+        patience_ms: u64,
+    ) {
+        let (since_ns, until_ms) = waited.unwrap_or_else(|| (reactor::now_ns(), self.now_ms + patience_ms));
         if self.now_ms >= until_ms {
             return self.refuse(key, 503);
         }

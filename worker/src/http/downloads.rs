@@ -9,13 +9,12 @@ use std::sync::Arc;
 
 use conf::config::ProcessMode;
 use ipc::ChildToMaster;
-use mediaring::Counter;
-use reactor::{Reactor, Token};
+use reactor::Reactor;
 use serde::{Deserialize, Serialize};
 
-use super::connection::{Body, Connection, FileBody, Gone, State};
+use super::connection::{Body, Connection, FileBody, State};
 use super::transport::Transport;
-use super::web::{FIRST_TOKEN, Web};
+use super::web::Web;
 
 /// Most downloads of this process that the master is asked to keep: two descriptors each.
 const MOST: usize = 1024;
@@ -145,19 +144,6 @@ impl Web {
         body.kept = true;
         connection.state = State::Answer(Body::File(body));
         self.begin(reactor, connection);
-    }
-
-    /// A connection is served here from now on.
-    pub(super) fn begin(&mut self, reactor: &Reactor, connection: Connection) {
-        let fd = connection.fd();
-        let key = self.connections.insert(connection);
-        self.board.add(self.slot, Counter::Connections, 1);
-        if let Err(error) = reactor.register(fd, Token(FIRST_TOKEN + key)) {
-            tracing::error!("a connection can't be registered: {error}");
-            self.end(key, Gone::Failed);
-            return;
-        }
-        self.serve(key, true);
     }
 }
 

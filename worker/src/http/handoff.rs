@@ -13,7 +13,7 @@ use mediaring::Counter;
 use reactor::{Reactor, Token};
 use serde::{Deserialize, Serialize};
 
-use super::connection::{Body, Connection, State, Wait};
+use super::connection::{Body, Connection, State};
 use super::transport::Transport;
 use super::tunnel::Tunnel;
 use super::web::{HEAD_MS, Web};
@@ -126,13 +126,7 @@ impl Web {
             self.siblings.leaving.push((key, owner));
             return true;
         }
-        let (since_ns, until_ms) = waited.unwrap_or_else(|| (reactor::now_ns(), self.now_ms + PATIENCE_MS));
-        if self.now_ms < until_ms {
-            let wait = Wait { request: request.clone(), since_ns, until_ms };
-            connection.state = State::Answer(Body::Wait(Box::new(wait)));
-        } else {
-            self.refuse(key, 503);
-        }
+        self.wait_for(key, request.clone(), waited, PATIENCE_MS);
         true
     }
 

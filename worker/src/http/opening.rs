@@ -9,7 +9,7 @@ use super::files::{Found, Missing, Wanted, is_in_memory};
 use super::readers::Told;
 use super::web::Web;
 
-/// How long a file may take to be opened, ms.
+/// How long a file may take to be opened, or what is made of it to be made, ms.
 pub(super) const PATIENCE_MS: u64 = 20_000;
 /// Bytes that a thread reads for a client at once.
 const PIECE: u64 = 256 << 10;

@@ -6,16 +6,13 @@ use super::files::Missing;
 use super::vod::{What, file_of};
 use super::web::Web;
 
-/// How long something may take to be made, ms.
-const PATIENCE_MS: u64 = 20_000;
-
 /// What became of a request for something that is made of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Vod {
     /// It is answered.
     Answered,
-    /// It may be answered until then, ms.
-    Later(u64),
+    /// It will be answered when something is read.
+    Later,
     /// It is none.
     Other,
 }
@@ -41,25 +38,19 @@ fn wanted(request: &Request, hls: bool) -> Option<(String, What)> {
 
 impl Web {
     /// Answers a request for the list or a segment of a file, or for an FLV file from a place in it.
-    pub(crate) fn vod_request(
-        &mut self,
-        key: usize,
-        vhost: Option<&str>,
-        request: &Request,
-        until_ms: Option<u64>,
-    ) -> Vod {
+    pub(crate) fn vod_request(&mut self, key: usize, vhost: Option<&str>, request: &Request) -> Vod {
         let Some((name, what)) = wanted(request, self.config.http_server.vod) else { return Vod::Other };
         let Some(path) = request.path.with_last(&name) else { return Vod::Other };
         let file = self.mounts.wanted(vhost, &path, false);
         let found = match file.map(|file| self.open_file(key, file)) {
             Some(Ok(found)) => found,
-            Some(Err(Missing::Later)) => return Vod::Later(until_ms.unwrap_or(self.now_ms + PATIENCE_MS)),
+            Some(Err(Missing::Later)) => return Vod::Later,
             Some(Err(_)) | None => return Vod::Other,
         };
         let wanted = (found.tag.clone(), what);
         let Ok(file) = found.file.try_clone() else { return Vod::Other };
         let Some(made) = self.vod.get(&wanted, file, &name) else {
-            return Vod::Later(until_ms.unwrap_or(self.now_ms + PATIENCE_MS));
+            return Vod::Later;
         };
         let mime = match (&wanted.1, made) {
             (What::FromByte(_) | What::FromTime(_), made) => {

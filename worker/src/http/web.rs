@@ -34,7 +34,7 @@ mod serving;
 mod sweeping;
 
 /// Tokens of connections begin here.
-pub(super) const FIRST_TOKEN: usize = endpoint::FIRST_TOKEN;
+const FIRST_TOKEN: usize = endpoint::FIRST_TOKEN;
 /// How often those who wait for something are looked at, at most, ms.
 const LOOK_MS: u64 = 20;
 /// How often connections are looked after, ms.

@@ -339,10 +339,10 @@ impl HlsStream {
     fn list(&mut self, segment: Ended<Stored>, disk: &mut Disk, changes: &mut Changes) {
         changes.new.push((segment.place.path.clone(), self.playlist.next_number()));
         let mut gone = self.playlist.push(segment);
-        let kept: u64 = self.playlist.available().map(in_memory).sum();
-        let over = kept.checked_sub(MAX_MEMORY).filter(|over| *over > 0);
-        gone.extend(over.map(|over| self.shrink(over)).into_iter().flatten());
         self.kept = self.playlist.available().map(in_memory).sum();
+        if let Some(over) = self.kept.checked_sub(MAX_MEMORY).filter(|over| *over > 0) {
+            gone.extend(self.shrink(over));
+        }
         self.write_list(disk);
         self.forget(gone, disk, changes);
     }
@@ -351,7 +351,6 @@ impl HlsStream {
     pub(crate) fn give_up(&mut self, bytes: u64, disk: &Disk) -> Changes {
         let mut changes = Changes::default();
         let gone = self.shrink(bytes);
-        self.kept = self.playlist.available().map(in_memory).sum();
         self.write_list(disk);
         self.forget(gone, disk, &mut changes);
         changes
@@ -365,10 +364,12 @@ impl HlsStream {
                 self.key
             );
         }
-        self.playlist.shrink(|listed| {
+        let gone = self.playlist.shrink(|listed| {
             bytes = bytes.saturating_sub(in_memory(listed));
             bytes == 0
-        })
+        });
+        self.kept = self.playlist.available().map(in_memory).sum();
+        gone
     }
 
     fn write_list(&self, disk: &Disk) {

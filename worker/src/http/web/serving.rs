@@ -3,9 +3,9 @@
 use std::net::{SocketAddr, TcpStream};
 
 use mediaring::Counter;
-use reactor::Reactor;
+use reactor::{Reactor, Token};
 
-use super::{HEAD_MS, IDLE_MS, LINGER_MS, REFUSE_MS, Web, queue_ms};
+use super::{FIRST_TOKEN, HEAD_MS, IDLE_MS, LINGER_MS, REFUSE_MS, Web, queue_ms};
 use crate::http::connection::{Body, Connection, Gone, State};
 use crate::http::live::Filled;
 use crate::http::transport::Transport;
@@ -36,6 +36,19 @@ impl Web {
         let connection = transport.and_then(|it| Connection::new(it, peer, id, self.now_ms, deadline_ms));
         let Ok(connection) = connection else { return };
         self.begin(reactor, connection);
+    }
+
+    /// A connection is served here from now on.
+    pub(in crate::http) fn begin(&mut self, reactor: &Reactor, connection: Connection) {
+        let fd = connection.fd();
+        let key = self.connections.insert(connection);
+        self.board.add(self.slot, Counter::Connections, 1);
+        if let Err(error) = reactor.register(fd, Token(FIRST_TOKEN + key)) {
+            tracing::error!("a connection can't be registered: {error}");
+            self.end(key, Gone::Failed);
+            return;
+        }
+        self.serve(key, true);
     }
 
     /// Serves a connection in this turn.
