@@ -1,39 +1,47 @@
-//! The unsafe room: descriptors that cross process borders.
+//! Descriptors that cross process borders.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use nix::cmsg_space;
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 
 use crate::frame::MAX_FDS;
 
-/// What `recvmsg` brought: the bytes' number, whether the message was longer than the buffer, and the descriptors.
+/// What `recvmsg` brought.
 #[derive(Debug)]
 pub(crate) struct Received {
+    /// Bytes of the datagram.
     pub(crate) len: usize,
+    /// The datagram was longer than the buffer.
     pub(crate) truncated: bool,
+    /// Descriptors that came with it are lost: the process had no room for them, or there were too many (recvmsg(2),
+    /// `MSG_CTRUNC`).
+    pub(crate) fds_lost: bool,
+    /// Those that arrived.
     pub(crate) fds: Vec<OwnedFd>,
 }
 
 /// One datagram with descriptors. `WouldBlock` when none waits; length 0 without descriptors is the end.
 pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
-    let mut space = cmsg_space!([RawFd; MAX_FDS]);
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut vectors = [io::IoSliceMut::new(buffer)];
-    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = recvmsg::<()>(socket.as_raw_fd(), &mut vectors, Some(&mut space), flags)?;
+    let message =
+        recvmsg(socket, &mut vectors, &mut control, RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC)?;
     let mut fds = Vec::new();
-    for control in message.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(numbers) = control {
-            for number in numbers {
-                // SAFETY: the kernel has just installed this descriptor for us, and nobody else knows its number; owning it is
-                // what keeps it from leaking when the message turns out to be bad.
-                fds.push(unsafe { OwnedFd::from_raw_fd(number) });
-            }
+    for ancillary in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = ancillary {
+            fds.extend(rights);
         }
     }
-    let truncated = message.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC);
-    Ok(Received { len: message.bytes, truncated, fds })
+    Ok(Received {
+        len: message.bytes,
+        truncated: message.flags.contains(ReturnFlags::TRUNC),
+        fds_lost: message.flags.contains(ReturnFlags::CTRUNC),
+        fds,
+    })
 }
 
 /// Sends one datagram with descriptors, whole or not at all.

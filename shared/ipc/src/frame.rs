@@ -41,6 +41,9 @@ pub enum FrameError {
         /// What is there.
         there: usize,
     },
+    /// The body's descriptor is no sealed memory: reading it could block, or what was checked could change.
+    #[error("the body of a control message is not in sealed memory")]
+    NotSealed,
     /// More or fewer descriptors than the message needs.
     #[error("{0} descriptors do not belong to this message")]
     Descriptors(usize),
