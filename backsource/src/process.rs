@@ -126,9 +126,13 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
         if source.control.look_for_master(&hub.reactor)? {
             source.tell_new_master();
         }
+        if let Some(at_ms) = source.control.look_again_ms() {
+            hub.wake_at(at_ms);
+        }
         for ready in std::mem::take(&mut others) {
             source.other(&mut hub, ready)?;
         }
+        source.mend_links(&mut hub);
         hub.run(&mut source);
         source.end_turn(&mut hub);
     }
@@ -199,14 +203,26 @@ impl BackSource {
         while let Some((message, fds)) = self.control.receive()? {
             let mut fds = fds.into_iter();
             match (message, fds.next(), fds.next()) {
-                (MasterToChild::Reader { role, slot }, Some(channel), Some(wake)) => {
-                    if let Some(key) = self.readers.add(&hub.reactor, role, slot, channel, wake) {
-                        self.introduce(key);
+                (MasterToChild::Reader { role, slot, link }, Some(channel), Some(wake)) => {
+                    let (key, events) = self.readers.add(&hub.reactor, (role, slot), link, (channel, wake));
+                    for event in events {
+                        self.reader_event(hub, event);
+                    }
+                    match key {
+                        Some(key) => {
+                            self.control.link_up(link, false);
+                            self.introduce(key);
+                        }
+                        None => self.control.link_down(link),
                     }
                 }
-                (MasterToChild::Source { shard }, Some(channel), Some(wake)) => {
-                    let events = self.links.connect(&hub.reactor, shard, channel, wake);
+                (MasterToChild::Source { shard, link }, Some(channel), Some(wake)) => {
+                    self.control.link_up(link, true);
+                    let events = self.links.connect(&hub.reactor, shard, link, channel, wake);
                     self.apply(hub, events);
+                }
+                (MasterToChild::Reader { link, .. } | MasterToChild::Source { link, .. }, ..) => {
+                    self.control.link_down(link);
                 }
                 (MasterToChild::Ring { stream }, Some(fd), _) => self.adopt(hub, stream, fd),
                 (MasterToChild::Configure { generation, config }, ..) => {
@@ -240,8 +256,26 @@ impl BackSource {
         }
     }
 
+    /// Works off what links have left over.
+    fn mend_links(&mut self, hub: &mut Hub) {
+        let events = self.links.tick(hub.now_ms());
+        self.apply(hub, events);
+        for event in self.readers.tick() {
+            self.reader_event(hub, event);
+        }
+        if let Some(at_ms) = self.links.deadline() {
+            hub.wake_at(at_ms);
+        }
+        if self.readers.is_busy() {
+            hub.wake_at(hub.now_ms());
+        }
+    }
+
     /// Takes over the ring of a predecessor.
     fn adopt(&mut self, hub: &Hub, stream: StreamInfo, fd: OwnedFd) {
+        if self.sources.contains_key(&stream.stream_id) || self.by_key.contains_key(&stream.key) {
+            return;
+        }
         self.next_stream_id = self.next_stream_id.max(stream.stream_id.saturating_add(self.shards));
         let Some(rules) = self.rules(hub, &stream.key.vhost) else { return };
         match RingWriter::adopt(fd) {
@@ -310,7 +344,8 @@ impl BackSource {
                     hub.kick(self, publisher.cid);
                 }
             }
-            ReaderEvent::Gone(reader) => {
+            ReaderEvent::Gone(reader, link) => {
+                self.control.link_down(link);
                 for source in self.sources.values_mut() {
                     source.readers.retain(|known| known.reader != reader);
                 }
@@ -368,7 +403,8 @@ impl BackSource {
                 LinkEvent::Advanced(audience) => hub.advanced(self, audience),
                 LinkEvent::Rest(audience) => hub.rest(self, audience),
                 LinkEvent::Gone(key) => hub.forget_stream(&key),
-                LinkEvent::Stream(..) | LinkEvent::Up(_) | LinkEvent::Down(_) => {}
+                LinkEvent::Down(_, link) => self.control.link_down(link),
+                LinkEvent::Stream(..) | LinkEvent::Up(_) => {}
             }
         }
     }

@@ -12,11 +12,17 @@ const FIRST_READER_TOKEN: usize = 512;
 /// Most readers: stream processes, http and other back-sources.
 const MAX_READERS: usize = 1024;
 
+/// Most messages of one reader that are read in one turn: nobody who sends without end holds up the others.
+const TURN_MESSAGES: usize = 64;
+/// Largest message of a reader, bytes. The largest honest one is a connection with its unread bytes.
+const MAX_MESSAGE: usize = 4 << 20;
+
 /// One process that reads rings.
 #[derive(Debug)]
 struct Reader {
     role: Role,
     slot: u32,
+    link: u64,
     channel: Channel,
     wake: WakeSender,
     advanced: BTreeSet<u32>,
@@ -26,6 +32,8 @@ struct Reader {
 #[derive(Debug, Default)]
 pub(crate) struct Readers {
     readers: Slab<Reader>,
+    /// Those that have said more than a turn reads, or that could not be told or woken any more.
+    unread: BTreeSet<usize>,
 }
 
 /// What a reader said.
@@ -33,19 +41,37 @@ pub(crate) struct Readers {
 pub(crate) enum ReaderEvent {
     /// A message with its descriptors.
     Message(usize, ReaderToSource, Vec<OwnedFd>),
-    /// It has gone.
-    Gone(usize),
+    /// The link of this number to it has ended.
+    Gone(usize, u64),
 }
 
 impl Readers {
-    /// A reader is there. Returns its key.
+    /// A reader is there, over the link of this number; one that it had before is left. Returns its key, and what the
+    /// former link still brought.
     pub(crate) fn add(
         &mut self,
         reactor: &Reactor,
-        role: Role,
-        slot: u32,
-        channel: OwnedFd,
-        wake: OwnedFd,
+        (role, slot): (Role, u32),
+        link: u64,
+        (channel, wake): (OwnedFd, OwnedFd),
+    ) -> (Option<usize>, Vec<ReaderEvent>) {
+        let mut events = Vec::new();
+        let former = self.readers.iter().find(|(_, known)| (known.role, known.slot) == (role, slot));
+        if let Some(key) = former.map(|(key, _)| key) {
+            events = self.read(key);
+            if let Some(former) = self.readers.try_remove(key) {
+                events.push(ReaderEvent::Gone(key, former.link));
+            }
+        }
+        (self.insert(reactor, (role, slot), link, (channel, wake)), events)
+    }
+
+    fn insert(
+        &mut self,
+        reactor: &Reactor,
+        (role, slot): (Role, u32),
+        link: u64,
+        (channel, wake): (OwnedFd, OwnedFd),
     ) -> Option<usize> {
         if self.readers.len() >= MAX_READERS {
             return None;
@@ -53,7 +79,8 @@ impl Readers {
         let reader = Reader {
             role,
             slot,
-            channel: Channel::new(channel),
+            link,
+            channel: Channel::with_limit(channel, MAX_MESSAGE),
             wake: WakeSender::new(wake),
             advanced: BTreeSet::new(),
         };
@@ -73,33 +100,73 @@ impl Readers {
 
     /// Reads what is there for a token that is ours.
     pub(crate) fn ready(&mut self, token: Token) -> Vec<ReaderEvent> {
-        let key = token.0 - FIRST_READER_TOKEN;
+        self.read(token.0 - FIRST_READER_TOKEN)
+    }
+
+    /// Whether [`Self::tick`] has something to do at once.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
+    /// What is left over from former turns; to be called with each turn of the loop.
+    pub(crate) fn tick(&mut self) -> Vec<ReaderEvent> {
+        let waits = self.readers.iter().filter(|(_, reader)| reader.channel.wants_write());
+        let keys: BTreeSet<usize> =
+            waits.map(|(key, _)| key).chain(std::mem::take(&mut self.unread)).collect();
+        keys.into_iter().flat_map(|key| self.read(key)).collect()
+    }
+
+    /// Whether a message may come from who sent it: only stream processes have publishers, only http processes find out
+    /// that a stream can't be packed.
+    fn may_say(role: Role, message: &ReaderToSource) -> bool {
+        match message {
+            ReaderToSource::Handoff { .. } => role == Role::Stream,
+            ReaderToSource::EndPublish { .. } => role == Role::Http,
+            _ => true,
+        }
+    }
+
+    fn read(&mut self, key: usize) -> Vec<ReaderEvent> {
         let mut events = Vec::new();
-        while let Some(reader) = self.readers.get_mut(key) {
-            match reader.channel.flush().and_then(|_| reader.channel.receive::<ReaderToSource>()) {
-                Ok(Some((message, fds))) => events.push(ReaderEvent::Message(key, message, fds)),
-                Ok(None) => break,
-                Err(error) => {
-                    if !matches!(error, ChannelError::Closed) {
-                        tracing::error!(
-                            "the channel of {} {} failed: {error}",
-                            reader.role.name(),
-                            reader.slot
-                        );
+        for _ in 0..TURN_MESSAGES {
+            let Some(reader) = self.readers.get_mut(key) else { return events };
+            let name = reader.role.name();
+            let received = reader.channel.flush().and_then(|_| reader.channel.receive::<ReaderToSource>());
+            if reader.channel.take_lost() {
+                tracing::warn!(
+                    "no descriptor is left for what {name} {} hands over: it is closed",
+                    reader.slot
+                );
+            }
+            match received {
+                Ok(Some((message, fds))) if Self::may_say(reader.role, &message) => {
+                    events.push(ReaderEvent::Message(key, message, fds));
+                }
+                Ok(None) => return events,
+                error => {
+                    match error {
+                        Err(ChannelError::Closed) => {}
+                        Err(error) => {
+                            tracing::error!("the channel of {name} {} failed: {error}", reader.slot);
+                        }
+                        Ok(_) => tracing::error!("{name} {} says what is not its business", reader.slot),
                     }
+                    events.push(ReaderEvent::Gone(key, reader.link));
                     self.readers.remove(key);
-                    events.push(ReaderEvent::Gone(key));
+                    return events;
                 }
             }
         }
+        self.unread.insert(key);
         events
     }
 
     pub(crate) fn tell(&mut self, key: usize, message: &SourceToReader, fds: Vec<OwnedFd>) {
         let Some(reader) = self.readers.get_mut(key) else { return };
         if let Err(error) = reader.channel.send(message, fds) {
-            // Its end comes with the next event of the channel.
+            // Its end is worked off by the next turn.
             tracing::debug!("{} {} can't be told something: {error}", reader.role.name(), reader.slot);
+            self.unread.insert(key);
         }
     }
 
@@ -119,14 +186,17 @@ impl Readers {
 
     /// Wakes those for whom something is new.
     pub(crate) fn wake(&mut self) {
-        for (_, reader) in &mut self.readers {
+        for (key, reader) in &mut self.readers {
             if reader.advanced.is_empty() && !reader.wake.missed() {
                 continue;
             }
             let streams: Vec<u32> = reader.advanced.iter().copied().collect();
             reader.advanced.clear();
-            // A reader that has gone is noticed on its channel.
-            let _ = reader.wake.wake(&streams);
+            // Without wake-ups the whole link is of no use.
+            if reader.wake.wake(&streams).is_err() {
+                reader.channel.shut();
+                self.unread.insert(key);
+            }
         }
     }
 }

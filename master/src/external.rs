@@ -107,6 +107,7 @@ impl External {
         // Through our own executable, which asks the kernel to be ended with us and then becomes the program.
         let mut command = Command::new("/proc/self/exe");
         command.arg(BECOME).arg(std::process::id().to_string()).arg(&self.program).args(&self.arguments);
+        command.env_remove(master::relatives::VARIABLE);
         command.process_group(0).stdin(Stdio::null());
         match &self.log {
             Some(path) => {

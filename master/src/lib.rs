@@ -12,6 +12,7 @@ pub mod logging;
 mod outlet;
 pub mod pidfile;
 pub mod plan;
+pub mod relatives;
 pub mod spawn;
 mod supervisor;
 pub mod systemd;

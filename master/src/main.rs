@@ -14,6 +14,7 @@ use ipc::Role;
 use master::logging::{self, Settings};
 use master::pidfile::PidFile;
 use master::plan::DO_NOT_RESPAWN;
+use master::relatives::Identity;
 use master::spawn::{RoleMain, Spawner};
 use master::{Loader, Serving, Supervisor, daemon, inherited, systemd};
 
@@ -42,16 +43,6 @@ struct Arguments {
     /// Ignored, as the reference does with a lone argument
     #[arg(hide = true)]
     rest: Vec<String>,
-    #[arg(long, hide = true)]
-    role: Option<String>,
-    #[arg(long, hide = true, default_value = "")]
-    name: String,
-    #[arg(long, hide = true)]
-    log_file: Option<PathBuf>,
-    #[arg(long, hide = true, default_value = "trace")]
-    log_level: String,
-    #[arg(long, hide = true)]
-    log_utc: bool,
 }
 
 /// What each role does. The only place that names them all.
@@ -72,10 +63,10 @@ fn main() -> ExitCode {
     }
     // A limit on file sizes is then an error like any other, not the end of the process.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default());
-    let arguments = Arguments::parse();
-    if let Some(role) = &arguments.role {
-        return run_role(role, &arguments);
+    if let Some(identity) = Identity::of_this_process() {
+        return run_role(identity);
     }
+    let arguments = Arguments::parse();
     if arguments.version {
         eprintln!("{}", env!("CARGO_PKG_VERSION"));
         return ExitCode::SUCCESS;
@@ -98,28 +89,27 @@ fn main() -> ExitCode {
 }
 
 /// A child of the master: its channel is on standard input.
-fn run_role(role: &str, arguments: &Arguments) -> ExitCode {
+fn run_role(identity: Identity) -> ExitCode {
+    // Started by way of /proc/self/exe it would be called `exe`: ps, top, pgrep and killall know it by its own name.
+    let _ = rustix::thread::set_name(c"srs");
+    let role = identity.role.as_str();
     let known = Role::from_name(role);
     let Some((known, main)) = known.and_then(|role| Some((role, role_main(role)?))) else {
         eprintln!("srs: there is no role {role}");
         return ExitCode::from(2);
     };
     offer_to_the_oom_killer(known);
-    let level = match arguments.log_level.as_str() {
+    let level = match identity.log_level.as_str() {
         "verbose" => Level::Verbose,
         "info" => Level::Info,
         "warn" => Level::Warn,
         "error" => Level::Error,
         _ => Level::Trace,
     };
-    let settings = Settings {
-        file: arguments.log_file.clone(),
-        level,
-        utc: arguments.log_utc,
-        role: arguments.name.clone(),
-    };
+    let settings =
+        Settings { file: identity.log_file, level, utc: identity.log_utc, role: identity.name.clone() };
     if let Err(error) = logging::start(&settings) {
-        eprintln!("srs: {}: the log can't be opened: {error}", arguments.name);
+        eprintln!("srs: {}: the log can't be opened: {error}", identity.name);
     }
     let control = match ipc::take_stdin() {
         Ok(control) => control,

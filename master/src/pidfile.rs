@@ -27,6 +27,23 @@ pub enum PidFileError {
     },
 }
 
+/// How long a lock may still be held by a child that a killed master was just forking, ms.
+const LEFT_LOCKED_MS: u64 = 300;
+
+/// Locks a file or directory for this process alone, without waiting for a server that runs.
+pub(crate) fn lock_soon(mut file: File) -> Result<Flock<File>, (File, nix::errno::Errno)> {
+    let until_ms = reactor::now_ms() + LEFT_LOCKED_MS;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Err((back, nix::errno::Errno::EWOULDBLOCK)) if reactor::now_ms() < until_ms => {
+                file = back;
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            locked => return locked,
+        }
+    }
+}
+
 /// A locked pid file; removed when dropped.
 #[derive(Debug)]
 pub struct PidFile {
@@ -45,7 +62,7 @@ impl PidFile {
             std::fs::create_dir_all(parent).map_err(io)?;
         }
         let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
-        let mut lock = match Flock::lock(open().map_err(io)?, FlockArg::LockExclusiveNonblock) {
+        let mut lock = match lock_soon(open().map_err(io)?) {
             Ok(lock) => lock,
             Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
                 let mut pid = String::new();

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 
@@ -11,6 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::logging::Settings;
+use crate::relatives::{Identity, TITLE, VARIABLE};
 use crate::supervisor::Adopted;
 
 /// What a role does with its channel to the master.
@@ -110,20 +112,28 @@ impl Spawner {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn spawn(&self, role: Role, number: u32, control: OwnedFd) -> io::Result<Running> {
+    pub fn spawn(
+        &self,
+        role: Role,
+        number: u32,
+        (family, runtime_dir): (&str, &Path),
+        control: OwnedFd,
+    ) -> io::Result<Running> {
         let name = format!("{}#{number}", role.name());
         match self {
             Self::Processes { log } => {
                 let mut command = Command::new("/proc/self/exe");
-                std::os::unix::process::CommandExt::arg0(&mut command, format!("srs: {name}"));
-                command.arg("--role").arg(role.name()).arg("--name").arg(&name);
-                command.arg("--log-level").arg(format!("{:?}", log.level).to_lowercase());
-                if let Some(file) = &log.file {
-                    command.arg("--log-file").arg(file);
-                }
-                if log.utc {
-                    command.arg("--log-utc");
-                }
+                std::os::unix::process::CommandExt::arg0(&mut command, format!("{TITLE}{name}"));
+                let identity = Identity {
+                    role: role.name().to_owned(),
+                    name,
+                    family: family.to_owned(),
+                    runtime_dir: runtime_dir.to_owned(),
+                    log_file: log.file.clone(),
+                    log_level: format!("{:?}", log.level).to_lowercase(),
+                    log_utc: log.utc,
+                };
+                command.env(VARIABLE, serde_json::to_string(&identity)?);
                 // One heap a process: the loops are single-threaded, and API threads that come and go would each leave one behind.
                 command.env("MALLOC_ARENA_MAX", "1");
                 command.stdin(Stdio::from(control)).env_remove(crate::daemon::ENVIRONMENT);

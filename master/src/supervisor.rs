@@ -4,17 +4,20 @@ mod adopt;
 mod census;
 mod children;
 mod downloads;
+mod family;
 mod lending;
+mod links;
 mod operators;
 mod preview;
 mod quit;
 mod reload;
+mod reunion;
 mod runtime;
 mod token;
 mod watch;
 mod web;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::Read;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -36,10 +39,13 @@ use crate::systemd::{self, Watchdog};
 pub(crate) use adopt::Adopted;
 use children::Child;
 use downloads::Downloads;
+use family::Family;
+use links::LinkTable;
 use operators::Operators;
 use preview::Previews;
 use quit::Quit;
 use reload::Reloads;
+use reunion::{RENDEZVOUS_TOKEN, STRANGER_TOKEN, Stranger};
 use watch::Watch;
 
 /// Token of the signal pipes: one for each signal from here on; children follow.
@@ -85,6 +91,14 @@ pub enum StartError {
         id: String,
         /// The cause.
         why: String,
+    },
+    /// Another server is there already.
+    #[error("another srs ({}) uses the runtime directory {}: stop it, or set another `pid` or `runtime_dir` in this configuration", if *by == 0 { "its lock is held".to_owned() } else { format!("pid {by} is one of its processes") }, directory.display())]
+    Taken {
+        /// The directory.
+        directory: PathBuf,
+        /// One of its processes; 0 when only the lock is known.
+        by: u32,
     },
     /// The configuration asks for more processes than there is room for.
     #[error("the configuration asks for {0} processes, at most {MAX_CHILDREN} are possible: lower `workers`")]
@@ -160,6 +174,20 @@ pub struct Supervisor {
     kept: Kept,
     served: bool,
     exit: bool,
+    /// The processes of this server, now and under its next masters.
+    family: Family,
+    strangers: Vec<Stranger>,
+    /// Which processes are linked with each other.
+    links: LinkTable,
+    /// Children that have said more than a turn reads.
+    unread: BTreeSet<usize>,
+    /// A link has ended: somebody may have, too.
+    suspects: bool,
+    /// Number of what the children hold for the next master; it grows with each change.
+    sequence: u64,
+    /// How many masters there were before this one, and how the last ended.
+    masters: u32,
+    last_master: Option<(String, u32, u64)>,
 }
 
 fn os(what: &'static str) -> impl Fn(std::io::Error) -> StartError {
@@ -173,8 +201,9 @@ impl Supervisor {
     /// # Errors
     /// [`StartError`].
     pub fn prepare(mut config: Config, spawner: Spawner, loader: Loader) -> Result<Self, StartError> {
-        if let Some(legacy) = adopt::legacy(&config) {
-            return Self::adopt(legacy, spawner, loader);
+        let family = Family::take(&config)?;
+        if let Some(survivors) = adopt::gather(&family) {
+            return Self::adopt(survivors, family, spawner, loader);
         }
         let asked = config.clone();
         runtime::raise_descriptor_limit(config.max_connections);
@@ -221,7 +250,7 @@ impl Supervisor {
             })
             .collect();
         let board = Scoreboard::create()?;
-        let mut supervisor = Self::with(asked, config, spawner, loader, Plan::new(table), board)?;
+        let mut supervisor = Self::with(asked, config, family, (spawner, loader), Plan::new(table), board)?;
         (supervisor.rtmp, supervisor.api, supervisor.children) = (rtmp, api, children);
         supervisor.metrics = metrics;
         supervisor.web = web;
@@ -232,13 +261,18 @@ impl Supervisor {
     fn with(
         asked: Config,
         config: Config,
-        spawner: Spawner,
-        loader: Loader,
+        family: Family,
+        (spawner, loader): (Spawner, Loader),
         plan: Plan,
         board: Scoreboard,
     ) -> Result<Self, StartError> {
         let reactor = Reactor::new().map_err(os("the server can't get an event queue"))?;
         let signals = signals(&reactor)?;
+        if let Some(rendezvous) = &family.rendezvous {
+            reactor
+                .register_readable(rendezvous.as_raw_fd(), Token(RENDEZVOUS_TOKEN))
+                .map_err(os("children can't be waited for"))?;
+        }
         let operators = Operators::open(&config.runtime_dir, &reactor);
         let token = token::keep(&config.runtime_dir).map_err(os("the token of the API can't be kept"))?;
         Ok(Self {
@@ -271,6 +305,14 @@ impl Supervisor {
             kept: Kept::new(),
             served: false,
             exit: false,
+            family,
+            strangers: Vec::new(),
+            links: LinkTable::default(),
+            unread: BTreeSet::new(),
+            suspects: false,
+            sequence: 1,
+            masters: 0,
+            last_master: None,
         })
     }
 
@@ -297,7 +339,12 @@ impl Supervisor {
         self.handle(Event::Tick);
         while !self.exit {
             ready.clear();
+            self.mend_links();
+            self.tell_state();
             let own = [
+                (!self.unread.is_empty()).then_some(0),
+                self.links.deadline(),
+                self.mend_deadline(),
                 self.reloads.deadline(),
                 self.previews.deadline(),
                 self.quit.map(Quit::deadline),
@@ -312,8 +359,12 @@ impl Supervisor {
             for event in &ready {
                 self.take_event(event, &mut reap, &mut stop);
             }
+            self.read_rest();
             // A thread closes its channel before it has ended: nothing tells of its last moment.
-            if reap || self.children.iter().any(Child::is_finished_thread) {
+            if reap
+                || std::mem::take(&mut self.suspects)
+                || self.children.iter().any(Child::is_finished_thread)
+            {
                 self.reap();
             }
             if stop && !self.plan.is_stopping() {
@@ -321,6 +372,7 @@ impl Supervisor {
                 self.handle(Event::Stop);
             }
             self.handle(Event::Tick);
+            self.mend_children();
             self.check_reload();
             self.check_previews();
             self.watch();
@@ -339,7 +391,6 @@ impl Supervisor {
             }
         }
         self.operators.close();
-        self.forget_legacy();
         runtime::remove_ports(&self.config);
         Ok(())
     }
@@ -358,6 +409,10 @@ impl Supervisor {
             for (operator, request) in self.operators.ready(&self.reactor, event.token) {
                 self.request(operator, &request);
             }
+            return;
+        }
+        if matches!(event.token.0, RENDEZVOUS_TOKEN | STRANGER_TOKEN) {
+            self.receive_strangers();
             return;
         }
         if event.token.0 >= FIRST_PIDFD {
@@ -436,6 +491,7 @@ impl Supervisor {
             self.post_mortem(slot, ending);
             reactor::crash_point("reaped");
             self.board.release(slot);
+            self.links.forget(slot);
             self.not_waited_for(slot);
             let killed = ending.signal == Some(nix::sys::signal::Signal::SIGKILL as i32);
             self.handle(Event::Ended { slot, code: ending.code, killed });

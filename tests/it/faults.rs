@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::time::Duration;
 
 use client::{Options, Player, Publisher};
-use ipc::{Channel, ChildToMaster, ReaderToSource, StreamInfo};
+use ipc::{Channel, ChildToMaster, Hello, ReaderToSource, Role, StreamInfo};
 use media::StreamKey;
 use nix::sys::signal::Signal;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Resource, Rlimit, pidfd_getfd, pidfd_open, prlimit};
@@ -307,7 +307,19 @@ fn nonsense(socket: OwnedFd, seed: u64) {
     if seed % 2 == 1 {
         let _ = channel.send(&ChildToMaster::KeepRing { stream }, vec![pipe()]);
         let _ = channel.send(&ChildToMaster::DropRing { stream_id: 1 }, Vec::new());
-        let _ = channel.send(&ChildToMaster::Hello { pid: 1 }, vec![pipe()]);
+        let hello = Hello {
+            pid: 1,
+            role: Role::Stream,
+            number: 0,
+            board_slot: u32::MAX,
+            ingest: None,
+            generation: u64::MAX,
+            draining: false,
+            state: vec![0xc1; 1000],
+            links: Vec::new(),
+        };
+        let _ = channel.send(&ChildToMaster::Hello(hello), vec![pipe()]);
+        let _ = channel.send(&ChildToMaster::LinkDown { link: u64::MAX }, Vec::new());
     }
     let mut noise = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     for length in [0_usize, 1, 7, 8, 9, 64, 1_000, 60_000] {

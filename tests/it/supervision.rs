@@ -186,7 +186,7 @@ fn a_storm_of_signals_ends_in_order() {
         wait_gone("a child", pid, SOON);
     }
     let directory = server.directory().join("run");
-    for left in ["state.json", "srs.sock", "ports.json"] {
+    for left in ["srs.sock", "ports.json"] {
         assert!(!directory.join(left).exists(), "{left}");
     }
 }

@@ -180,3 +180,20 @@ fn stat(pid: u32) -> Option<(char, u32)> {
     let mut fields = rest.split(' ');
     Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
 }
+
+/// The processes of the server with this runtime directory, whoever their master is or was: name (such as `stream#0`) and
+/// process id of each, as the kernel has them.
+#[must_use]
+pub fn relatives(runtime_dir: &Path) -> Vec<(String, u32)> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let identity = |pid: u32| {
+        let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+        let entry =
+            environment.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(b"_SRS_CHILD="))?;
+        let identity: serde_json::Value = serde_json::from_slice(entry).ok()?;
+        let is_it = identity["runtime_dir"].as_str().map(Path::new) == Some(runtime_dir);
+        (is_it && is_alive(pid)).then(|| (identity["name"].as_str().unwrap_or_default().to_owned(), pid))
+    };
+    pids.filter_map(identity).collect()
+}

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
-use crate::process::{children, signal};
+use crate::process::{children, relatives, signal};
 use crate::program;
 use crate::wait::{SOON, wait_for, wait_until};
 
@@ -353,11 +353,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         let mut family = children(self.child.id());
         // Those that a former master of this directory left behind, too.
-        let state = fs::read_to_string(self.directory.path().join("run/state.json")).unwrap_or_default();
-        let state: serde_json::Value = serde_json::from_str(&state).unwrap_or_default();
-        let left =
-            state["children"].as_array().into_iter().flatten().filter_map(|child| child["pid"].as_u64());
-        family.extend(left.filter_map(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0));
+        family.extend(relatives(&self.directory.path().join("run")).into_iter().map(|(_, pid)| pid));
         signal(self.child.id(), Signal::SIGTERM);
         let began = std::time::Instant::now();
         while began.elapsed() < POLITE_END && matches!(self.child.try_wait(), Ok(None)) {

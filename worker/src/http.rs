@@ -82,16 +82,14 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
         while let Some((message, mut fds)) = control.receive()? {
             match message {
                 MasterToChild::ListenHttp { address, tls } => web.listen(&reactor, address, tls, fds),
-                MasterToChild::Source { shard } => {
-                    if let (Some(wake), Some(channel)) = (fds.pop(), fds.pop()) {
-                        web.connect(&reactor, shard, channel, wake);
-                    }
-                }
-                MasterToChild::Sibling { slot } => {
-                    if let Some(channel) = fds.pop() {
-                        web.meet_sibling(&reactor, slot, channel);
-                    }
-                }
+                MasterToChild::Source { shard, link } => match (fds.pop(), fds.pop()) {
+                    (Some(wake), Some(channel)) => web.connect(&reactor, shard, link, (channel, wake)),
+                    _ => control.link_down(link),
+                },
+                MasterToChild::Sibling { slot, link } => match fds.pop() {
+                    Some(channel) => web.meet_sibling(&reactor, slot, link, channel),
+                    None => control.link_down(link),
+                },
                 MasterToChild::Lend { slot, addresses } => {
                     web.listeners.borrow(&reactor, slot, &addresses, fds);
                 }
@@ -159,6 +157,12 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
 
 /// Tells the master what there is to tell.
 fn tell(control: &mut Control, web: &mut Web) {
+    for (link, reads) in web.link_notes.drain(..) {
+        match reads {
+            Some(reads) => control.link_up(link, reads),
+            None => control.link_down(link),
+        }
+    }
     for (message, fds) in web.words.drain(..) {
         control.send(&message, fds);
     }

@@ -71,8 +71,16 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
         if process.control.look_for_master(&hub.reactor)? {
             process.tell_new_master();
         }
+        if let Some(at_ms) = process.control.look_again_ms() {
+            hub.wake_at(at_ms);
+        }
         for ready in std::mem::take(&mut others) {
             process.other(&mut hub, ready)?;
+        }
+        let events = process.links.tick(hub.now_ms());
+        process.apply(&mut hub, events);
+        if let Some(at_ms) = process.links.deadline() {
+            hub.wake_at(at_ms);
         }
         process.accept(&mut hub);
         hub.run(&mut process);
@@ -127,12 +135,14 @@ impl StreamProcess {
         while let Some((message, mut fds)) = self.control.receive()? {
             match message {
                 MasterToChild::Listen { addresses } => self.listeners.add(&hub.reactor, &addresses, fds),
-                MasterToChild::Source { shard } => {
-                    if let (Some(wake), Some(channel)) = (fds.pop(), fds.pop()) {
-                        let events = self.links.connect(&hub.reactor, shard, channel, wake);
+                MasterToChild::Source { shard, link } => match (fds.pop(), fds.pop()) {
+                    (Some(wake), Some(channel)) => {
+                        self.control.link_up(link, true);
+                        let events = self.links.connect(&hub.reactor, shard, link, channel, wake);
                         self.apply(hub, events);
                     }
-                }
+                    _ => self.control.link_down(link),
+                },
                 MasterToChild::StopListening { addresses } => {
                     for (socket, peer) in self.listeners.remove(&hub.reactor, &addresses) {
                         hub.adopt(self, socket, peer);
@@ -145,6 +155,7 @@ impl StreamProcess {
                 MasterToChild::Drain => {
                     tracing::info!("no new clients: {} are left", hub.connection_count());
                     self.draining = true;
+                    self.control.draining = true;
                     for (socket, peer) in self.listeners.remove_all(&hub.reactor) {
                         hub.adopt(self, socket, peer);
                     }
@@ -176,7 +187,10 @@ impl StreamProcess {
                 LinkEvent::Stream(..) => {}
                 LinkEvent::Gone(key) => hub.forget_stream(&key),
                 LinkEvent::Up(_) => self.retry_waiting(hub),
-                LinkEvent::Down(shard) => tracing::info!("back-source {shard} has gone"),
+                LinkEvent::Down(shard, link) => {
+                    tracing::info!("the link to back-source {shard} has ended");
+                    self.control.link_down(link);
+                }
             }
         }
     }

@@ -1,15 +1,13 @@
-//! What survives the death of a master: its children go on, and a file in the runtime directory says who they are. The next
-//! master waits for them at the rendezvous, gets back what its predecessor kept (listening sockets, rings, the scoreboard),
-//! and goes on where it stood. What has changed in the configuration since is then an ordinary reload.
+//! What survives the death of a master: its children go on, and come to the next master's rendezvous by themselves. Each says
+//! who it is, and holds the last state that its master told: the table of all processes, the configuration in force, what
+//! was counted. So nothing depends on a file; who lives is asked of the kernel (`relatives`), and who does not come is
+//! ended. What has changed in the configuration since is then an ordinary reload.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
 
 use conf::Config;
-use conf::config::ProcessMode;
-use ipc::{Channel, ChildToMaster, RENDEZVOUS, Rendezvous, Role};
+use ipc::{Channel, ChildToMaster, Hello, MasterToChild, Role};
 use mediaring::Scoreboard;
 use reactor::Token;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -17,21 +15,33 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 
 use super::children::Child;
+use super::family::Family;
 use super::{FIRST_CHILD, FIRST_PIDFD, Loader, StartError, Supervisor, duplicate, os, runtime};
 use crate::plan::{Plan, State as SlotState};
+use crate::relatives::began;
 use crate::spawn::Spawner;
 use crate::{inherited, listen};
 
-/// How long children may take to find a new master, ms. They look every 100 ms.
+/// How long children may take to find a new master, ms. They look every 20 ms at first, every 100 ms later.
 const PATIENCE_MS: u64 = 3_000;
 
-/// What a master leaves behind for the next.
+/// What a master tells its children for the next.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Legacy {
+    /// Of two, the one with the higher number is the newer.
+    sequence: u64,
     asked: Config,
     config: Config,
     generation: u64,
     spawned: u64,
+    /// When the server was started, and how many masters it has had before the one that wrote this.
+    #[serde(default)]
+    began_ms: u64,
+    #[serde(default)]
+    masters: u32,
+    /// The process id of the master.
+    #[serde(default)]
+    pid: u32,
     children: Vec<Known>,
 }
 
@@ -42,38 +52,32 @@ struct Known {
     number: u32,
     /// 0: nobody was there.
     pid: u32,
-    /// When it began, as the kernel counts: a number that was given to another process since is not its own.
-    began: u64,
     restarts: u32,
     draining: bool,
     free: bool,
     ingest: Option<(String, String)>,
-}
-
-fn file(config: &Config) -> PathBuf {
-    config.runtime_dir.join("state.json")
-}
-
-/// When a process began, in ticks since boot; `None` when it is not there (or has ended and waits for its parent).
-pub(super) fn began(pid: u32) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut fields = text.rsplit_once(')')?.1.split_whitespace();
-    let state = fields.next()?;
-    (state != "Z" && state != "X").then(|| fields.nth(18)?.parse().ok())?
-}
-
-/// The legacy of a master that died with children alive; `None` for an ordinary start.
-pub(super) fn legacy(config: &Config) -> Option<Legacy> {
-    if config.process_mode != ProcessMode::Multi {
-        return None;
-    }
-    let legacy: Legacy = serde_json::from_slice(&std::fs::read(file(config)).ok()?).ok()?;
-    legacy.children.iter().any(Known::is_alive).then_some(legacy)
+    #[serde(default)]
+    last_end: Option<(String, u32, u64)>,
 }
 
 impl Known {
-    fn is_alive(&self) -> bool {
-        self.pid != 0 && began(self.pid) == Some(self.began)
+    /// What a child says of itself, where the table knows nothing of it.
+    fn of(hello: &Hello) -> Self {
+        Self {
+            role: hello.role,
+            number: hello.number,
+            pid: 0,
+            restarts: 0,
+            draining: hello.draining,
+            free: false,
+            ingest: hello.ingest.clone(),
+            last_end: None,
+        }
+    }
+
+    fn nobody() -> Self {
+        let (role, number) = (Role::Ingest, u32::MAX);
+        Self { role, number, pid: 0, restarts: 0, draining: false, free: true, ingest: None, last_end: None }
     }
 }
 
@@ -113,53 +117,130 @@ impl Adopted {
     }
 }
 
-/// Who came, by process id, and the scoreboard.
-type Gathered = (Vec<(u32, Channel)>, Option<OwnedFd>);
+/// A child that has come.
+#[derive(Debug)]
+struct Survivor {
+    hello: Hello,
+    channel: Channel,
+    adopted: Adopted,
+}
 
-/// Waits until all have come, or the time is over. Returns who came, and the scoreboard.
-fn gather(path: &Path, mut expected: BTreeSet<u32>) -> std::io::Result<Gathered> {
-    let rendezvous = Rendezvous::open(path)?;
+/// The children of a master that died, and what it told them.
+#[derive(Debug)]
+pub(super) struct Survivors {
+    legacy: Legacy,
+    board: Option<OwnedFd>,
+    came: Vec<Survivor>,
+}
+
+/// Waits until all that a former master has left have come, or ended, or the time is over; who does not come is ended. `None`
+/// when nobody is left who knows anything.
+pub(super) fn gather(family: &Family) -> Option<Survivors> {
+    let rendezvous = family.rendezvous.as_ref()?;
+    if family.left.is_empty() {
+        return None;
+    }
+    tracing::warn!("the former master has died: its {} children are taken over", family.left.len());
+    let mut expected: Vec<Adopted> =
+        family.left.iter().filter_map(|left| Adopted::new(left.pid, left.began)).collect();
     let until_ms = reactor::now_ms() + PATIENCE_MS;
-    let (mut strangers, mut known, mut board) = (Vec::new(), Vec::new(), None);
+    let (mut strangers, mut came, mut board) = (Vec::new(), Vec::new(), None);
     while !expected.is_empty() && reactor::now_ms() < until_ms {
         while let Some((socket, pid)) = rendezvous.accept() {
             strangers.push((pid, Channel::new(socket)));
         }
         for (peer, mut channel) in std::mem::take(&mut strangers) {
             match channel.receive::<ChildToMaster>() {
-                Ok(Some((ChildToMaster::Hello { pid }, fds))) if pid == peer && expected.remove(&pid) => {
+                Ok(Some((ChildToMaster::Hello(hello), fds))) if hello.pid == peer => {
+                    let known = expected.iter().position(|adopted| adopted.pid == peer);
+                    let adopted =
+                        known.map(|at| expected.swap_remove(at)).or_else(|| Adopted::new(peer, began(peer)?));
                     board = board.or_else(|| fds.into_iter().next());
-                    known.push((pid, channel));
+                    came.extend(adopted.map(|adopted| Survivor { hello, channel, adopted }));
                 }
                 Ok(None) => strangers.push((peer, channel)),
                 // Nobody of ours: it is let go, and looks on.
                 Ok(Some(_)) | Err(_) => {}
             }
         }
-        std::thread::sleep(std::time::Duration::from_millis(2));
+        expected.retain(|adopted| !adopted.has_ended());
+        std::thread::sleep(std::time::Duration::from_millis(1));
     }
-    let _ = std::fs::remove_file(path);
-    Ok((known, board))
+    for missing in &expected {
+        tracing::error!("pid {} does not answer: ended", missing.pid);
+        missing.signal(nix::sys::signal::Signal::SIGKILL);
+    }
+    let states =
+        came.iter().filter_map(|survivor| rmp_serde::from_slice::<Legacy>(&survivor.hello.state).ok());
+    let Some(legacy) = states.max_by_key(|legacy| legacy.sequence) else {
+        for survivor in &came {
+            tracing::error!(
+                "pid {} had hardly begun, and nobody knows its server: ended",
+                survivor.adopted.pid
+            );
+            survivor.adopted.signal(nix::sys::signal::Signal::SIGKILL);
+        }
+        return None;
+    };
+    Some(Survivors { legacy, board, came })
+}
+
+/// Puts each survivor into its slot. Of two for one slot the one stays that its master had told all; the other is ended.
+fn seat(table: &mut Vec<Known>, came: Vec<Survivor>) -> Vec<Option<Survivor>> {
+    let mut seats: Vec<Option<Survivor>> = Vec::new();
+    for survivor in came {
+        let slot = survivor.hello.board_slot as usize;
+        if slot >= super::MAX_CHILDREN {
+            survivor.adopted.signal(nix::sys::signal::Signal::SIGKILL);
+            continue;
+        }
+        while table.len() <= slot {
+            table.push(Known::nobody());
+        }
+        while seats.len() < table.len() {
+            seats.push(None);
+        }
+        let Some(seat) = seats.get_mut(slot) else { continue };
+        let is_better = |other: &Survivor| other.hello.state.len() < survivor.hello.state.len();
+        if seat.as_ref().is_none_or(is_better) {
+            if let Some(former) = seat.replace(survivor) {
+                former.adopted.signal(nix::sys::signal::Signal::SIGKILL);
+            }
+        } else {
+            survivor.adopted.signal(nix::sys::signal::Signal::SIGKILL);
+        }
+    }
+    seats.resize_with(table.len(), || None);
+    for (known, seat) in table.iter_mut().zip(&seats) {
+        let Some(Survivor { hello, .. }) = seat else { continue };
+        if known.free || (known.role, known.number) != (hello.role, hello.number) {
+            *known = Known::of(hello);
+        } else if known.pid != hello.pid && known.pid != 0 {
+            // It was started again, and the table was not told any more.
+            known.restarts += 1;
+        }
+        known.draining |= hello.draining;
+    }
+    seats
 }
 
 impl Supervisor {
     /// Takes over the children of a master that died.
-    pub(super) fn adopt(legacy: Legacy, spawner: Spawner, loader: Loader) -> Result<Self, StartError> {
-        let Legacy { asked, config, generation, spawned, children: table } = legacy;
-        tracing::warn!("the former master has died: its children are taken over");
-        let alive: Vec<Option<Adopted>> = table
-            .iter()
-            .map(|known| known.is_alive().then(|| Adopted::new(known.pid, known.began)).flatten())
-            .collect();
-        let expected = alive.iter().flatten().map(Adopted::pid).collect();
-        let path = config.runtime_dir.join(RENDEZVOUS);
-        let (channels, board) = gather(&path, expected).map_err(os("children can't be waited for"))?;
+    pub(super) fn adopt(
+        survivors: Survivors,
+        family: Family,
+        spawner: Spawner,
+        loader: Loader,
+    ) -> Result<Self, StartError> {
+        let Survivors { legacy, board, came } = survivors;
+        let mut table = legacy.children;
+        let seats = seat(&mut table, came);
         let board = match board {
             Some(board) => Scoreboard::open(board)?,
             None => Scoreboard::create()?,
         };
-        let slots = table.iter().zip(&alive).map(|(known, alive)| {
-            let state = match (alive, known.free) {
+        let slots = table.iter().zip(&seats).map(|(known, seat)| {
+            let state = match (seat, known.free) {
                 (Some(_), _) => SlotState::Up,
                 (None, false) if !known.draining => SlotState::Down { again_ms: 0 },
                 _ => SlotState::Free,
@@ -167,39 +248,46 @@ impl Supervisor {
             (known.role, known.number, known.restarts, state, !known.draining && !known.free)
         });
         let plan = Plan::resume(slots);
-        let mut supervisor = Self::with(asked, config, spawner, loader, plan, board)?;
-        (supervisor.generation, supervisor.spawned) = (generation, spawned);
-        let mut channels = channels;
-        for (slot, (known, alive)) in table.into_iter().zip(alive).enumerate() {
+        let mut supervisor = Self::with(legacy.asked, legacy.config, family, (spawner, loader), plan, board)?;
+        (supervisor.generation, supervisor.spawned) = (legacy.generation, legacy.spawned);
+        supervisor.sequence = legacy.sequence;
+        if legacy.began_ms > 0 {
+            supervisor.began_ms = legacy.began_ms;
+        }
+        supervisor.masters = legacy.masters + 1;
+        supervisor.last_master = Some(("death".to_owned(), legacy.pid, reactor::now_ms()));
+        let mut unfinished = Vec::new();
+        let mut links = Vec::new();
+        for (slot, (known, seat)) in table.into_iter().zip(seats).enumerate() {
             let mut child = Child::new(known.role, known.number, known.ingest);
             child.draining = known.draining;
-            child.generation = generation;
-            if let Some(adopted) = alive {
+            child.last_end = known.last_end;
+            if let Some(Survivor { hello, channel, adopted }) = seat {
+                if hello.state.is_empty() {
+                    unfinished.push(slot);
+                }
+                links.extend(hello.links.iter().map(|end| (slot, *end)));
+                child.generation = hello.generation;
                 supervisor
                     .reactor
                     .register_readable(adopted.pidfd.as_raw_fd(), Token(FIRST_PIDFD + slot))
                     .map_err(os("a child can't be watched"))?;
-                let channel = channels
-                    .iter()
-                    .position(|(pid, _)| *pid == known.pid)
-                    .map(|at| channels.swap_remove(at).1);
-                match &channel {
-                    Some(channel) => supervisor
-                        .reactor
-                        .register(channel.as_raw_fd(), Token(FIRST_CHILD + slot))
-                        .map_err(os("a child can't be watched"))?,
-                    None => {
-                        tracing::error!("{} (pid {}) does not answer: ended", child.name(), known.pid);
-                        adopted.signal(nix::sys::signal::Signal::SIGKILL);
-                    }
-                }
+                supervisor
+                    .reactor
+                    .register(channel.as_raw_fd(), Token(FIRST_CHILD + slot))
+                    .map_err(os("a child can't be watched"))?;
                 child.take_over(adopted, channel);
             }
             supervisor.children.push(child);
         }
+        supervisor.links.restore(links);
         supervisor.wait_for_adopted();
         supervisor.take_listeners_back()?;
-        let count = supervisor.children.iter().filter(|child| child.is_ready()).count();
+        for slot in 0..supervisor.children.len() {
+            supervisor.complete_adopted(slot, unfinished.contains(&slot));
+        }
+        let (count, generation) =
+            (supervisor.children.iter().filter(|child| child.is_ready()).count(), supervisor.generation);
         tracing::info!("{count} processes go on under this master, generation {generation}");
         supervisor.tell_processes();
         supervisor.save();
@@ -208,11 +296,29 @@ impl Supervisor {
         Ok(supervisor)
     }
 
+    /// Gives a child what it has not got of a master that died meanwhile.
+    fn complete_adopted(&mut self, slot: usize, unfinished: bool) {
+        let (generation, workers) = (self.generation, runtime::workers(&self.config));
+        let config = Box::new(self.config.clone());
+        let Some(child) = self.children.get_mut(slot).filter(|child| child.is_up()) else { return };
+        if child.generation != generation && child.role != Role::Ingest {
+            child.tell(&MasterToChild::Configure { generation, config }, Vec::new());
+        }
+        child.listening.clear();
+        if child.draining || (child.role == Role::Stream && child.number >= workers) {
+            return;
+        }
+        let given = if unfinished { self.give_all(slot) } else { self.give_listeners(slot) };
+        if let Err(error) = given {
+            self.give_again_later(slot, &error);
+        }
+    }
+
     /// Until each has told what it keeps.
     fn wait_for_adopted(&mut self) {
         let until_ms = reactor::now_ms() + PATIENCE_MS;
-        let waits = |child: &Child| child.is_up() && !child.is_ready();
-        while self.children.iter().any(waits) && reactor::now_ms() < until_ms {
+        let waits = |child: &mut Child| child.is_up() && !child.is_ready() && child.ended().is_none();
+        while self.children.iter_mut().any(waits) && reactor::now_ms() < until_ms {
             for slot in 0..self.children.len() {
                 let _ = self.read_child(slot);
             }
@@ -277,46 +383,48 @@ impl Supervisor {
                 None => listen::shared(address, 1)?.1.pop().map(|socket| (address, socket)),
             };
         }
-        self.take_web_back()?;
-        for child in &mut self.children {
-            child.listening.clear();
-        }
-        Ok(())
+        self.take_web_back()
     }
 
-    /// Writes down who is there, for a master that comes after us.
-    pub(super) fn save(&self) {
-        if self.config.process_mode != ProcessMode::Multi {
+    /// What has changed is told to the children with the next turn, for a master that comes after us.
+    pub(super) fn save(&mut self) {
+        self.sequence += 1;
+    }
+
+    /// Tells the children what the next master must know.
+    pub(super) fn tell_state(&mut self) {
+        let sequence = self.sequence;
+        let lags = |child: &Child| child.is_up() && child.state_told != sequence && !child.is_behind();
+        if self.family.rendezvous.is_none() || !self.children.iter().any(lags) {
             return;
         }
-        let children = self
-            .children
-            .iter()
-            .zip(self.plan.slots())
-            .map(|(child, slot)| Known {
-                role: child.role,
-                number: child.number,
-                pid: if child.is_up() { child.last_pid() } else { 0 },
-                began: child.began,
-                restarts: slot.restarts,
-                draining: child.draining,
-                free: slot.state == SlotState::Free,
-                ingest: child.ingest.clone(),
-            })
-            .collect();
+        let table = self.children.iter().zip(self.plan.slots()).map(|(child, slot)| Known {
+            role: child.role,
+            number: child.number,
+            pid: if child.is_alive() { child.last_pid() } else { 0 },
+            restarts: slot.restarts,
+            draining: child.draining,
+            free: slot.state == SlotState::Free,
+            ingest: child.ingest.clone(),
+            last_end: child.last_end.clone(),
+        });
         let legacy = Legacy {
+            sequence,
             asked: self.asked.clone(),
             config: self.config.clone(),
             generation: self.generation,
             spawned: self.spawned,
-            children,
+            began_ms: self.began_ms,
+            masters: self.masters,
+            pid: std::process::id(),
+            children: table.collect(),
         };
-        runtime::write_whole(&file(&self.config), &legacy);
-    }
-
-    /// An orderly end leaves nobody behind.
-    pub(super) fn forget_legacy(&self) {
-        let _ = std::fs::remove_file(file(&self.config));
+        let Ok(state) = rmp_serde::to_vec_named(&legacy) else { return };
+        reactor::crash_point("before-save");
+        for child in self.children.iter_mut().filter(|child| lags(child)) {
+            child.tell(&MasterToChild::State { state: state.clone() }, Vec::new());
+            child.state_told = sequence;
+        }
     }
 }
 

@@ -16,19 +16,19 @@ impl Supervisor {
             role: Role::Master,
             slot: 0,
             pid: std::process::id(),
-            restarts: 0,
+            restarts: self.masters,
             private_api_port: 0,
             board_slot: None,
             generation: self.generation,
             state: State::Serving,
             started_ms: self.began_ms,
-            last_end: None,
+            last_end: self.last_master.clone(),
         }];
         for (index, (child, slot)) in self.children.iter().zip(self.plan.slots()).enumerate() {
             let state = match slot.state {
                 SlotState::Free => continue,
                 SlotState::Out => State::Out,
-                _ if !child.is_up() => State::Dead,
+                _ if !child.is_alive() => State::Dead,
                 _ if child.draining => State::Draining,
                 _ if child.is_ready() => State::Serving,
                 _ => State::Starting,

@@ -7,13 +7,16 @@ use ipc::{Channel, ChannelError, ChildToMaster, MasterToChild, Role, Start, Stre
 use nix::sys::signal::Signal;
 use reactor::Token;
 
-use super::adopt::{self, Adopted};
+use super::adopt::Adopted;
 use super::{FIRST_CHILD, Supervisor, duplicate, web};
 use crate::plan::Event;
 use crate::spawn::{Ending, Running};
 
 /// Ids of connections: each start of a process has a block of its own.
 const ID_BLOCK: u64 = 1_000_000;
+
+/// Most messages of one child that are read in one turn: nobody who talks without end holds up the others.
+const TURN_MESSAGES: usize = 256;
 
 /// Most bytes that a process may want to be remembered.
 const MAX_REMEMBERED: usize = 4 << 20;
@@ -39,8 +42,13 @@ pub(super) struct Child {
     pub(super) generation: u64,
     /// How the one before it ended, which process it was, and when, monotonic ms.
     pub(super) last_end: Option<(String, u32, u64)>,
-    /// When the process began, as the kernel counts.
-    pub(super) began: u64,
+    /// Since when its channel is lost though it lives, monotonic ms.
+    pub(super) lost_ms: Option<u64>,
+    /// When it is to be given again what belongs to it, and asked again for what it keeps with us, monotonic ms.
+    pub(super) give_again_ms: Option<u64>,
+    pub(super) keep_again_ms: Option<u64>,
+    /// Which state it has for the next master.
+    pub(super) state_told: u64,
     /// What the process in this place wants its successor to know.
     pub(super) remembered: Vec<u8>,
     /// Listening sockets that it brought with it.
@@ -66,7 +74,10 @@ impl Child {
             started_ms: 0,
             generation: 0,
             last_end: None,
-            began: 0,
+            lost_ms: None,
+            give_again_ms: None,
+            keep_again_ms: None,
+            state_told: 0,
             remembered: Vec::new(),
             listening: Vec::new(),
             running: None,
@@ -115,27 +126,58 @@ impl Child {
         self.running.as_mut()?.ended()
     }
 
-    /// A process of a former master has this place; without a channel it is on its way out.
-    pub(super) fn take_over(&mut self, adopted: Adopted, channel: Option<Channel>) {
+    /// A process of a former master has this place.
+    pub(super) fn take_over(&mut self, adopted: Adopted, channel: Channel) {
         self.pid = adopted.pid();
-        self.began = adopt::began(self.pid).unwrap_or(0);
         // In hundredths of a second since boot.
-        self.started_ms = self.began.saturating_mul(10);
+        self.started_ms = crate::relatives::began(self.pid).unwrap_or(0).saturating_mul(10);
         self.running = Some(Running::Adopted(adopted));
-        self.channel = channel;
+        self.channel = Some(channel);
         self.watched_from_ms = reactor::now_ms();
+    }
+
+    /// It has come again over another channel.
+    pub(super) fn take_back(&mut self, channel: Channel) {
+        self.channel = Some(channel);
+        self.lost_ms = None;
+        self.state_told = 0;
+        self.watched_from_ms = reactor::now_ms();
+    }
+
+    /// Its channel is of no more use. If it lives it comes again.
+    pub(super) fn lose_channel(&mut self) {
+        if self.channel.take().is_some()
+            && matches!(self.running, Some(Running::Process(_) | Running::Adopted(_)))
+        {
+            self.lost_ms = Some(reactor::now_ms());
+        }
     }
 
     /// The place is free again.
     pub(super) fn clear(&mut self) {
         self.running = None;
         self.channel = None;
+        self.lost_ms = None;
+        self.give_again_ms = None;
+        self.keep_again_ms = None;
+        self.state_told = 0;
         self.ready = false;
         self.port = 0;
     }
 
+    /// Whether it can be told something.
     pub(super) fn is_up(&self) -> bool {
         self.channel.is_some()
+    }
+
+    /// Whether there is a process, or a thread, in this place.
+    pub(super) fn is_alive(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Whether it has not taken yet what it was told.
+    pub(super) fn is_behind(&self) -> bool {
+        self.channel.as_ref().is_some_and(Channel::wants_write)
     }
 
     pub(super) fn tell(&mut self, message: &MasterToChild, fds: Vec<OwnedFd>) {
@@ -152,12 +194,17 @@ impl Child {
 impl Supervisor {
     /// Starts the child of a slot and gives it all it needs.
     pub(super) fn start(&mut self, slot: usize) {
-        if let Err(error) = self.try_start(slot) {
-            let name = self.children.get(slot).map(Child::name).unwrap_or_default();
-            tracing::error!("{name} can't be started: {error}");
-            self.lend(slot);
-            self.handle(Event::NotStarted { slot });
+        let Err(error) = self.try_start(slot) else { return };
+        let Some(child) = self.children.get_mut(slot) else { return };
+        tracing::error!("{} can't be started: {error}", child.name());
+        if child.is_alive() {
+            // It is there, and knows only half: its end is worked off like any other's.
+            child.kill();
+            return;
         }
+        child.clear();
+        self.lend(slot);
+        self.handle(Event::NotStarted { slot });
     }
 
     fn try_start(&mut self, slot: usize) -> std::io::Result<()> {
@@ -165,15 +212,14 @@ impl Supervisor {
         let board = duplicate(self.board.fd())?;
         let Some(child) = self.children.get_mut(slot) else { return Ok(()) };
         let (role, number) = (child.role, child.number);
-        let running = self.spawner.spawn(role, number, theirs)?;
+        let running =
+            self.spawner.spawn(role, number, (&self.family.name, &self.family.runtime_dir), theirs)?;
         reactor::crash_point("spawned");
+        child.clear();
         child.pid = running.pid();
-        child.began = adopt::began(child.pid).unwrap_or(0);
         child.running = Some(running);
         self.reactor.register(ours.as_raw_fd(), Token(FIRST_CHILD + slot))?;
         child.channel = Some(Channel::new(ours));
-        child.ready = false;
-        child.port = 0;
         (child.watched_from_ms, child.aborted) = (reactor::now_ms(), false);
         tracing::info!("{} is pid {}", child.name(), child.pid);
         let start = Start {
@@ -186,49 +232,52 @@ impl Supervisor {
             ingest: child.ingest.clone(),
             token: self.token.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            family: self.family.name.clone(),
         };
         (child.started_ms, child.generation) = (reactor::now_ms(), self.generation);
         self.spawned += 1;
         child.tell(&MasterToChild::Start(start), vec![board]);
-        if matches!(role, Role::Stream | Role::Http) {
-            self.tell_refused(slot);
-        }
-        self.give_listeners(slot)?;
-        self.take_back(slot);
-        // Before it learns which streams there are.
-        if let Some(child) = self.children.get_mut(slot).filter(|child| !child.remembered.is_empty()) {
-            child.tell(&MasterToChild::Remembered { state: child.remembered.clone() }, Vec::new());
-        }
-        match role {
-            Role::BackSource => {
-                self.give_rings(slot)?;
-                for other in 0..self.children.len() {
-                    self.connect(other, slot)?;
-                    if other != slot {
-                        self.connect(slot, other)?;
-                    }
-                }
-            }
-            Role::Stream | Role::Http => {
-                for other in 0..self.children.len() {
-                    self.connect(slot, other)?;
-                    self.acquaint(slot, other)?;
-                }
-            }
-            Role::Api => self.tell_last_reload(slot),
-            _ => {}
-        }
-        if role == Role::Http {
-            self.tell_last_reload(slot);
-            self.give_downloads(slot);
-        }
+        reactor::crash_point("started");
+        self.give_all(slot)?;
+        reactor::crash_point("connected-one");
+        // The links to the others, and what the next master must know, follow with the end of this turn.
+        self.links.look_again();
         self.tell_processes();
         self.save();
         Ok(())
     }
 
+    /// All that belongs to a child beside its links. Given again it changes nothing: what the child has it leaves.
+    pub(super) fn give_all(&mut self, slot: usize) -> std::io::Result<()> {
+        let Some(role) = self.children.get(slot).map(|child| child.role) else { return Ok(()) };
+        if matches!(role, Role::Stream | Role::Http) {
+            self.tell_refused(slot);
+        }
+        self.give_listeners(slot)?;
+        self.take_back(slot);
+        let is_new = self.children.get(slot).is_some_and(|child| child.state_told == 0 && !child.ready);
+        // Before it learns which streams there are.
+        if let Some(child) =
+            self.children.get_mut(slot).filter(|child| is_new && !child.remembered.is_empty())
+        {
+            child.tell(&MasterToChild::Remembered { state: child.remembered.clone() }, Vec::new());
+        }
+        match role {
+            Role::BackSource => self.give_rings(slot)?,
+            Role::Api => self.tell_last_reload(slot),
+            Role::Http => {
+                self.tell_last_reload(slot);
+                if is_new {
+                    self.give_downloads(slot);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// The listening sockets that belong to a slot.
-    fn give_listeners(&mut self, slot: usize) -> std::io::Result<()> {
+    pub(super) fn give_listeners(&mut self, slot: usize) -> std::io::Result<()> {
         let Some(child) = self.children.get_mut(slot) else { return Ok(()) };
         let (mut addresses, mut sockets) = (Vec::new(), Vec::new());
         match child.role {
@@ -267,49 +316,6 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Connects a reader of rings with a back-source, if both are there and are what that takes.
-    fn connect(&mut self, reader: usize, source: usize) -> std::io::Result<()> {
-        let is = |slot: usize, roles: &[Role]| {
-            self.children.get(slot).is_some_and(|child| child.is_up() && roles.contains(&child.role))
-        };
-        if reader == source
-            || !is(reader, &[Role::Stream, Role::BackSource, Role::Http])
-            || !is(source, &[Role::BackSource])
-        {
-            return Ok(());
-        }
-        let (reader_channel, source_channel) = Channel::pair()?;
-        let (reader_wake, source_wake) = Channel::pair()?;
-        let shard = self.children.get(source).map_or(0, |child| child.number);
-        let (mut role, mut number) = (Role::Stream, 0);
-        if let Some(child) = self.children.get_mut(reader) {
-            (role, number) = (child.role, child.number);
-            child.tell(&MasterToChild::Source { shard }, vec![reader_channel, reader_wake]);
-        }
-        if let Some(child) = self.children.get_mut(source) {
-            child.tell(&MasterToChild::Reader { role, slot: number }, vec![source_channel, source_wake]);
-        }
-        Ok(())
-    }
-
-    /// Two http processes get to know each other.
-    fn acquaint(&mut self, slot: usize, other: usize) -> std::io::Result<()> {
-        let number = |slot: usize| {
-            let child = self.children.get(slot).filter(|child| child.is_up() && child.role == Role::Http);
-            child.map(|child| child.number)
-        };
-        let (Some(one), Some(two), true) = (number(slot), number(other), slot != other) else {
-            return Ok(());
-        };
-        let (of_one, of_two) = Channel::pair()?;
-        for (at, whom, channel) in [(slot, two, of_one), (other, one, of_two)] {
-            if let Some(child) = self.children.get_mut(at) {
-                child.tell(&MasterToChild::Sibling { slot: whom }, vec![channel]);
-            }
-        }
-        Ok(())
-    }
-
     /// Asks a child to end.
     pub(super) fn ask_to_end(&mut self, slot: usize) {
         if let Some(child) = self.children.get_mut(slot) {
@@ -317,24 +323,44 @@ impl Supervisor {
         }
     }
 
-    /// Reads what a child says. Returns whether it has gone.
+    /// Reads what a child says, up to the turn's bound. Returns whether its channel has ended.
     pub(super) fn read_child(&mut self, slot: usize) -> bool {
-        loop {
+        for _ in 0..TURN_MESSAGES {
             let Some(child) = self.children.get_mut(slot) else { return false };
             let name = child.name();
             let Some(channel) = &mut child.channel else { return true };
-            match channel.flush().and_then(|_| channel.receive::<ChildToMaster>()) {
+            let received = channel.flush().and_then(|_| channel.receive::<ChildToMaster>());
+            if channel.take_lost() {
+                self.keep_again_later(slot);
+            }
+            match received {
                 Ok(Some((message, fds))) => self.child_says(slot, message, fds),
                 Ok(None) => return false,
-                Err(ChannelError::Closed) => return true,
+                Err(ChannelError::Closed) => {
+                    if let Some(child) = self.children.get_mut(slot) {
+                        child.lose_channel();
+                    }
+                    return true;
+                }
                 Err(error) => {
                     // A child that talks nonsense is of no use: a new one takes its place.
                     tracing::error!("{name} is ended: {error}");
-                    child.kill();
-                    child.channel = None;
+                    if let Some(child) = self.children.get_mut(slot) {
+                        child.kill();
+                        child.lose_channel();
+                    }
                     return true;
                 }
             }
+        }
+        self.unread.insert(slot);
+        false
+    }
+
+    /// Goes on with what former turns have left unread.
+    pub(super) fn read_rest(&mut self) {
+        for slot in std::mem::take(&mut self.unread) {
+            self.read_child(slot);
         }
     }
 
@@ -370,10 +396,16 @@ impl Supervisor {
             ChildToMaster::Applied { generation } => self.applied(slot, generation),
             ChildToMaster::Previewed { id, touched, all } => self.previewed(slot, id, touched, all),
             ChildToMaster::Pong => {}
+            ChildToMaster::Listening { .. } if self.served => self.forget_brought(slot, fds),
             ChildToMaster::Listening { addresses } => {
-                child.listening = addresses.into_iter().zip(fds).collect()
+                child.listening = addresses.into_iter().zip(fds).collect();
             }
-            ChildToMaster::Hello { .. }
+            ChildToMaster::LinkDown { link } => {
+                self.links.ended(link, reactor::now_ms());
+                self.suspects = true;
+            }
+            ChildToMaster::GiveAgain => self.wants_again(slot),
+            ChildToMaster::Hello(_)
             | ChildToMaster::KeepRing { .. }
             | ChildToMaster::DropRing { .. }
             | ChildToMaster::KeepDownload { .. }
@@ -382,7 +414,7 @@ impl Supervisor {
                 // As with one that can't be understood: a new one takes its place.
                 tracing::error!("{} is ended: it says what is not its business", child.name());
                 child.kill();
-                child.channel = None;
+                child.lose_channel();
             }
         }
     }

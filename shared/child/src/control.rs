@@ -1,11 +1,12 @@
 //! The channel to the master.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use conf::config::ProcessMode;
-use ipc::{Channel, ChannelError, ChildToMaster, MasterToChild, RENDEZVOUS, Start, find_master};
+use ipc::{Channel, ChannelError, ChildToMaster, Hello, LinkEnd, MasterToChild, Start, find_master};
 use mediaring::{RingError, Scoreboard};
 use mio::Token;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -16,6 +17,11 @@ pub const CONTROL_TOKEN: Token = Token(0);
 
 /// How often a process shows that it lives, ms.
 const BEAT_MS: u64 = 100;
+/// How often a process without a master looks for one, ms: for a while after the loss, and later.
+const LOOK_SOON_MS: u64 = 20;
+const LOOK_LATER_MS: u64 = 100;
+/// How long "a while" is, ms.
+const SOON_MS: u64 = 10_000;
 
 /// Why a child can't begin.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +59,18 @@ pub fn terminate_flag() -> &'static Arc<AtomicBool> {
 pub struct Control {
     /// `None` while there is no master.
     channel: Option<Channel>,
+    /// Since when there has been no master, and when one is looked for again, ms.
+    alone_ms: u64,
     next_try_ms: u64,
+    said_ms: u64,
+    /// The newest state that a master wants the next one to have.
+    state: Vec<u8>,
+    /// Links to other processes: number, and whether rings are read over it here.
+    links: BTreeMap<u64, bool>,
+    /// The master wants to hear again what it keeps for this process.
+    keep_again: bool,
+    /// This process takes nobody any more.
+    pub draining: bool,
     /// What the master said at the beginning.
     pub start: Start,
     /// The counters of all processes.
@@ -72,7 +89,18 @@ impl Control {
                 Some((MasterToChild::Start(start), fds)) => {
                     let board = fds.into_iter().next().ok_or(ControlError::NoStart)?;
                     let board = Arc::new(Scoreboard::open(board)?);
-                    return Ok(Self { channel: Some(channel), next_try_ms: 0, start, board });
+                    return Ok(Self {
+                        channel: Some(channel),
+                        alone_ms: 0,
+                        next_try_ms: 0,
+                        said_ms: 0,
+                        state: Vec::new(),
+                        links: BTreeMap::new(),
+                        keep_again: false,
+                        draining: false,
+                        start,
+                        board,
+                    });
                 }
                 Some(_) => return Err(ControlError::NoStart),
                 None => {
@@ -91,7 +119,15 @@ impl Control {
         loop {
             match self.receive_any()? {
                 Some((MasterToChild::Ping, _)) => self.send(&ChildToMaster::Pong, Vec::new()),
-                other => return Ok(other),
+                Some((MasterToChild::State { state }, _)) => self.state = state,
+                Some((MasterToChild::KeepAgain, _)) => self.keep_again = true,
+                other => {
+                    if self.channel.as_mut().is_some_and(Channel::take_lost) {
+                        tracing::warn!("no descriptor is left for what the master gives: asked for again");
+                        self.send(&ChildToMaster::GiveAgain, Vec::new());
+                    }
+                    return Ok(other);
+                }
             }
         }
     }
@@ -102,7 +138,7 @@ impl Control {
             Err(ChannelError::Closed) if self.start.config.process_mode == ProcessMode::Multi => {
                 tracing::warn!("the master has gone: this process goes on without it");
                 self.channel = None;
-                self.next_try_ms = 0;
+                (self.alone_ms, self.next_try_ms) = (reactor::now_ms(), 0);
                 Ok(None)
             }
             other => Ok(other?),
@@ -110,13 +146,13 @@ impl Control {
     }
 
     /// Without a master, looks whether there is a new one; to be called with each turn of the loop. `true` when one was
-    /// found: it is to be told all that a master keeps, and then that this process is ready.
+    /// found, or the master wants it: it is to be told all that a master keeps, and then that this process is ready.
     ///
     /// # Errors
     /// [`ControlError::Terminated`] when SIGTERM has come and no master is there who would know what to do about it.
     pub fn look_for_master(&mut self, reactor: &Reactor) -> Result<bool, ControlError> {
         if self.channel.is_some() {
-            return Ok(false);
+            return Ok(std::mem::take(&mut self.keep_again));
         }
         if terminate_flag().load(Ordering::Relaxed) {
             return Err(ControlError::Terminated);
@@ -125,18 +161,48 @@ impl Control {
         if now_ms < self.next_try_ms {
             return Ok(false);
         }
-        self.next_try_ms = now_ms + BEAT_MS;
-        let path = self.start.config.runtime_dir.join(RENDEZVOUS);
-        let Ok(socket) = find_master(&path) else { return Ok(false) };
+        let soon = now_ms.saturating_sub(self.alone_ms) < SOON_MS;
+        self.next_try_ms = now_ms + if soon { LOOK_SOON_MS } else { LOOK_LATER_MS };
+        let Ok(socket) = find_master(&self.start.family) else { return Ok(false) };
+        let Ok(board) = self.board.fd().try_clone_to_owned() else { return Ok(false) };
         if let Err(error) = reactor.register(socket.as_raw_fd(), CONTROL_TOKEN) {
             tracing::error!("the channel to the new master can't be watched: {error}");
             return Ok(false);
         }
-        let board = self.board.fd().try_clone_to_owned()?;
         self.channel = Some(Channel::new(socket));
-        self.send(&ChildToMaster::Hello { pid: std::process::id() }, vec![board]);
+        self.keep_again = false;
+        let hello = Hello {
+            pid: std::process::id(),
+            role: self.start.role,
+            number: self.start.slot,
+            board_slot: self.start.board_slot,
+            ingest: self.start.ingest.clone(),
+            generation: self.start.generation,
+            draining: self.draining,
+            state: self.state.clone(),
+            links: self.links.iter().map(|(link, reads)| LinkEnd { link: *link, reads: *reads }).collect(),
+        };
+        self.send(&ChildToMaster::Hello(hello), vec![board]);
         tracing::info!("there is a new master");
         Ok(true)
+    }
+
+    /// When a master is to be looked for again, monotonic ms: once for each such time.
+    pub fn look_again_ms(&mut self) -> Option<u64> {
+        let new = self.channel.is_none() && self.said_ms != self.next_try_ms;
+        self.said_ms = self.next_try_ms;
+        new.then_some(self.next_try_ms)
+    }
+
+    /// A link to another process is there; `reads`: rings are read over it here.
+    pub fn link_up(&mut self, link: u64, reads: bool) {
+        self.links.insert(link, reads);
+    }
+
+    /// A link has ended, or could not be taken: the master makes another one if the other process lives.
+    pub fn link_down(&mut self, link: u64) {
+        self.links.remove(&link);
+        self.send(&ChildToMaster::LinkDown { link }, Vec::new());
     }
 
     /// Tells the master something.
@@ -154,11 +220,12 @@ impl Control {
         self.send(&ChildToMaster::Applied { generation }, Vec::new());
     }
 
-    /// Shows that this process lives; says when it must do so again, monotonic ms.
+    /// Shows that this process lives; says when the loop must turn again, monotonic ms.
     pub fn beat(&self) -> u64 {
         let now_ms = reactor::now_ms();
         self.board.beat(self.start.board_slot as usize, now_ms);
-        now_ms + BEAT_MS
+        let next_ms = now_ms + BEAT_MS;
+        if self.channel.is_none() { next_ms.min(self.next_try_ms.max(now_ms + 1)) } else { next_ms }
     }
 
     /// The configured port of this process's private API; 0: any.

@@ -33,12 +33,14 @@ pub enum LinkEvent {
     Gone(StreamKey),
     /// A back-source is there and has told all its streams.
     Up(u32),
-    /// A back-source has gone. Its rings stay readable; a successor will bring them again.
-    Down(u32),
+    /// The link of this number to a back-source has ended. The rings stay readable; the next link to it, or to its
+    /// successor, brings them again.
+    Down(u32, u64),
 }
 
 #[derive(Debug)]
 struct Link {
+    number: u64,
     channel: Channel,
     wake: WakeReceiver,
 }
@@ -52,7 +54,15 @@ pub struct Links {
     watched: HashMap<StreamKey, AudienceId>,
     /// Where the wake-ups of a stream go; what the other maps say, in one step.
     woken: FxHashMap<(u32, u32), AudienceId>,
+    /// Links that have ended while something was sent.
+    ended: Vec<u32>,
+    /// Rings that found no descriptor, and when to ask for them again, monotonic ms.
+    missing: Vec<(u32, u32)>,
+    ask_again_ms: u64,
 }
+
+/// When what found no room is asked for again, ms.
+const AGAIN_MS: u64 = 100;
 
 impl Links {
     /// No links; one back-source for each of `shards` may connect.
@@ -71,7 +81,8 @@ impl Links {
     /// Whether the back-source of a stream is there.
     #[must_use]
     pub fn is_up(&self, key: &StreamKey) -> bool {
-        self.shards.get(self.shard_of(key) as usize).is_some_and(Option::is_some)
+        let link = self.shards.get(self.shard_of(key) as usize);
+        link.is_some_and(|link| link.as_ref().is_some_and(|link| !link.channel.is_going()))
     }
 
     /// The back-source that owns a stream.
@@ -80,17 +91,20 @@ impl Links {
         key.shard(u32::try_from(self.shards.len()).unwrap_or(1))
     }
 
-    /// A back-source is there.
+    /// A back-source is there, at the other end of the link of this number.
     pub fn connect(
         &mut self,
         reactor: &Reactor,
         shard: u32,
+        number: u64,
         channel: OwnedFd,
         wake: OwnedFd,
     ) -> Vec<LinkEvent> {
-        let mut events = self.disconnect(shard);
+        // What the former link still brings belongs before what this one says.
+        let mut events = self.read_channel(shard);
+        events.extend(self.disconnect(shard));
         let token = FIRST_LINK_TOKEN + 2 * shard as usize;
-        let link = Link { channel: Channel::new(channel), wake: WakeReceiver::new(wake) };
+        let link = Link { number, channel: Channel::new(channel), wake: WakeReceiver::new(wake) };
         let registered = reactor
             .register(link.channel.as_raw_fd(), Token(token))
             .and_then(|()| reactor.register_readable(link.wake.as_raw_fd(), Token(token + 1)));
@@ -104,11 +118,39 @@ impl Links {
     }
 
     fn disconnect(&mut self, shard: u32) -> Vec<LinkEvent> {
-        let was = self.shards.get_mut(shard as usize).and_then(Option::take).is_some();
+        let was = self.shards.get_mut(shard as usize).and_then(Option::take);
         self.streams.retain(|(at, _), _| *at != shard);
         self.by_key.retain(|_, (at, _)| *at != shard);
         self.woken.retain(|(at, _), _| *at != shard);
-        if was { vec![LinkEvent::Down(shard)] } else { Vec::new() }
+        self.missing.retain(|(at, _)| *at != shard);
+        was.map(|link| LinkEvent::Down(shard, link.number)).into_iter().collect()
+    }
+
+    /// What is to be done though no token is ready; to be called with each turn of the loop.
+    pub fn tick(&mut self, now_ms: u64) -> Vec<LinkEvent> {
+        let mut events = Vec::new();
+        for shard in std::mem::take(&mut self.ended) {
+            events.extend(self.read_channel(shard));
+        }
+        let waits = |link: &Option<Link>| link.as_ref().is_some_and(|link| link.channel.wants_write());
+        if self.shards.iter().any(waits) {
+            for shard in 0..u32::try_from(self.shards.len()).unwrap_or(0) {
+                events.extend(self.read_channel(shard));
+            }
+        }
+        if !self.missing.is_empty() && now_ms >= self.ask_again_ms {
+            for (shard, stream_id) in std::mem::take(&mut self.missing) {
+                self.send(shard, &ReaderToSource::Unsubscribe { stream_id }, Vec::new());
+                self.send(shard, &ReaderToSource::Subscribe { stream_id }, Vec::new());
+            }
+        }
+        events
+    }
+
+    /// When [`Self::tick`] is due, monotonic ms.
+    #[must_use]
+    pub fn deadline(&self) -> Option<u64> {
+        (!self.missing.is_empty()).then_some(self.ask_again_ms)
     }
 
     /// Reads what is there for a token that [`Self::owns`] says is ours.
@@ -130,8 +172,13 @@ impl Links {
                 Ok(Some(Wake::All)) => {
                     events.extend(self.watched.values().map(|id| LinkEvent::Advanced(*id)))
                 }
-                // The channel tells of the end.
-                Ok(None) | Err(_) => return events,
+                Ok(None) => return events,
+                // Without wake-ups the whole link is of no use.
+                Err(_) => {
+                    events.extend(self.read_channel(shard));
+                    events.extend(self.disconnect(shard));
+                    return events;
+                }
             }
         }
     }
@@ -141,8 +188,17 @@ impl Links {
         while let Some(Some(link)) = self.shards.get_mut(shard as usize) {
             let received = link.channel.flush().and_then(|_| link.channel.receive::<SourceToReader>());
             match received {
-                Ok(Some((message, fds))) => self.message(shard, message, fds, &mut events),
-                Ok(None) => break,
+                Ok(Some((message, fds))) => {
+                    let lost = link.channel.take_lost();
+                    self.message(shard, message, fds, lost, &mut events);
+                }
+                Ok(None) => {
+                    if link.channel.take_lost() {
+                        // A message that nobody can read any more: all is told again over another link.
+                        events.extend(self.disconnect(shard));
+                    }
+                    break;
+                }
                 Err(error) => {
                     if !matches!(error, ChannelError::Closed) {
                         tracing::error!("the link to back-source {shard} failed: {error}");
@@ -159,6 +215,7 @@ impl Links {
         shard: u32,
         message: SourceToReader,
         fds: Vec<OwnedFd>,
+        lost: bool,
         events: &mut Vec<LinkEvent>,
     ) {
         match message {
@@ -194,7 +251,14 @@ impl Links {
                 match (audience, fds.into_iter().next().map(RingReader::open)) {
                     (Some(audience), Some(Ok(ring))) => events.push(LinkEvent::Ring(audience, ring)),
                     (_, Some(Err(error))) => {
-                        tracing::error!("the ring of stream {stream_id} can't be opened: {error}")
+                        tracing::error!("the ring of stream {stream_id} can't be opened: {error}");
+                    }
+                    (Some(_), None) if lost => {
+                        if self.missing.is_empty() {
+                            self.ask_again_ms = reactor::now_ms() + AGAIN_MS;
+                            tracing::warn!("no descriptor is left for the ring of stream {stream_id}");
+                        }
+                        self.missing.push((shard, stream_id));
                     }
                     _ => {}
                 }
@@ -208,7 +272,9 @@ impl Links {
         match link.channel.send(message, fds) {
             Ok(()) => true,
             Err(error) => {
-                tracing::warn!("back-source {shard} can't be told something: {error}");
+                tracing::debug!("back-source {shard} can't be told something: {error}");
+                // Its end is worked off by the next turn.
+                self.ended.push(shard);
                 false
             }
         }

@@ -28,8 +28,7 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<R
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut vectors = [io::IoSliceMut::new(buffer)];
-    let message =
-        recvmsg(socket, &mut vectors, &mut control, RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC)?;
+    let message = recvmsg(socket, &mut vectors, &mut control, RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC)?;
     let mut fds = Vec::new();
     for ancillary in control.drain() {
         if let RecvAncillaryMessage::ScmRights(rights) = ancillary {

@@ -3,7 +3,7 @@
 //!
 //! Nothing here blocks: what a peer does not take yet waits in a bounded queue. Everything received is checked against
 //! ceilings before memory is taken for it; a peer that breaks the form is an error of that one channel. `unsafe` stands
-//! in `fd.rs` and `tcp.rs` alone.
+//! in `tcp.rs` alone.
 
 mod channel;
 mod fd;
@@ -17,9 +17,9 @@ pub use channel::{Channel, ChannelError};
 pub use fd::take_stdin;
 pub use frame::{FrameError, MAX_BODY_BYTES, MAX_FDS, decode_header};
 pub use message::{
-    ChildToMaster, HttpToHttp, MasterToChild, ProcessInfo, ReaderToSource, Role, SourceToReader, Start,
-    StreamInfo,
+    ChildToMaster, Hello, HttpToHttp, LinkEnd, MasterToChild, ProcessInfo, ReaderToSource, Role,
+    SourceToReader, Start, StreamInfo,
 };
-pub use rendezvous::{RENDEZVOUS, Rendezvous, find_master};
+pub use rendezvous::{Rendezvous, find_master};
 pub use tcp::bytes_sent;
 pub use wake::{Wake, WakeReceiver, WakeSender};

@@ -71,6 +71,9 @@ pub struct Start {
     /// The server's version.
     #[serde(default)]
     pub version: String,
+    /// Name of the family: where a master is found when this one has gone.
+    #[serde(default)]
+    pub family: String,
 }
 
 /// A process as the master knows it.
@@ -117,6 +120,9 @@ pub enum MasterToChild {
     Source {
         /// Which one.
         shard: u32,
+        /// Number of this link, never used again.
+        #[serde(default)]
+        link: u64,
     },
     /// A reader of rings is there. Descriptors: the channel to it, and the sending end for its wake-ups.
     Reader {
@@ -124,6 +130,9 @@ pub enum MasterToChild {
         role: Role,
         /// Its number.
         slot: u32,
+        /// Number of this link, never used again.
+        #[serde(default)]
+        link: u64,
     },
     /// A ring that an earlier back-source wrote. Descriptor: the writable memfd.
     Ring {
@@ -191,6 +200,9 @@ pub enum MasterToChild {
     Sibling {
         /// Its number.
         slot: u32,
+        /// Number of this link, never used again.
+        #[serde(default)]
+        link: u64,
     },
     /// What a predecessor of this process wanted to be remembered.
     Remembered {
@@ -206,6 +218,15 @@ pub enum MasterToChild {
         #[serde(with = "serde_bytes")]
         state: Vec<u8>,
     },
+    /// Hold this for the next master: the table of all processes, and what else it must know. Replaces what was said
+    /// before. Until it has come, a child has not got all that belongs to its start.
+    State {
+        /// What only masters understand.
+        #[serde(with = "serde_bytes")]
+        state: Vec<u8>,
+    },
+    /// Something that you wanted to be kept has not arrived, for want of descriptors: say all of it again.
+    KeepAgain,
 }
 
 /// From any child to the master.
@@ -226,12 +247,9 @@ pub enum ChildToMaster {
         /// Its id.
         stream_id: u32,
     },
-    /// First message to a new master, from a child of one that died. Descriptor: the scoreboard. What the child keeps for the
-    /// master follows, then [`Self::Ready`].
-    Hello {
-        /// Its process id.
-        pid: u32,
-    },
+    /// First message to a master that this child has found by itself, because the former one died or the channel to it
+    /// broke. Descriptor: the scoreboard. What the child keeps for the master follows, then [`Self::Ready`].
+    Hello(Hello),
     /// It accepts on these. Descriptors: one listening socket for each address.
     Listening {
         /// Where they are bound.
@@ -272,6 +290,58 @@ pub enum ChildToMaster {
         /// Id of the connection.
         id: u64,
     },
+    /// A link to another process has ended; another one is wanted if that process lives.
+    LinkDown {
+        /// Its number.
+        link: u64,
+    },
+    /// Descriptors that came from the master have found no room: what belongs to this process is wanted again.
+    GiveAgain,
+}
+
+/// Who a child is that comes to a master by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Its process id.
+    pub pid: u32,
+    /// What it is.
+    #[serde(default = "unknown_role")]
+    pub role: Role,
+    /// Its number among those of its role.
+    #[serde(default)]
+    pub number: u32,
+    /// Its place on the scoreboard, which is that in the master's table.
+    #[serde(default)]
+    pub board_slot: u32,
+    /// Vhost and id of its ingest.
+    #[serde(default)]
+    pub ingest: Option<(String, String)>,
+    /// Generation of the configuration that it goes by.
+    #[serde(default)]
+    pub generation: u64,
+    /// It takes nobody any more.
+    #[serde(default)]
+    pub draining: bool,
+    /// The newest [`MasterToChild::State`]; empty when none has come.
+    #[serde(default, with = "serde_bytes")]
+    pub state: Vec<u8>,
+    /// Its links to other processes.
+    #[serde(default)]
+    pub links: Vec<LinkEnd>,
+}
+
+/// One end of a link between two processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkEnd {
+    /// Number of the link.
+    pub link: u64,
+    /// Whether rings are read over it at this end; two http processes are equals, of which none does.
+    #[serde(default)]
+    pub reads: bool,
+}
+
+const fn unknown_role() -> Role {
+    Role::Master
 }
 
 /// From an http process to another.

@@ -1,15 +1,18 @@
-//! The socket in the runtime directory at which children find a new master when theirs has died.
+//! The socket at which the children of a server find their master, when theirs has died or the channel to it has broken.
+//!
+//! It is an abstract Unix socket (unix(7)): no directory that is full, removed or hangs can keep a child from its master,
+//! and only one master at a time can have it. Its name is the server's family: random, made by the server's first master,
+//! taken over by those that follow.
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// Its name.
-pub const RENDEZVOUS: &str = "children.sock";
+/// Children that may wait to be accepted.
+const BACKLOG: i32 = 256;
 
 fn socket() -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
@@ -17,24 +20,30 @@ fn socket() -> io::Result<Socket> {
     Ok(socket)
 }
 
+fn address(family: &str) -> io::Result<SockAddr> {
+    SockAddr::unix(format!("\0srs-{family}"))
+}
+
+/// Whether who is at the other end is our own user, or root; and its process id.
+fn peer(socket: &Socket) -> Option<u32> {
+    let peer = getsockopt(socket, PeerCredentials).ok()?;
+    let ours = peer.uid() == nix::unistd::geteuid().as_raw() || peer.uid() == 0;
+    ours.then(|| u32::try_from(peer.pid()).ok()).flatten()
+}
+
 /// The master's side.
 #[derive(Debug)]
 pub struct Rendezvous(Socket);
 
 impl Rendezvous {
-    /// Waits for children at `path`. What is there already belongs to nobody: who calls this holds the server's lock.
+    /// Waits for the children of a family.
     ///
     /// # Errors
-    /// When the socket can't be made.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        if let Err(error) = std::fs::remove_file(path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            return Err(error);
-        }
+    /// `AddrInUse` when a master of this family lives; others when no socket can be made.
+    pub fn open(family: &str) -> io::Result<Self> {
         let socket = socket()?;
-        socket.bind(&SockAddr::unix(path)?)?;
-        socket.listen(256)?;
+        socket.bind(&address(family)?)?;
+        socket.listen(BACKLOG)?;
         Ok(Self(socket))
     }
 
@@ -44,20 +53,46 @@ impl Rendezvous {
     pub fn accept(&self) -> Option<(OwnedFd, u32)> {
         loop {
             let (socket, _) = self.0.accept().ok()?;
-            let peer = getsockopt(&socket, PeerCredentials).ok()?;
-            if peer.uid() == nix::unistd::geteuid().as_raw() && socket.set_nonblocking(true).is_ok() {
-                return Some((socket.into(), u32::try_from(peer.pid()).ok()?));
+            if let Some(pid) = peer(&socket).filter(|_| socket.set_nonblocking(true).is_ok()) {
+                return Some((socket.into(), pid));
             }
         }
     }
 }
 
-/// The child's side: a connection to whoever waits at `path`.
+impl std::os::fd::AsRawFd for Rendezvous {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// The child's side: a connection to the master of a family.
 ///
 /// # Errors
-/// When nobody does.
-pub fn find_master(path: &Path) -> io::Result<OwnedFd> {
+/// When there is none, or somebody else has taken its place.
+pub fn find_master(family: &str) -> io::Result<OwnedFd> {
     let socket = socket()?;
-    socket.connect(&SockAddr::unix(path)?)?;
+    socket.connect(&address(family)?)?;
+    if peer(&socket).is_none() {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
     Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_master_at_a_time_has_a_family_and_its_children_find_it() {
+        let family = format!("test-{}", std::process::id());
+        assert!(find_master(&family).is_err());
+        let master = Rendezvous::open(&family).unwrap();
+        assert_eq!(Rendezvous::open(&family).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert!(master.accept().is_none());
+        let _child = find_master(&family).unwrap();
+        assert_eq!(master.accept().unwrap().1, std::process::id());
+        drop(master);
+        assert!(find_master(&family).is_err());
+    }
 }

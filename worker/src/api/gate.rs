@@ -86,6 +86,10 @@ impl Gate {
         let listener = TcpListener::from(socket);
         listener.set_nonblocking(true)?;
         if let Ok(mut listening) = self.listening.lock() {
+            // A master that was not heard to the end gives all again.
+            if listening.iter().any(|(known, _)| *known == address) {
+                return Ok(());
+            }
             listening.push((address, copy));
         }
         self.order(Order::Listen(address, listener))

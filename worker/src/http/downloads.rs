@@ -115,6 +115,9 @@ impl Web {
 
     /// Goes on with what a predecessor had begun.
     pub(super) fn resume_download(&mut self, reactor: &Reactor, id: u64, state: &[u8], fds: Vec<OwnedFd>) {
+        if self.connections.iter().any(|(_, connection)| connection.id == id) {
+            return;
+        }
         self.downloads += 1;
         let mut fds = fds.into_iter();
         let begun = serde_json::from_slice::<Begun>(state);

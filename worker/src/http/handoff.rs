@@ -41,7 +41,8 @@ struct Passed {
 /// The other http processes.
 #[derive(Debug, Default)]
 pub(crate) struct Siblings {
-    channels: HashMap<u32, Channel>,
+    /// By number: that of the link, and the channel.
+    channels: HashMap<u32, (u64, Channel)>,
     /// Connections that leave in this turn, and where to.
     leaving: Vec<(usize, u32)>,
 }
@@ -59,14 +60,20 @@ impl Siblings {
 }
 
 impl Web {
-    /// Another http process is there.
-    pub(crate) fn meet_sibling(&mut self, reactor: &Reactor, slot: u32, channel: OwnedFd) {
+    /// Another http process is there, at the other end of the link of this number.
+    pub(crate) fn meet_sibling(&mut self, reactor: &Reactor, slot: u32, link: u64, channel: OwnedFd) {
         let channel = Channel::new(channel);
         let token = Token(FIRST_TOKEN + slot as usize);
+        // What the former link still brings.
+        self.hear_sibling(reactor, token);
         if let Err(error) = reactor.register(channel.as_raw_fd(), token) {
+            self.link_notes.push((link, None));
             return tracing::error!("the channel to http#{slot} can't be watched: {error}");
         }
-        self.siblings.channels.insert(slot, channel);
+        self.link_notes.push((link, Some(false)));
+        if let Some((former, _)) = self.siblings.channels.insert(slot, (link, channel)) {
+            self.link_notes.push((former, None));
+        }
         self.news = true;
         self.hear_sibling(reactor, token);
     }
@@ -75,8 +82,13 @@ impl Web {
     pub(super) fn hear_sibling(&mut self, reactor: &Reactor, token: Token) {
         let Ok(slot) = u32::try_from(token.0 - FIRST_TOKEN) else { return };
         loop {
-            let Some(channel) = self.siblings.channels.get_mut(&slot) else { return };
-            match channel.flush().and_then(|_| channel.receive::<HttpToHttp>()) {
+            let Some((link, channel)) = self.siblings.channels.get_mut(&slot) else { return };
+            let link = *link;
+            let received = channel.flush().and_then(|_| channel.receive::<HttpToHttp>());
+            if channel.take_lost() {
+                tracing::warn!("no descriptor is left for what http#{slot} hands over: it is closed");
+            }
+            match received {
                 Ok(Some((HttpToHttp::Handoff { connection }, fds))) => {
                     if let Some(socket) = fds.into_iter().next() {
                         self.take_in(reactor, &connection, socket);
@@ -84,8 +96,9 @@ impl Web {
                 }
                 Ok(None) => return,
                 Err(error) => {
-                    tracing::debug!("http#{slot} has gone: {error}");
+                    tracing::debug!("the link to http#{slot} has ended: {error}");
                     self.siblings.channels.remove(&slot);
+                    self.link_notes.push((link, None));
                     return;
                 }
             }
@@ -121,7 +134,7 @@ impl Web {
         let Some(owner) = self.owners.other(vhost, &request.path).filter(|_| !connection.was_passed) else {
             return false;
         };
-        if self.siblings.channels.contains_key(&owner) {
+        if self.siblings.channels.get(&owner).is_some_and(|(_, channel)| !channel.is_going()) {
             connection.state = State::Answer(Body::Leaving);
             self.siblings.leaving.push((key, owner));
             return true;
@@ -159,7 +172,7 @@ impl Web {
             };
             let handed = socket.map_err(|error| error.to_string()).and_then(|socket| {
                 let connection = rmp_serde::to_vec_named(&passed).map_err(|error| error.to_string())?;
-                let channel = self.siblings.channels.get_mut(&owner).ok_or("it has gone")?;
+                let (_, channel) = self.siblings.channels.get_mut(&owner).ok_or("it has gone")?;
                 channel
                     .send(&HttpToHttp::Handoff { connection }, vec![socket])
                     .map_err(|error| error.to_string())

@@ -97,6 +97,8 @@ pub(crate) struct Web {
     swept_ms: u64,
     /// What the master is to be told.
     pub(super) words: Vec<(ChildToMaster, Vec<OwnedFd>)>,
+    /// Links that are there (`Some`: whether rings are read over it) or have ended, for the master.
+    pub(super) link_notes: Vec<(u64, Option<bool>)>,
     /// Downloads that the master keeps.
     pub(super) downloads: usize,
     /// Requests for the API whose sockets are to be watched.
@@ -148,6 +150,7 @@ impl Web {
             looked_ms: 0,
             swept_ms: 0,
             words: Vec::new(),
+            link_notes: Vec::new(),
             downloads: 0,
             knocks: Vec::new(),
             event_listeners: BTreeSet::new(),
@@ -212,9 +215,10 @@ impl Web {
         self.refused.insert(ip.to_canonical(), self.now_ms + for_ms);
     }
 
-    /// A back-source is there.
-    pub(crate) fn connect(&mut self, reactor: &Reactor, shard: u32, channel: OwnedFd, wake: OwnedFd) {
-        let events = self.links.connect(reactor, shard, channel, wake);
+    /// A back-source is there, at the other end of the link of this number.
+    pub(crate) fn connect(&mut self, reactor: &Reactor, shard: u32, link: u64, ends: (OwnedFd, OwnedFd)) {
+        self.link_notes.push((link, Some(true)));
+        let events = self.links.connect(reactor, shard, link, ends.0, ends.1);
         self.apply(events);
     }
 
@@ -264,8 +268,9 @@ impl Web {
                     tracing::debug!("back-source {shard} is there");
                     self.forget_orders(shard);
                 }
-                LinkEvent::Down(shard) => {
-                    tracing::info!("back-source {shard} has gone");
+                LinkEvent::Down(shard, link) => {
+                    tracing::info!("the link to back-source {shard} has ended");
+                    self.link_notes.push((link, None));
                     // Its successor tells which streams there are; the rings stay readable meanwhile.
                     let shards = self.config.backsources.max(1);
                     self.streams.retain(|key, _| key.shard(shards) != shard);
@@ -352,7 +357,7 @@ impl Web {
             return 0;
         }
         let accept = self.listeners.again_ms();
-        let due = self.due.values().copied().min();
+        let due = self.due.values().copied().min().into_iter().chain(self.links.deadline()).min();
         let news = self.news.then_some(self.looked_ms + LOOK_MS);
         [Some(self.swept_ms + SWEEP_MS), accept, due, news].into_iter().flatten().min().unwrap_or(0)
     }
@@ -364,6 +369,8 @@ impl Web {
             self.adopt(reactor, at, socket, peer);
         }
         let now_ms = self.now_ms;
+        let events = self.links.tick(now_ms);
+        self.apply(events);
         let due: Vec<usize> =
             self.due.iter().filter(|(_, at)| **at <= now_ms).map(|(feed, _)| *feed).collect();
         self.stirred.extend(due);
