@@ -28,8 +28,8 @@ pub(crate) struct Target {
     #[arg(long, global = true, value_name = "URL|PATH", env = "SRS_API", value_delimiter = ',')]
     pub(crate) api: Vec<String>,
 
-    /// Control socket of the server on this host: srs.sock in its runtime_dir [default: ./objs/srs.sock, else
-    /// /run/srs/srs.sock]
+    /// Control socket of the server on this host: srs.sock in its runtime_dir [default: ./objs/srs.sock,
+    /// /run/srs/srs.sock, or the only ./objs/*/srs.sock]
     #[arg(long, global = true, value_name = "PATH", env = "SRS_SOCKET")]
     pub(crate) socket: Option<PathBuf>,
 

@@ -12,6 +12,8 @@ use crate::question::{self, Api};
 
 /// Control sockets that are tried when none is named, in this order.
 const SOCKETS: [&str; 2] = ["./objs/srs.sock", "/run/srs/srs.sock"];
+/// Where servers with a pid file of another name have a directory of their own each.
+const OTHERS: &str = "./objs";
 
 /// A server to ask.
 #[derive(Debug, Clone)]
@@ -29,13 +31,32 @@ pub(crate) fn places(target: &Target) -> Result<Vec<Place>, String> {
         None => None,
     };
     if target.api.is_empty() {
-        let named = target
-            .socket
-            .clone()
-            .or_else(|| SOCKETS.iter().map(PathBuf::from).find(|socket| socket.exists()));
-        return Ok(vec![Place::Socket(named.unwrap_or_else(|| PathBuf::from(SOCKETS[0])))]);
+        let socket = target.socket.clone().map_or_else(find_socket, Ok)?;
+        return Ok(vec![Place::Socket(socket)]);
     }
     Ok(target.api.iter().map(|place| one(place, token.as_ref())).collect())
+}
+
+/// The control socket of the server on this host: the usual ones first, then the only one below `./objs`.
+fn find_socket() -> Result<PathBuf, String> {
+    let answers = |socket: &PathBuf| std::os::unix::net::UnixStream::connect(socket).is_ok();
+    let usual = || SOCKETS.iter().map(PathBuf::from);
+    if let Some(socket) = usual().find(answers) {
+        return Ok(socket);
+    }
+    let entries = std::fs::read_dir(OTHERS).into_iter().flatten().flatten();
+    let mut others: Vec<PathBuf> =
+        entries.map(|entry| entry.path().join("srs.sock")).filter(answers).collect();
+    others.sort();
+    match (others.pop(), others.is_empty()) {
+        (None, _) => Ok(usual().find(|socket| socket.exists()).unwrap_or_else(|| PathBuf::from(SOCKETS[0]))),
+        (Some(only), true) => Ok(only),
+        (Some(last), false) => {
+            others.push(last);
+            let names: Vec<String> = others.iter().map(|socket| socket.display().to_string()).collect();
+            Err(format!("several servers run here; say which with --socket: {}", names.join(", ")))
+        }
+    }
 }
 
 fn one(place: &str, token: Option<&Token>) -> Place {

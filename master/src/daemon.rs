@@ -2,6 +2,8 @@
 //! waits until it serves. What goes wrong before that is the command's own error.
 
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 /// Set for the process that is to serve.
@@ -16,8 +18,11 @@ const READY: &str = "srs is ready";
 /// # Errors
 /// When it can't be started.
 pub fn launch() -> io::Result<i32> {
+    let mut words = std::env::args_os();
+    let name = words.next().unwrap_or_else(|| "srs".into());
     let mut child = Command::new("/proc/self/exe")
-        .args(std::env::args_os().skip(1))
+        .arg0(name)
+        .args(words)
         .env(ENVIRONMENT, "1")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -40,12 +45,19 @@ pub fn is_daemon() -> bool {
     std::env::var_os(ENVIRONMENT).is_some()
 }
 
-/// Leaves the operator's session.
+/// Leaves the operator's session. From now on this process has the name of the command that was typed (in ps, top, pgrep and
+/// killall), not that of the link by which it was started.
 ///
 /// # Errors
 /// When the kernel refuses.
 pub fn detach() -> io::Result<()> {
     nix::unistd::setsid()?;
+    let path = std::env::args_os().next().unwrap_or_default();
+    let name = std::path::Path::new(&path).file_name().map(|name| name.as_bytes().to_vec());
+    if let Some(name) = name.and_then(|name| std::ffi::CString::new(name).ok()) {
+        // The kernel keeps fifteen bytes of it (prctl(2), PR_SET_NAME).
+        rustix::thread::set_name(&name)?;
+    }
     Ok(())
 }
 

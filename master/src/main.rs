@@ -210,7 +210,7 @@ fn run_master(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Err
     inherited::receive();
     let _pid_file = PidFile::take(&config.pid)?;
     let spawner = match config.process_mode {
-        ProcessMode::Multi => Spawner::Processes { log: settings },
+        ProcessMode::Multi => Spawner::Processes { log: settings, detached: config.daemon },
         ProcessMode::Single => Spawner::Threads { main: role_main },
     };
     let (daemon, has_pages) = (config.daemon, config.http_server.console);

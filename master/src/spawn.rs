@@ -99,6 +99,9 @@ pub enum Spawner {
     Processes {
         /// How they log.
         log: Settings,
+        /// They have nothing of the terminal or pipe at which the server was started: whoever started a daemon there must
+        /// not wait for them.
+        detached: bool,
     },
     /// Threads of this process.
     Threads {
@@ -121,7 +124,7 @@ impl Spawner {
     ) -> io::Result<Running> {
         let name = format!("{}#{number}", role.name());
         match self {
-            Self::Processes { log } => {
+            Self::Processes { log, detached } => {
                 let mut command = Command::new("/proc/self/exe");
                 std::os::unix::process::CommandExt::arg0(&mut command, format!("{TITLE}{name}"));
                 let identity = Identity {
@@ -136,6 +139,9 @@ impl Spawner {
                 command.env(VARIABLE, serde_json::to_string(&identity)?);
                 // One heap a process: the loops are single-threaded, and API threads that come and go would each leave one behind.
                 command.env("MALLOC_ARENA_MAX", "1");
+                if *detached {
+                    command.stdout(Stdio::null()).stderr(Stdio::null());
+                }
                 command.stdin(Stdio::from(control)).env_remove(crate::daemon::ENVIRONMENT);
                 for name in crate::systemd::PRIVATE_VARIABLES {
                     command.env_remove(name);

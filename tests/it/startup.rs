@@ -47,6 +47,84 @@ fn two_servers_do_not_share_a_port() {
     assert!(said.contains(&server.address().port().to_string()), "{said}");
 }
 
+/// As every user's test bench: an origin and an edge in one folder, each with a pid file of its own.
+#[test]
+fn two_servers_in_one_folder_do_not_meet() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path();
+    let start = |name: &str| {
+        let own = TempDir::new_in(path).unwrap();
+        let pid = path.join(format!("objs/{name}.pid"));
+        let text = configuration(own.path(), &format!("pid {};", pid.display()));
+        let run = path.join(format!("objs/{name}"));
+        // Where the harness looks for what it needs.
+        std::os::unix::fs::symlink(
+            if name == "srs" { path.join("objs") } else { run },
+            own.path().join("run"),
+        )
+        .unwrap();
+        let text: String = text
+            .lines()
+            .filter(|line| !line.starts_with("runtime_dir"))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        fs::create_dir_all(path.join("objs").join(if name == "srs" { "" } else { name })).unwrap();
+        Server::start_in(own, &text)
+    };
+    let (first, second) = (start("srs"), start("srs.slave"));
+    for server in [&first, &second] {
+        srs_tests::pattern::serves(&server.url("live/own"));
+        assert!(srs_tests::process::is_alive(server.pid()));
+    }
+    assert_ne!(first.pids("stream"), second.pids("stream"));
+}
+
+#[test]
+fn a_runtime_directory_has_one_server_even_when_it_was_removed_meanwhile() {
+    let server = Server::start("");
+    let run = server.directory().join("run");
+    let family = srs_tests::process::relatives(&run);
+    let other = TempDir::new().unwrap();
+    let own = format!("runtime_dir {};", run.display());
+    for removed in [false, true] {
+        if removed {
+            fs::remove_dir_all(&run).unwrap();
+        }
+        let said = refused(other.path(), &own);
+        assert!(
+            said.contains("uses the runtime directory") && said.contains(run.to_str().unwrap()),
+            "{said}"
+        );
+    }
+    srs_tests::pattern::serves(&server.url("live/unharmed"));
+    assert_eq!(srs_tests::process::relatives(&run), family);
+}
+
+/// What ssh, `$(…)` and `| cat` wait for: the end of everybody who has their pipe.
+#[test]
+fn a_daemon_lets_go_of_who_started_it_and_is_found_by_its_name() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("srs.conf");
+    let log = directory.path().join("log");
+    let own = format!("daemon on;\nsrs_log_tank file;\nsrs_log_file {};", log.display());
+    fs::write(&path, configuration(directory.path(), &own)).unwrap();
+    let line = format!("{} -c {} 2>&1 | cat", program::srs().display(), path.display());
+    let ended = run(Command::new("sh").current_dir(program::source_tree()).args(["-c", &line]), SOON);
+    let family = srs_tests::process::relatives(&directory.path().join("run"));
+    let master: u32 = fs::read_to_string(directory.path().join("srs.pid")).unwrap().parse().unwrap();
+    let named = |pid: u32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap().trim().to_owned();
+    let titled = |pid: u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap().replace('\0', " ");
+    let names: Vec<String> = family.iter().map(|(_, pid)| named(*pid)).chain([named(master)]).collect();
+    let titles: Vec<String> = family.iter().map(|(_, pid)| titled(*pid)).collect();
+    let of_master = titled(master);
+    srs_tests::process::signal(master, nix::sys::signal::Signal::SIGTERM);
+    srs_tests::process::wait_gone("the daemon", master, SOON);
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stdout);
+    assert!(family.len() >= 4 && names.iter().all(|name| name == "srs"), "{names:?}");
+    assert!(titles.iter().any(|title| title.trim() == "srs: stream#0"), "{titles:?}");
+    assert!(of_master.starts_with(program::srs().to_str().unwrap()), "{of_master}");
+}
+
 #[test]
 fn a_missing_configuration_file_is_named() {
     let ended = srs(&["-c", "/nonexistent/srs-test.conf"]);

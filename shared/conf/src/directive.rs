@@ -305,7 +305,7 @@ pub static DIRECTIVES: &[Directive] = &[
     D::new(TOP, "backsources", number(1, 64, "processes"), "1", "Processes that receive published streams.").on_restart(),
     D::new(TOP, "http_workers", number(1, 64, "processes"), "1", "Processes that serve HTTP; each stream's HLS and recording belong to one of them.").on_restart(),
     D::new(TOP, "process_mode", Kind::Choice(&["multi", "single"]), "multi", "Whether the roles run as processes or as threads of a single one.").on_restart(),
-    D::new(TOP, "runtime_dir", PATH, "", "Directory of control sockets and state files; the directory of the pid file unless given.").on_restart(),
+    D::new(TOP, "runtime_dir", PATH, "", "Directory of control sockets and state files. Unless given: the directory of the pid file where that is called srs.pid, else one beside it with its name (`objs/srs.edge` for `objs/srs.edge.pid`). Two servers can't share one.").on_restart(),
     D::new(TOP, "private_api_port", number(0, 65_000, ""), "0", "First port of the private API of each process on the loopback address; 0 lets the kernel choose.").on_restart(),
     D::new(TOP, "grace_timeout", SECONDS, "30", "Longest wait for publishers to end on a graceful quit, in seconds."),
     D::new(TOP, "grace_start_wait", MILLIS_OR_0, "2300", "Wait before the listeners close on a graceful quit, in milliseconds."),

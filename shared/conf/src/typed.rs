@@ -25,7 +25,7 @@ pub(crate) fn config(name: &str, entries: &[Entry], report: &mut Report) -> Conf
     let rtmp = top.block("rtmp");
     let mut config = Config { listen: listeners(name, &top, &rtmp, report), ..Config::default() };
     set(&mut config.pid, top.path("pid"));
-    config.runtime_dir = top.path("runtime_dir").unwrap_or_else(|| directory_of(&config.pid));
+    config.runtime_dir = top.path("runtime_dir").unwrap_or_else(|| runtime_dir_of(&config.pid));
     set(&mut config.daemon, top.flag("daemon"));
     set(&mut config.max_connections, top.int("max_connections"));
     set(&mut config.workers, top.get("workers").and_then(workers));
@@ -81,10 +81,19 @@ fn listeners(name: &str, top: &Block<'_>, rtmp: &Block<'_>, report: &mut Report)
     listeners
 }
 
-fn directory_of(file: &std::path::Path) -> PathBuf {
-    match file.parent() {
+/// The runtime directory that belongs to a pid file: its own directory for `srs.pid`, one of its own for any other name, so
+/// that several servers in one folder do not meet (`objs/srs.edge.pid` has `objs/srs.edge`).
+fn runtime_dir_of(pid: &std::path::Path) -> PathBuf {
+    let parent = match pid.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
+    };
+    let name = pid.file_name().unwrap_or_default().to_string_lossy();
+    match name.strip_suffix(".pid").unwrap_or(&name) {
+        "srs" | "" => parent,
+        // The file itself stands there.
+        other if other == name => parent.join(format!("{other}.d")),
+        other => parent.join(other),
     }
 }
 

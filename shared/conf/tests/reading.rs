@@ -70,7 +70,16 @@ fn top_level() {
     assert_eq!(ports, ["0.0.0.0:1935", "127.0.0.1:1936", "[::1]:0", "0.0.0.0:7", "0.0.0.0:8"]);
     assert_eq!(config.first_port(), 1935);
     assert_eq!(config.pid, Path::new("/run/media/a.pid"));
-    assert_eq!(config.runtime_dir, Path::new("/run/media"));
+    assert_eq!(config.runtime_dir, Path::new("/run/media/a"));
+    for (pid, directory) in [
+        ("./objs/srs.pid", "./objs"),
+        ("objs/srs.edge.pid", "objs/srs.edge"),
+        ("srs.pid", "."),
+        ("edge", "./edge.d"),
+    ] {
+        let config = read(&format!("listen 1935; pid {pid}; vhost __defaultVhost__ {{ }}")).unwrap();
+        assert_eq!(config.runtime_dir, Path::new(directory), "{pid}");
+    }
     assert!(!config.daemon);
     assert_eq!((config.max_connections, config.workers), (5, Workers::Count(3)));
     assert_eq!(config.chunk_size, 4096);
