@@ -108,9 +108,10 @@ fn each<T: Send + 'static>(
             let worth = process.private_api_port != 0
                 && process.state != State::Hung
                 && ASKED.contains(&process.role.as_str());
-            let (port, token, ask) = (process.private_api_port, token.clone(), ask.clone());
+            let key = token.of_process(&process.role, process.slot);
+            let (port, ask) = (process.private_api_port, ask.clone());
             worth
-                .then(|| thread::Builder::new().stack_size(256 << 10).spawn(move || ask(port, &token)).ok())
+                .then(|| thread::Builder::new().stack_size(256 << 10).spawn(move || ask(port, &key)).ok())
                 .flatten()
         })
         .collect();

@@ -84,11 +84,7 @@ fn run_programs(
         .collect();
     let mut reactor = Reactor::new()?;
     reactor.register(control.as_raw_fd(), CONTROL_TOKEN)?;
-    let api = PrivateApi::start(
-        control.private_api_port(),
-        control.start.token.clone(),
-        reactor.waker(API_TOKEN)?,
-    )?;
+    let api = PrivateApi::start(control.private_api_port(), control.key.clone(), reactor.waker(API_TOKEN)?)?;
     control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
     let mut ready = Vec::new();
     loop {

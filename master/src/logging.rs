@@ -9,18 +9,28 @@
 //! the error number behind. Levels are the reference's words: error, warn, trace, debug, verb. A line is written with one
 //! system call, so the lines of several processes in one file do not mix; a line that can't be written is dropped,
 //! and counted: the next one that can be is followed by how many were lost.
+//!
+//! A thread of its own opens and writes, so that a disk that hangs holds up nobody else: lines wait for it in a bounded
+//! queue, those beyond are dropped and counted like others.
 
 use std::fmt::{self, Write as _};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{OnceLock, RwLock};
+use std::time::Duration;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use crate::outlet::Outlet;
+
+/// Lines that may wait for the disk.
+const MAX_WAITING: usize = 1024;
+/// How long the start waits for a log file to be opened, and the end for the last lines to be written.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where lines go and which.
 #[derive(Debug, Clone)]
@@ -38,10 +48,20 @@ pub struct Settings {
 /// What can change while the process runs.
 #[derive(Debug)]
 struct Sink {
-    outlet: Outlet,
+    writer: SyncSender<Job>,
     file: Option<PathBuf>,
     level: Level,
     utc: bool,
+}
+
+/// What the writing thread is to do.
+#[derive(Debug)]
+enum Job {
+    Line(Level, String),
+    /// Open this, and write there from now on. How it went is told, where somebody waits for it; else it is a line.
+    Open(Option<PathBuf>, Option<SyncSender<io::Result<()>>>),
+    /// Tell when all before this is written.
+    Flush(SyncSender<()>),
 }
 
 #[derive(Debug)]
@@ -52,52 +72,112 @@ static SINK: RwLock<Option<Sink>> = RwLock::new(None);
 /// Lines that could not be written, until that can be said.
 static LOST: AtomicU64 = AtomicU64::new(0);
 
-/// Begins to log. Later calls change nothing (in single mode the roles share one log).
+/// Begins to log. Later calls change nothing (in single mode the roles share one log). A file that takes too long to be
+/// opened is written when it is open.
 ///
 /// # Errors
 /// When the log file can't be opened.
 pub fn start(settings: &Settings) -> io::Result<()> {
     let _ = ROLE.set(settings.role.clone());
-    put(settings.file.clone(), level_of(settings.level), settings.utc)?;
+    let (writer, jobs) = sync_channel(MAX_WAITING);
+    std::thread::Builder::new().name("log".to_owned()).stack_size(256 << 10).spawn(move || write(&jobs))?;
+    let (told, answer) = sync_channel(1);
+    let _ = writer.try_send(Job::Open(settings.file.clone(), Some(told)));
+    if let Ok(result) = answer.recv_timeout(PATIENCE) {
+        result?;
+    }
+    if let Ok(mut sink) = SINK.write() {
+        let (file, level) = (settings.file.clone(), level_of(settings.level));
+        *sink = Some(Sink { writer, file, level, utc: settings.utc });
+    }
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Lines));
     child::set_log_hooks(child::LogHooks { configure, reopen });
     Ok(())
 }
 
-/// Goes by other settings from now on. When the file can't be opened the old ones stay, and say so.
+/// Waits until what was logged so far is written, a second at most: for the end of the process.
+pub fn flush() {
+    let (told, answer) = sync_channel(1);
+    let asked = SINK
+        .read()
+        .is_ok_and(|sink| sink.as_ref().is_some_and(|sink| sink.writer.try_send(Job::Flush(told)).is_ok()));
+    if asked {
+        let _ = answer.recv_timeout(PATIENCE);
+    }
+}
+
+/// Goes by other settings from now on. When the file can't be opened the old one stays, and says so.
 pub fn configure(log: &conf::config::Log) {
     let file = (log.tank == conf::config::Tank::File).then(|| log.file.clone());
     let level = level_of(log.level);
-    let same = SINK.read().is_ok_and(|sink| {
-        sink.as_ref().is_some_and(|sink| sink.file == file && sink.level == level && sink.utc == log.utc)
-    });
-    if same {
-        return;
-    }
-    if let Err(error) = put(file, level, log.utc) {
-        tracing::error!("the log stays as it is: {} can't be opened: {error}", log.file.display());
+    if let Ok(mut sink) = SINK.write()
+        && let Some(sink) = sink.as_mut()
+    {
+        if sink.file == file && sink.level == level && sink.utc == log.utc {
+            return;
+        }
+        if sink.file != file {
+            let _ = sink.writer.try_send(Job::Open(file.clone(), None));
+        }
+        (sink.file, sink.level, sink.utc) = (file, level, log.utc);
     }
     tracing::callsite::rebuild_interest_cache();
 }
 
 /// Opens the file again: somebody renamed it, and the next line belongs into a new one.
 pub fn reopen() {
-    let now = SINK.read().ok().and_then(|sink| {
-        let sink = sink.as_ref()?;
-        Some((sink.file.clone()?, sink.level, sink.utc))
-    });
-    let Some((file, level, utc)) = now else { return };
-    if let Err(error) = put(Some(file), level, utc) {
-        tracing::error!("the log file can't be opened again: {error}");
+    if let Ok(sink) = SINK.read()
+        && let Some(Sink { writer, file: Some(file), .. }) = sink.as_ref()
+    {
+        let _ = writer.try_send(Job::Open(Some(file.clone()), None));
     }
 }
 
-fn put(file: Option<PathBuf>, level: Level, utc: bool) -> io::Result<()> {
-    let outlet = Outlet::open(file.as_deref())?;
-    if let Ok(mut sink) = SINK.write() {
-        *sink = Some(Sink { outlet, file, level, utc });
+/// The writing thread.
+fn write(jobs: &Receiver<Job>) {
+    let mut outlet: Option<Outlet> = None;
+    while let Ok(job) = jobs.recv() {
+        match job {
+            Job::Line(level, line) => {
+                if !outlet.as_ref().is_some_and(|outlet| outlet.write(level, line)) {
+                    LOST.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
+                let lost = LOST.swap(0, Ordering::Relaxed);
+                if lost > 0 && !own_line(outlet.as_ref(), &format!("{lost} lines before that were lost")) {
+                    LOST.fetch_add(lost, Ordering::Relaxed);
+                }
+            }
+            Job::Open(file, told) => open(&mut outlet, file.as_deref(), told),
+            Job::Flush(told) => drop(told.try_send(())),
+        }
     }
-    Ok(())
+}
+
+fn open(outlet: &mut Option<Outlet>, file: Option<&Path>, told: Option<SyncSender<io::Result<()>>>) {
+    let result = Outlet::open(file).map(|opened| *outlet = Some(opened));
+    match (result, told) {
+        (result, Some(told)) => drop(told.try_send(result)),
+        (Ok(()), None) => {}
+        (Err(error), None) => {
+            let path = file.map_or_else(|| "standard output".into(), Path::to_string_lossy);
+            own_line(outlet.as_ref(), &format!("the log stays as it is: {path} can't be opened: {error}"));
+        }
+    }
+}
+
+/// A warning of the log about itself.
+fn own_line(outlet: Option<&Outlet>, text: &str) -> bool {
+    let utc = SINK.read().is_ok_and(|sink| sink.as_ref().is_some_and(|sink| sink.utc));
+    let line =
+        format!("{}[0] {}: {text}", head(Level::WARN, utc, 0), ROLE.get().map_or("master", String::as_str));
+    outlet.is_some_and(|outlet| outlet.write(Level::WARN, line))
+}
+
+fn head(level: Level, utc: bool, cid: u64) -> String {
+    let zone = if utc { jiff::tz::TimeZone::UTC } else { jiff::tz::TimeZone::system() };
+    let time = jiff::Timestamp::now().to_zoned(zone).strftime("%Y-%m-%d %H:%M:%S%.3f");
+    format!("[{time}][{}][{}][{cid}]", word(level), std::process::id())
 }
 
 /// Our levels hold what theirs hold: `trace` is normal operation, `info` details, `verbose` everything.
@@ -179,24 +259,13 @@ impl<S: Subscriber> Layer<S> for Lines {
         let mut parts = Parts::default();
         event.record(&mut parts);
         let level = *event.metadata().level();
-        let now = jiff::Timestamp::now();
         let Ok(sink) = SINK.read() else { return };
         let Some(sink) = sink.as_ref() else { return };
-        let zone = if sink.utc { jiff::tz::TimeZone::UTC } else { jiff::tz::TimeZone::system() };
-        let time = now.to_zoned(zone).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string();
         let errno = if level <= Level::WARN { format!("[{}]", parts.errno) } else { String::new() };
-        let head = |level| format!("[{time}][{}][{}][{}]", word(level), std::process::id(), parts.cid);
-        let line = format!("{}{errno} {}: {}", head(level), role(), printable(&parts.text));
-        if !sink.outlet.write(level, line) {
+        let line =
+            format!("{}{errno} {}: {}", head(level, sink.utc, parts.cid), role(), printable(&parts.text));
+        if sink.writer.try_send(Job::Line(level, line)).is_err() {
             LOST.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        let lost = LOST.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            let line = format!("{}[0] {}: {lost} lines before that were lost", head(Level::WARN), role());
-            if !sink.outlet.write(Level::WARN, line) {
-                LOST.fetch_add(lost, Ordering::Relaxed);
-            }
         }
     }
 }

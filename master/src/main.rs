@@ -64,7 +64,9 @@ fn main() -> ExitCode {
     // A limit on file sizes is then an error like any other, not the end of the process.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default());
     if let Some(identity) = Identity::of_this_process() {
-        return run_role(identity);
+        let code = run_role(identity);
+        logging::flush();
+        return code;
     }
     let arguments = Arguments::parse();
     if arguments.version {
@@ -79,7 +81,9 @@ fn main() -> ExitCode {
         let _ = Arguments::command().print_help();
         return ExitCode::SUCCESS;
     }
-    match run_master(&arguments) {
+    let ended = run_master(&arguments);
+    logging::flush();
+    match ended {
         Ok(code) => code,
         Err(error) => {
             eprintln!("srs: {error}");
@@ -92,6 +96,8 @@ fn main() -> ExitCode {
 fn run_role(identity: Identity) -> ExitCode {
     // Started by way of /proc/self/exe it would be called `exe`: ps, top, pgrep and killall know it by its own name.
     let _ = rustix::thread::set_name(c"srs");
+    // Nothing that this process starts can have more rights than it has (prctl(2), PR_SET_NO_NEW_PRIVS).
+    let _ = rustix::thread::set_no_new_privs(true);
     let role = identity.role.as_str();
     let known = Role::from_name(role);
     let Some((known, main)) = known.and_then(|role| Some((role, role_main(role)?))) else {
@@ -206,6 +212,11 @@ fn run_master(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Err
     tracing::info!("srs {} begins, configuration {file}", env!("CARGO_PKG_VERSION"));
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
+    }
+    if nix::unistd::geteuid().is_root() {
+        tracing::warn!(
+            "this server runs as root: whoever takes over one of its processes has the machine; start it as a user of its own"
+        );
     }
     inherited::receive();
     let _pid_file = PidFile::take(&config.pid)?;

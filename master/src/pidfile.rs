@@ -30,6 +30,9 @@ pub enum PidFileError {
 /// How long a lock may still be held by a child that a killed master was just forking, ms.
 const LEFT_LOCKED_MS: u64 = 300;
 
+/// How long the end waits for the file to be removed.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Locks a file or directory for this process alone, without waiting for a server that runs.
 pub(crate) fn lock_soon(mut file: File) -> Result<Flock<File>, (File, nix::errno::Errno)> {
     let until_ms = reactor::now_ms() + LEFT_LOCKED_MS;
@@ -81,7 +84,16 @@ impl PidFile {
 }
 
 impl Drop for PidFile {
+    /// A disk that hangs keeps the file, not the process.
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        let path = std::mem::take(&mut self.path);
+        let (told, answer) = std::sync::mpsc::channel();
+        let removed = std::thread::Builder::new().spawn(move || {
+            let _ = std::fs::remove_file(&path);
+            let _ = told.send(());
+        });
+        if removed.is_ok() {
+            let _ = answer.recv_timeout(PATIENCE);
+        }
     }
 }

@@ -13,6 +13,7 @@ mod quit;
 mod reload;
 mod reunion;
 mod runtime;
+mod runtime_files;
 mod token;
 mod watch;
 mod web;
@@ -34,7 +35,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SI
 use crate::inherited::Kept;
 use crate::listen::{self, ListenError};
 use crate::plan::{Action, Event, Plan};
-use crate::spawn::Spawner;
+use crate::spawn::{Ending, Running, Spawner};
 use crate::systemd::{self, Watchdog};
 pub(crate) use adopt::Adopted;
 use children::Child;
@@ -46,11 +47,14 @@ use preview::Previews;
 use quit::Quit;
 use reload::Reloads;
 use reunion::{RENDEZVOUS_TOKEN, STRANGER_TOKEN, Stranger};
+use runtime_files::RuntimeFiles;
 use watch::Watch;
 
 /// Token of the signal pipes: one for each signal from here on; children follow.
 const FIRST_SIGNAL: usize = 1;
 const SIGNALS: [i32; 7] = [SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2];
+/// Token of what wakes the loop when the control socket was bound.
+const FILES_TOKEN: usize = 34;
 const FIRST_CHILD: usize = 64;
 /// Descriptors of processes that another master started.
 const FIRST_PIDFD: usize = 1024;
@@ -147,6 +151,7 @@ pub struct Supervisor {
     reloads: Reloads,
     previews: Previews,
     operators: Operators,
+    runtime_files: RuntimeFiles,
     watch: Watch,
     quit: Option<Quit>,
     reactor: Reactor,
@@ -181,6 +186,8 @@ pub struct Supervisor {
     links: LinkTable,
     /// Children that have said more than a turn reads.
     unread: BTreeSet<usize>,
+    /// Processes that have ended but for a thread that hangs in the kernel.
+    corpses: Vec<Running>,
     /// A link has ended: somebody may have, too.
     suspects: bool,
     /// Number of what the children hold for the next master; it grows with each change.
@@ -273,8 +280,9 @@ impl Supervisor {
                 .register_readable(rendezvous.as_raw_fd(), Token(RENDEZVOUS_TOKEN))
                 .map_err(os("children can't be waited for"))?;
         }
-        let operators = Operators::open(&config.runtime_dir, &reactor);
-        let token = token::keep(&config.runtime_dir).map_err(os("the token of the API can't be kept"))?;
+        let waker = reactor.waker(Token(FILES_TOKEN)).map_err(os("the server can't get an event queue"))?;
+        let (runtime_files, token) = RuntimeFiles::start(&family.runtime_dir, waker)
+            .map_err(os("the runtime directory can't be kept"))?;
         Ok(Self {
             asked,
             loader,
@@ -282,7 +290,8 @@ impl Supervisor {
             previews: Previews::default(),
             watch: Watch::default(),
             quit: None,
-            operators,
+            operators: Operators::default(),
+            runtime_files,
             plan,
             children: Vec::new(),
             board,
@@ -309,6 +318,7 @@ impl Supervisor {
             strangers: Vec::new(),
             links: LinkTable::default(),
             unread: BTreeSet::new(),
+            corpses: Vec::new(),
             suspects: false,
             sequence: 1,
             masters: 0,
@@ -385,13 +395,13 @@ impl Supervisor {
             if !self.served && self.children.iter().all(Child::is_ready) {
                 self.served = true;
                 let serving = self.serving();
-                runtime::write_ports(&self.config, &serving);
+                self.runtime_files.say(&serving);
                 self.keep_sockets();
                 served(&serving);
             }
         }
         self.operators.close();
-        runtime::remove_ports(&self.config);
+        self.runtime_files.close();
         Ok(())
     }
 
@@ -408,6 +418,12 @@ impl Supervisor {
         if self.operators.owns(event.token) {
             for (operator, request) in self.operators.ready(&self.reactor, event.token) {
                 self.request(operator, &request);
+            }
+            return;
+        }
+        if event.token.0 == FILES_TOKEN {
+            if let Some(listener) = self.runtime_files.listener() {
+                self.operators.listen(listener, &self.reactor);
             }
             return;
         }
@@ -474,31 +490,47 @@ impl Supervisor {
     fn reap(&mut self) {
         for slot in 0..self.children.len() {
             let Some(ending) = self.children.get_mut(slot).and_then(Child::ended) else { continue };
-            // Its last words may be a ring that its successor needs.
-            self.read_child(slot);
-            let Some(child) = self.children.get_mut(slot) else { continue };
-            child.clear();
-            child.last_end = Some((ending.to_string(), child.last_pid(), reactor::now_ms()));
-            if child.draining {
-                tracing::info!(
-                    "{} (pid {}) has ended: its last client has left",
-                    child.name(),
-                    child.last_pid()
-                );
-            } else if !self.plan.is_stopping() {
-                tracing::error!("{} (pid {}) has ended by {ending}", child.name(), child.last_pid());
-            }
-            self.post_mortem(slot, ending);
-            reactor::crash_point("reaped");
-            self.board.release(slot);
-            self.links.forget(slot);
-            self.not_waited_for(slot);
-            let killed = ending.signal == Some(nix::sys::signal::Signal::SIGKILL as i32);
-            self.handle(Event::Ended { slot, code: ending.code, killed });
-            self.free_place(slot);
+            self.has_ended(slot, ending);
         }
         self.tell_processes();
         self.save();
+    }
+
+    /// A process of which a part hangs in the kernel is none any more: its place is taken by a successor.
+    fn bury(&mut self) {
+        self.corpses.retain_mut(|corpse| corpse.ended().is_none());
+        for slot in 0..self.children.len() {
+            let Some(corpse) = self.children.get_mut(slot).and_then(Child::take_corpse) else { continue };
+            tracing::error!("pid {} was killed, and hangs in the kernel: it is not waited for", corpse.pid());
+            self.corpses.push(corpse);
+            self.has_ended(
+                slot,
+                Ending { code: None, signal: Some(nix::sys::signal::Signal::SIGKILL as i32) },
+            );
+            self.tell_processes();
+            self.save();
+        }
+    }
+
+    fn has_ended(&mut self, slot: usize, ending: Ending) {
+        // Its last words may be a ring that its successor needs.
+        self.read_child(slot);
+        let Some(child) = self.children.get_mut(slot) else { return };
+        child.clear();
+        child.last_end = Some((ending.to_string(), child.last_pid(), reactor::now_ms()));
+        if child.draining {
+            tracing::info!("{} (pid {}) has ended: its last client has left", child.name(), child.last_pid());
+        } else if !self.plan.is_stopping() {
+            tracing::error!("{} (pid {}) has ended by {ending}", child.name(), child.last_pid());
+        }
+        self.post_mortem(slot, ending);
+        reactor::crash_point("reaped");
+        self.board.release(slot);
+        self.links.forget(slot);
+        self.not_waited_for(slot);
+        let killed = ending.signal == Some(nix::sys::signal::Signal::SIGKILL as i32);
+        self.handle(Event::Ended { slot, code: ending.code, killed });
+        self.free_place(slot);
     }
 }
 

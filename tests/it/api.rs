@@ -293,7 +293,7 @@ fn own_address() -> Option<std::net::IpAddr> {
 #[test]
 fn private_ports_answer_nobody_without_the_token() {
     let server = Server::start("");
-    let token = format!("Authorization: Bearer {}", server.token());
+    let token = api::Token::read(&server.token()).unwrap();
     for process in server.processes().iter().filter(|process| process.private_api_port != 0) {
         let url = format!("http://127.0.0.1:{}", process.private_api_port);
         for headers in [vec![], vec!["Authorization: Bearer "], vec!["Authorization: Basic eA=="]] {
@@ -302,7 +302,11 @@ fn private_ports_answer_nobody_without_the_token() {
                 401
             );
         }
-        let answer = ask(&url, "GET", "/api/v1/report", &["Connection: close", &token]);
+        // The server's token opens none of them: each has a key of its own, made of it.
+        let bearer = |token: &api::Token| format!("Authorization: Bearer {}", token.reveal());
+        assert_eq!(ask(&url, "GET", "/api/v1/report", &["Connection: close", &bearer(&token)]).status, 401);
+        let key = bearer(&token.of_process(&process.role, process.slot));
+        let answer = ask(&url, "GET", "/api/v1/report", &["Connection: close", &key]);
         assert_eq!(answer.json()["process"], process.name());
     }
 }

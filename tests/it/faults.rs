@@ -144,7 +144,7 @@ fn a_process_that_is_ended_for_lack_of_memory_costs_its_own_clients_only() {
         let now = server.pids("stream");
         now.len() == 2 && !now.contains(&victim) && now.iter().all(|pid| is_alive(*pid))
     });
-    assert!(server.log().contains("has ended by SIGKILL"));
+    wait_until("the line about it", || server.log().contains("has ended by SIGKILL"));
     let survivors = healthy.survivors();
     assert!((1..12).contains(&survivors), "{survivors}");
 }
@@ -332,5 +332,49 @@ fn nonsense(socket: OwnedFd, seed: u64) {
             })
             .collect();
         send(&bytes);
+    }
+}
+
+/// What a process may have: nothing that it does not need. One that is taken over by what it reads must not open the others.
+#[test]
+fn children_have_no_more_rights_and_secrets_than_they_need() {
+    let secret = "hunter2-hunter2-hunter2";
+    let api = format!(
+        "http_api {{ enabled on; listen 127.0.0.1:0; auth {{ enabled on; username me; password {secret}; }} }}"
+    );
+    let server = Server::start(&format!(
+        "{api}\nhttp_server {{ enabled on; listen 127.0.0.1:0; }}\nvhost __defaultVhost__ {{ }}"
+    ));
+    let token = server.token();
+    let holds = |process: u32, text: &str| {
+        let memory = fs::File::open(format!("/proc/{process}/mem")).unwrap();
+        let maps = fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
+        maps.lines().filter(|line| line.contains(" rw-p ")).any(|line| {
+            let (from, to) = line.split(' ').next().unwrap().split_once('-').unwrap();
+            let (from, to) = (u64::from_str_radix(from, 16).unwrap(), u64::from_str_radix(to, 16).unwrap());
+            let mut bytes = vec![0; usize::try_from(to - from).unwrap()];
+            let _ = memory.read_exact_at(&mut bytes, from);
+            bytes.windows(text.len()).any(|window| window == text.as_bytes())
+        })
+    };
+    for (name, process) in srs_tests::process::relatives(&server.directory().join("run")) {
+        let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+        assert!(status.lines().any(|line| line == "NoNewPrivs:\t1"), "{name}");
+        if !name.starts_with("api") {
+            assert!(!holds(process, &token) && !holds(process, secret), "{name} knows what it need not");
+        }
+    }
+    // What opens one of them opens no other.
+    let processes = wait_for("the processes", SOON, || server.census()).processes;
+    let key =
+        |process: &api::Process| api::Token::read(&token).unwrap().of_process(&process.role, process.slot);
+    let streams: Vec<&api::Process> = processes.iter().filter(|process| process.role == "stream").collect();
+    for process in &streams {
+        for other in &streams {
+            let url = format!("http://127.0.0.1:{}/api/v1/brief", other.private_api_port);
+            let answer =
+                ureq::get(url).header("Authorization", format!("Bearer {}", key(process).reveal())).call();
+            assert_eq!(answer.is_ok(), process.slot == other.slot);
+        }
     }
 }

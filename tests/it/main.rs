@@ -47,6 +47,7 @@ mod players;
 mod publish_play;
 mod reload;
 mod remux_rules;
+mod runtime_directory;
 mod semantics;
 mod soak;
 mod startup;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use api::Order;
 use nix::sys::signal::Signal;
 use srs_tests::pattern::serves;
 use srs_tests::process::{descriptors, memory_kib, relatives, signal};
@@ -23,18 +22,6 @@ impl Random {
     }
 }
 
-/// What the master says of all, asked at its socket.
-fn census(server: &Server) -> Option<api::Census> {
-    use std::io::{BufRead, BufReader, Write};
-    let mut socket = std::os::unix::net::UnixStream::connect(server.socket()).ok()?;
-    socket.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
-    socket.write_all(&serde_json::to_vec(&Order::Processes).ok()?).ok()?;
-    socket.write_all(b"\n").ok()?;
-    let mut line = String::new();
-    BufReader::new(socket).read_line(&mut line).ok()?;
-    serde_json::from_str(&line).ok()
-}
-
 /// The children by name, each once; the kernel is asked, not the server.
 fn family(server: &Server) -> Vec<(String, u32)> {
     let mut family = relatives(&server.directory().join("run"));
@@ -50,7 +37,7 @@ fn wait_whole(server: &Server, names: &[String], victims: &[u32], what: &str) {
         let there = family(server);
         let mut known: Vec<(String, u32)> = Vec::new();
         let mut serving = true;
-        if let Some(census) = census(server) {
+        if let Some(census) = server.census() {
             for process in census.processes.iter().filter(|process| process.role != "master") {
                 known.push((format!("{}#{}", process.role, process.slot), process.pid));
                 serving &= process.state == api::State::Serving && process.private_api_port != 0;
@@ -85,7 +72,6 @@ fn tell(mut times: Vec<u128>, what: &str) {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the figures of a long run")]
 fn processes_die_within_moments_of_each_other_and_all_is_whole_again() {
     let rounds: u64 = std::env::var("SRS_SOAK_STORM").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
     let seed = std::env::var("SRS_SOAK_SEED")
@@ -144,7 +130,7 @@ fn processes_die_within_moments_of_each_other_and_all_is_whole_again() {
         });
         let bytes = notes.bytes();
         wait_until(&format!("{what}: new packets"), || notes.bytes() > bytes);
-        let now = wait_for("totals", SOON, || census(&server)).totals;
+        let now = wait_for("totals", SOON, || server.census()).totals;
         for (name, value) in [
             ("accepted", now.accepted),
             ("ended", now.ended),

@@ -35,7 +35,7 @@ fn a_process_that_hangs_is_replaced_and_the_others_do_not_notice() {
     wait_until("its successor", || {
         server.pids("stream").len() == 2 && !server.pids("stream").contains(&victim)
     });
-    assert!(server.log().contains("shows no sign of life"), "{}", server.log());
+    wait_until("the line about it", || server.log().contains("shows no sign of life"));
     live.wait_more(20);
     let others = live.survivors(watchers);
     assert!((1..16).contains(&others), "{others}");
@@ -84,7 +84,7 @@ fn input_that_kills_twice_is_named_and_its_sender_is_taken_no_more() {
         wait_until("a death", || server.log().matches("died while it read from 127.0.0.2").count() == death);
         wait_until("its successor", || server.pids("stream").len() == 1);
     }
-    assert!(server.log().contains("\\x03\\x00\\x01P0ISON\\n"), "{}", server.log());
+    wait_until("the last bytes", || server.log().contains("\\x03\\x00\\x01P0ISON\\n"));
     wait_until("the refusal", || server.log().contains("nobody is taken from there"));
     // The sender is closed at once; what it sends kills nobody.
     let pid = server.pids("stream");
@@ -175,7 +175,8 @@ fn a_storm_of_signals_ends_in_order() {
     live.wait_more(20);
     watcher.wait_seen(live.sent());
     assert!(live.is_running());
-    assert!(server.log().contains("the upgrade of a running server by SIGUSR2 is not built yet"));
+    let said = "the upgrade of a running server by SIGUSR2 is not built yet";
+    wait_until("the line about it", || server.log().contains(said));
     for _ in 0..50 {
         for which in [Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR2, Signal::SIGTERM, Signal::SIGHUP] {
             server.signal(which);

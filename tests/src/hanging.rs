@@ -1,5 +1,7 @@
 //! A disk that hangs when it is told to: a file system of this process (FUSE), with files that can only be read.
 
+mod scratch;
+
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
@@ -105,7 +107,7 @@ impl Filesystem for Files {
     }
 }
 
-/// A directory on such a disk. It is gone when this is dropped.
+/// A directory on such a disk. It is gone when this is dropped, and its files with it.
 #[derive(Debug)]
 pub struct HangingDisk {
     gate: Arc<Gate>,
@@ -119,6 +121,23 @@ impl HangingDisk {
         let gate = Arc::new(Gate::default());
         let files = Files { gate: Arc::clone(&gate), files };
         match fuser::spawn_mount(files, directory, &fuser::Config::default()) {
+            Ok(session) => Some(Self { gate, session: Some(session) }),
+            Err(error) => {
+                eprintln!("SKIPPED: no file system of our own can be mounted here: {error}");
+                None
+            }
+        }
+    }
+
+    /// The same with nothing on it yet: files and sockets can be made there.
+    #[must_use]
+    pub fn mount_empty(directory: &Path) -> Option<Self> {
+        let gate = Arc::new(Gate::default());
+        match fuser::spawn_mount(
+            scratch::Scratch::new(Arc::clone(&gate)),
+            directory,
+            &fuser::Config::default(),
+        ) {
             Ok(session) => Some(Self { gate, session: Some(session) }),
             Err(error) => {
                 eprintln!("SKIPPED: no file system of our own can be mounted here: {error}");

@@ -237,6 +237,19 @@ impl Server {
         wait_for(&format!("an answer to {path}"), SOON, || self.try_ask(path))
     }
 
+    /// What the master says of all, asked at its control socket; `None` while it has no answer.
+    #[must_use]
+    pub fn census(&self) -> Option<api::Census> {
+        use std::io::{BufRead, BufReader, Write};
+        let mut socket = std::os::unix::net::UnixStream::connect(self.socket()).ok()?;
+        socket.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+        let order = serde_json::to_string(&api::Order::Processes).ok()?;
+        socket.write_all(format!("{order}\n").as_bytes()).ok()?;
+        let mut line = String::new();
+        BufReader::new(socket).read_line(&mut line).ok()?;
+        serde_json::from_str(&line).ok()
+    }
+
     /// All streams.
     #[must_use]
     pub fn streams(&self) -> Vec<Stream> {

@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, RwLock};
 
-use ::api::{Process, Reload, Token, Totals};
+use ::api::{Process, Reload, SharedToken, Totals};
 use child::{API_TOKEN, CONTROL_TOKEN, Control, Observer, PrivateApi, Query};
 use conf::Config;
 use ipc::{ChildToMaster, MasterToChild, ProcessInfo};
@@ -34,7 +34,7 @@ pub(crate) const INNER_SOCKET: &str = "api.sock";
 
 /// What the API's threads need to know; the loop keeps it true.
 pub(crate) struct Known {
-    token: Token,
+    token: SharedToken,
     version: String,
     board: Arc<Scoreboard>,
     processes: Mutex<Vec<ProcessInfo>>,
@@ -48,7 +48,7 @@ pub(crate) struct Known {
 impl Known {
     fn new(control: &Control) -> Self {
         Self {
-            token: control.start.token.clone(),
+            token: control.token.clone(),
             version: control.start.version.clone(),
             board: Arc::clone(&control.board),
             processes: Mutex::default(),
@@ -102,7 +102,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     server::start(&inner, &known)?;
     let gate = Gate::open(inner)?;
     let waker = reactor.waker(API_TOKEN)?;
-    let private = PrivateApi::start(control.private_api_port(), control.start.token.clone(), waker)?;
+    let private = PrivateApi::start(control.private_api_port(), control.key.clone(), waker)?;
     control.send(&ChildToMaster::Ready { private_api_port: private.port() }, Vec::new());
     let mut ready = Vec::new();
     loop {

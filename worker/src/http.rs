@@ -54,7 +54,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     let mut reactor = Reactor::new()?;
     reactor.register(control.as_raw_fd(), CONTROL_TOKEN)?;
     let waker = reactor.waker(API_TOKEN)?;
-    let api = PrivateApi::start(control.private_api_port(), control.start.token.clone(), waker)?;
+    let api = PrivateApi::start(control.private_api_port(), control.key.clone(), waker)?;
     control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
     let mut ready = Vec::new();
     let start = &control.start;

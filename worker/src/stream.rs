@@ -49,11 +49,8 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
         control.start.first_connection_id,
     )?;
     hub.reactor.register(control.as_raw_fd(), CONTROL_TOKEN)?;
-    let api = PrivateApi::start(
-        control.private_api_port(),
-        control.start.token.clone(),
-        hub.reactor.waker(API_TOKEN)?,
-    )?;
+    let api =
+        PrivateApi::start(control.private_api_port(), control.key.clone(), hub.reactor.waker(API_TOKEN)?)?;
     control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
     let mut process = StreamProcess {
         control,

@@ -179,6 +179,8 @@ fn datagrams() -> Vec<Seed> {
         ingest: None,
         token: api::Token::from_random(&[7; 32]),
         version: "1.2.3".to_owned(),
+        key: api::Token::from_random(&[8; 32]),
+        family: "0123456789abcdef".to_owned(),
     };
     let process = ProcessInfo {
         role: Role::Http,

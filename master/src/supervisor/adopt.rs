@@ -172,7 +172,9 @@ pub(super) fn gather(family: &Family) -> Option<Survivors> {
     }
     let states =
         came.iter().filter_map(|survivor| rmp_serde::from_slice::<Legacy>(&survivor.hello.state).ok());
-    let Some(legacy) = states.max_by_key(|legacy| legacy.sequence) else {
+    // Of two that are equally new the one that the api process had, which has no gaps, comes last.
+    let Some(legacy) = states.max_by_key(|legacy| (legacy.sequence, legacy.asked.http_api.auth.is_some()))
+    else {
         for survivor in &came {
             tracing::error!(
                 "pid {} had hardly begun, and nobody knows its server: ended",
@@ -299,8 +301,12 @@ impl Supervisor {
     /// Gives a child what it has not got of a master that died meanwhile.
     fn complete_adopted(&mut self, slot: usize, unfinished: bool) {
         let (generation, workers) = (self.generation, runtime::workers(&self.config));
-        let config = Box::new(self.config.clone());
+        let token = self.token.clone();
         let Some(child) = self.children.get_mut(slot).filter(|child| child.is_up()) else { return };
+        let key = token.of_process(child.role.name(), child.number);
+        let token = if child.role == Role::Api { token } else { api::Token::default() };
+        child.tell(&MasterToChild::Keys { token, key }, Vec::new());
+        let config = Self::config_for(child.role, &self.config);
         if child.generation != generation && child.role != Role::Ingest {
             child.tell(&MasterToChild::Configure { generation, config }, Vec::new());
         }
@@ -419,9 +425,12 @@ impl Supervisor {
             pid: std::process::id(),
             children: table.collect(),
         };
-        let Ok(state) = rmp_serde::to_vec_named(&legacy) else { return };
+        let Ok(whole) = rmp_serde::to_vec_named(&legacy) else { return };
+        let (asked, config) = (legacy.asked.without_secrets(), legacy.config.without_secrets());
+        let Ok(state) = rmp_serde::to_vec_named(&Legacy { asked, config, ..legacy }) else { return };
         reactor::crash_point("before-save");
         for child in self.children.iter_mut().filter(|child| lags(child)) {
+            let state = if child.role == Role::Api { &whole } else { &state };
             child.tell(&MasterToChild::State { state: state.clone() }, Vec::new());
             child.state_told = sequence;
         }

@@ -126,6 +126,17 @@ impl Child {
         self.running.as_mut()?.ended()
     }
 
+    /// Takes out a process whose main thread has ended while another one hangs in the kernel (in a write to a disk that does
+    /// not answer, say): it does no more work, and ends for good when the kernel lets it.
+    pub(super) fn take_corpse(&mut self) -> Option<Running> {
+        if !matches!(self.running, Some(Running::Process(_) | Running::Adopted(_)))
+            || crate::relatives::began(self.pid).is_some()
+        {
+            return None;
+        }
+        self.running.take()
+    }
+
     /// A process of a former master has this place.
     pub(super) fn take_over(&mut self, adopted: Adopted, channel: Channel) {
         self.pid = adopted.pid();
@@ -228,9 +239,10 @@ impl Supervisor {
             board_slot: u32::try_from(slot).unwrap_or(u32::MAX),
             first_connection_id: self.spawned * ID_BLOCK + 100,
             generation: self.generation,
-            config: Box::new(self.config.clone()),
+            config: Self::config_for(role, &self.config),
             ingest: child.ingest.clone(),
-            token: self.token.clone(),
+            token: if role == Role::Api { self.token.clone() } else { api::Token::default() },
+            key: self.token.of_process(role.name(), number),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             family: self.family.name.clone(),
         };
@@ -245,6 +257,11 @@ impl Supervisor {
         self.tell_processes();
         self.save();
         Ok(())
+    }
+
+    /// A configuration as a process of this role gets it: who faces clients does not learn what opens the API.
+    pub(super) fn config_for(role: Role, config: &conf::Config) -> Box<conf::Config> {
+        Box::new(if role == Role::Api { config.clone() } else { config.without_secrets() })
     }
 
     /// All that belongs to a child beside its links. Given again it changes nothing: what the child has it leaves.

@@ -13,6 +13,8 @@ use nix::fcntl::Flock;
 use super::StartError;
 use crate::relatives::{self, Relative};
 
+/// How long the runtime directory may take to be opened.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 /// How long something may still be open that a killed master had, ms.
 const LEFT_OPEN_MS: u64 = 300;
 
@@ -80,7 +82,13 @@ fn new_name() -> io::Result<String> {
 /// Locks the directory itself: two servers with different pid files, or whose pid files were removed, must not share it.
 /// A directory that can't be made or opened is no reason not to serve.
 fn lock(directory: &Path) -> Result<Option<Flock<File>>, StartError> {
-    let opened = std::fs::create_dir_all(directory).and_then(|()| File::open(directory));
+    let (told, answer) = std::sync::mpsc::channel();
+    let path = directory.to_owned();
+    // In a thread of its own: the directory may be on a disk that hangs.
+    std::thread::spawn(move || {
+        let _ = told.send(std::fs::create_dir_all(&path).and_then(|()| File::open(&path)));
+    });
+    let opened = answer.recv_timeout(PATIENCE).map_err(io::Error::other).and_then(|opened| opened);
     let file = match opened {
         Ok(file) => file,
         Err(error) => {

@@ -8,9 +8,7 @@
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
 
 use api::Order;
 use nix::sys::socket::{getsockopt, sockopt};
@@ -18,9 +16,6 @@ use reactor::{Reactor, Token};
 use serde::Serialize;
 
 use super::Supervisor;
-
-/// Name of the socket in the runtime directory.
-const SOCKET: &str = "srs.sock";
 
 const LISTENER_TOKEN: usize = 8192;
 const FIRST_TOKEN: usize = LISTENER_TOKEN + 1;
@@ -50,36 +45,27 @@ struct Operator {
 }
 
 /// The socket and those who are connected.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Operators {
     listener: Option<UnixListener>,
-    path: PathBuf,
     clients: HashMap<usize, Operator>,
     next: usize,
 }
 
 impl Operators {
-    /// Binds the socket. Without it the server serves all the same, and says so.
-    pub(super) fn open(directory: &Path, reactor: &Reactor) -> Self {
-        let path = directory.join(SOCKET);
-        let listener = bind(&path).and_then(|listener| {
-            reactor.register_readable(listener.as_raw_fd(), Token(LISTENER_TOKEN))?;
-            Ok(listener)
-        });
-        if let Err(error) = &listener {
-            tracing::warn!(
-                "the control socket {} can't be made: {error}; srs-cli can't ask the master",
-                path.display()
-            );
+    /// The control socket is this one from now on.
+    pub(super) fn listen(&mut self, listener: UnixListener, reactor: &Reactor) {
+        if let Err(error) = reactor.register_readable(listener.as_raw_fd(), Token(LISTENER_TOKEN)) {
+            tracing::warn!("the control socket can't be watched: {error}; srs-cli can't ask the master");
         }
-        Self { listener: listener.ok(), path, clients: HashMap::new(), next: 0 }
+        self.listener = Some(listener);
+        // Who came before it was watched.
+        self.accept(reactor);
     }
 
-    /// Takes the socket away.
+    /// Answers nobody any more.
     pub(super) fn close(&mut self) {
-        if self.listener.take().is_some() {
-            let _ = std::fs::remove_file(&self.path);
-        }
+        self.listener = None;
         self.clients.clear();
     }
 
@@ -199,22 +185,6 @@ impl Operators {
 fn may_ask(socket: &UnixStream) -> bool {
     let peer = getsockopt(socket, sockopt::PeerCredentials).map(|peer| peer.uid());
     peer.is_ok_and(|uid| uid == 0 || uid == nix::unistd::geteuid().as_raw())
-}
-
-/// The pid file's lock is held: a socket that is there already belongs to nobody.
-fn bind(path: &Path) -> std::io::Result<UnixListener> {
-    if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory)?;
-    }
-    if let Err(error) = std::fs::remove_file(path)
-        && error.kind() != ErrorKind::NotFound
-    {
-        return Err(error);
-    }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
 }
 
 impl Supervisor {

@@ -54,7 +54,7 @@ impl Supervisor {
         if !result.changes.is_empty() {
             for (slot, child) in self.children.iter_mut().enumerate() {
                 if child.is_up() && matches!(child.role, Role::Stream | Role::BackSource | Role::Http) {
-                    let config = Box::new(draft.config.clone());
+                    let config = Self::config_for(child.role, &draft.config);
                     child.tell(&MasterToChild::Preview { id, config }, Vec::new());
                     waiting.insert(slot);
                 }

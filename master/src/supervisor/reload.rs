@@ -228,7 +228,7 @@ impl Supervisor {
         let mut waiting = BTreeSet::new();
         for (slot, child) in self.children.iter_mut().enumerate() {
             if child.is_up() && child.role != Role::Ingest {
-                let config = Box::new(self.config.clone());
+                let config = Self::config_for(child.role, &self.config);
                 child.tell(&MasterToChild::Configure { generation: self.generation, config }, Vec::new());
                 waiting.insert(slot);
             }
@@ -320,7 +320,7 @@ impl Supervisor {
                 }
             }
         }
-        runtime::write_ports(&self.config, &self.serving());
+        self.runtime_files.say(&self.serving());
         self.keep_sockets();
     }
 

@@ -74,10 +74,10 @@ impl Supervisor {
     /// Tells a child the configuration in force, when it does not go by it.
     fn configure_again(&mut self, slot: usize, known: u64) {
         let generation = self.generation;
-        let config = Box::new(self.config.clone());
         if let Some(child) = self.children.get_mut(slot).filter(|child| child.role != ipc::Role::Ingest)
             && known != generation
         {
+            let config = Self::config_for(child.role, &self.config);
             child.tell(&MasterToChild::Configure { generation, config }, Vec::new());
         }
     }

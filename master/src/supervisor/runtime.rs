@@ -1,15 +1,10 @@
-//! The machine around the server: limits, the ports file, the clips.
-
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+//! The machine around the server: limits and the clips.
 
 use conf::Config;
 use conf::config::Workers;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::{Serving, StartError, check_clip};
+use super::{StartError, check_clip};
 
 /// Descriptors that a process needs beside its clients.
 const OWN_DESCRIPTORS: u64 = 256;
@@ -56,34 +51,4 @@ pub(super) fn ingests(config: &Config) -> Result<Vec<(String, String)>, StartErr
         }
     }
     Ok(found)
-}
-
-fn ports_file(config: &Config) -> PathBuf {
-    config.runtime_dir.join("ports.json")
-}
-
-/// Writes where the server serves, for scripts: whole or not at all.
-pub(super) fn write_ports(config: &Config, serving: &Serving) {
-    write_whole(&ports_file(config), serving);
-}
-
-/// Writes a file for others to read: whole or not at all. For our user only.
-pub(super) fn write_whole(path: &Path, value: &impl serde::Serialize) {
-    let temporary = path.with_extension("json.tmp");
-    let text = serde_json::to_vec(value).unwrap_or_default();
-    let written = path
-        .parent()
-        .map_or(Ok(()), std::fs::create_dir_all)
-        .and_then(|()| {
-            OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&temporary)
-        })
-        .and_then(|mut file| file.write_all(&text))
-        .and_then(|()| std::fs::rename(&temporary, path));
-    if let Err(error) = written {
-        tracing::warn!("{} can't be written: {error}", path.display());
-    }
-}
-
-pub(super) fn remove_ports(config: &Config) {
-    let _ = std::fs::remove_file(ports_file(config));
 }

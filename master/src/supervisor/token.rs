@@ -12,22 +12,37 @@ const FILE: &str = "token";
 /// What is read of it.
 const MOST_BYTES: u64 = 4096;
 
-/// The token of this runtime directory; made when there is none. One that others could have read or written is replaced.
-pub(super) fn keep(directory: &Path) -> io::Result<Token> {
-    let path = directory.join(FILE);
-    if let Some(token) = read(&path)? {
-        return Ok(token);
+/// The token of this runtime directory; `None` when there is none, or when others could have read or written it.
+pub(super) fn read_kept(directory: &Path) -> Option<Token> {
+    match read(&directory.join(FILE)) {
+        Ok(token) => token,
+        Err(error) => {
+            tracing::warn!("the token in {} can't be read: {error}", directory.display());
+            None
+        }
     }
+}
+
+/// A token that nobody knows yet.
+///
+/// # Errors
+/// When there are no random numbers.
+pub(super) fn fresh() -> io::Result<Token> {
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(io::Error::other)?;
-    let token = Token::from_random(&secret);
-    fs::create_dir_all(directory)?;
+    Ok(Token::from_random(&secret))
+}
+
+/// Keeps a token in this runtime directory, for our user only.
+///
+/// # Errors
+/// When the file can't be written.
+pub(super) fn write(directory: &Path, token: &Token) -> io::Result<()> {
     let temporary = directory.join("token.tmp");
     let _ = fs::remove_file(&temporary);
     let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&temporary)?;
     writeln!(file, "{}", token.reveal())?;
-    fs::rename(&temporary, &path)?;
-    Ok(token)
+    fs::rename(&temporary, directory.join(FILE))
 }
 
 fn read(path: &Path) -> io::Result<Option<Token>> {
@@ -41,7 +56,7 @@ fn read(path: &Path) -> io::Result<Option<Token>> {
     let facts = file.metadata()?;
     let ours = facts.is_file() && facts.mode() & 0o077 == 0 && facts.uid() == nix::unistd::geteuid().as_raw();
     if !ours {
-        tracing::warn!("{} could be read or written by others: a new token is made", path.display());
+        tracing::warn!("{} could be read or written by others: it is replaced", path.display());
         return Ok(None);
     }
     let mut text = String::new();
@@ -57,14 +72,17 @@ mod tests {
     #[test]
     fn a_token_is_kept_for_our_user_only_and_replaced_when_others_could_see_it() {
         let directory = tempfile::tempdir().unwrap();
-        let token = keep(directory.path()).unwrap();
+        assert_eq!(read_kept(directory.path()), None);
+        let token = fresh().unwrap();
+        write(directory.path(), &token).unwrap();
         let path = directory.path().join(FILE);
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-        assert_eq!(keep(directory.path()).unwrap(), token);
+        assert_eq!(read_kept(directory.path()), Some(token.clone()));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        let next = keep(directory.path()).unwrap();
-        assert_ne!(next, token);
+        assert_eq!(read_kept(directory.path()), None);
+        write(directory.path(), &token).unwrap();
+        assert_eq!(read_kept(directory.path()), Some(token));
         fs::write(&path, "short").unwrap();
-        assert_ne!(keep(directory.path()).unwrap(), next);
+        assert_eq!(read_kept(directory.path()), None);
     }
 }

@@ -23,7 +23,7 @@ pub use process::{Census, LastEnd, Process, Processes, State, Totals};
 pub use recording::{Dvr, ELSEWHERE, Hls, HlsList, Record, RecordAnswer, Recorded, Recording};
 pub use report::{Merged, Report, merge, merge_ended, vhosts};
 pub use stream::{Audio, Kbps, Publish, Stream, Switch, Vhost, Video, Viewers};
-pub use token::Token;
+pub use token::{SharedToken, Token};
 
 /// What a reload did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

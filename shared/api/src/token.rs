@@ -1,8 +1,11 @@
 //! The secret that opens what changes the server.
 
 use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
 
+use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
+use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 /// Shortest text that is taken for a token.
@@ -36,6 +39,24 @@ impl Token {
         Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
+    /// What opens the private API of one process, such as `stream#1`, and nothing else: an HMAC-SHA256 (RFC 2104) of its name
+    /// under this token. Who learns it learns nothing of the token.
+    ///
+    /// ```
+    /// let token = api::Token::from_random(&[7; 32]);
+    /// assert_ne!(token.of_process("stream", 0).reveal(), token.of_process("stream", 1).reveal());
+    /// ```
+    #[must_use]
+    pub fn of_process(&self, role: &str, slot: u32) -> Self {
+        // A token that was never made opens nothing, nor does what is made of it.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.0.as_bytes()) else { return Self::default() };
+        if self.0.is_empty() {
+            return Self::default();
+        }
+        mac.update(format!("{role}#{slot}").as_bytes());
+        Self(mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     /// The secret itself, for those who have a right to it.
     #[must_use]
     pub fn reveal(&self) -> &str {
@@ -47,6 +68,29 @@ impl Token {
     #[must_use]
     pub fn matches(&self, said: &str) -> bool {
         !self.0.is_empty() && bool::from(self.0.as_bytes().ct_eq(said.as_bytes()))
+    }
+}
+
+/// A token that may be replaced while it is in use.
+#[derive(Debug, Clone, Default)]
+pub struct SharedToken(Arc<RwLock<Token>>);
+
+impl SharedToken {
+    /// With this token, for now.
+    #[must_use]
+    pub fn new(token: Token) -> Self {
+        Self(Arc::new(RwLock::new(token)))
+    }
+
+    /// The token as it is now.
+    #[must_use]
+    pub fn get(&self) -> Token {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Another one holds from now on.
+    pub fn set(&self, token: Token) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = token;
     }
 }
 
@@ -68,6 +112,9 @@ mod tests {
             assert!(!token.matches(said), "{said}");
         }
         assert!(!Token::default().matches(""), "no token opens nothing");
+        assert!(!Token::default().of_process("stream", 0).matches(""));
+        let of_one = token.of_process("stream", 0);
+        assert!(of_one.matches(token.of_process("stream", 0).reveal()) && !token.matches(of_one.reveal()));
         assert!(!format!("{token:?}").contains("07"));
     }
 }

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
+use api::SharedToken;
 use conf::config::ProcessMode;
 use ipc::{Channel, ChannelError, ChildToMaster, Hello, LinkEnd, MasterToChild, Start, find_master};
 use mediaring::{RingError, Scoreboard};
@@ -71,6 +72,10 @@ pub struct Control {
     keep_again: bool,
     /// This process takes nobody any more.
     pub draining: bool,
+    /// What opens the server; only the api process knows it.
+    pub token: SharedToken,
+    /// What opens the private API of this process.
+    pub key: SharedToken,
     /// What the master said at the beginning.
     pub start: Start,
     /// The counters of all processes.
@@ -98,6 +103,8 @@ impl Control {
                         links: BTreeMap::new(),
                         keep_again: false,
                         draining: false,
+                        token: SharedToken::new(start.token.clone()),
+                        key: SharedToken::new(start.key.clone()),
                         start,
                         board,
                     });
@@ -121,6 +128,10 @@ impl Control {
                 Some((MasterToChild::Ping, _)) => self.send(&ChildToMaster::Pong, Vec::new()),
                 Some((MasterToChild::State { state }, _)) => self.state = state,
                 Some((MasterToChild::KeepAgain, _)) => self.keep_again = true,
+                Some((MasterToChild::Keys { token, key }, _)) => {
+                    self.token.set(token);
+                    self.key.set(key);
+                }
                 other => {
                     if self.channel.as_mut().is_some_and(Channel::take_lost) {
                         tracing::warn!("no descriptor is left for what the master gives: asked for again");

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use api::Token;
+use api::SharedToken;
 use mio::{Token as LoopToken, Waker};
 use serde_json::json;
 
@@ -68,7 +68,7 @@ impl PrivateApi {
     ///
     /// # Errors
     /// When no port can be bound.
-    pub fn start(port: u16, token: Token, waker: Waker) -> std::io::Result<Self> {
+    pub fn start(port: u16, token: SharedToken, waker: Waker) -> std::io::Result<Self> {
         let bind = |port| TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port)));
         let listener = bind(port).or_else(|_| bind(0))?;
         let port = listener.local_addr()?.port();
@@ -92,14 +92,14 @@ impl PrivateApi {
 }
 
 struct Asker {
-    token: Token,
+    token: SharedToken,
     sender: SyncSender<Query>,
     waker: Waker,
 }
 
 impl Asker {
     fn answer(&self, request: &Request) -> Answer {
-        if !request.bearer.as_deref().is_some_and(|token| self.token.matches(token)) {
+        if !request.bearer.as_deref().is_some_and(|token| self.token.get().matches(token)) {
             return error(401, "this private API needs the server's token: Authorization: Bearer TOKEN");
         }
         let path = request.path.as_str();

@@ -160,6 +160,14 @@ pub enum Lookup<'a> {
 }
 
 impl Config {
+    /// What a process may know that faces clients: all but what opens the API.
+    #[must_use]
+    pub fn without_secrets(&self) -> Self {
+        let mut config = self.clone();
+        config.http_api.auth = None;
+        config
+    }
+
     /// Finds the vhost for a host name: the block of that name (letter case and a final dot do not matter), else
     /// `__defaultVhost__`. Nothing is inherited between the two.
     #[must_use]

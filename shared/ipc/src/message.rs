@@ -65,9 +65,12 @@ pub struct Start {
     /// For [`Role::Ingest`]: vhost and id of the ingest it does.
     #[serde(default)]
     pub ingest: Option<(String, String)>,
-    /// What opens the private API, and write verbs of the management API.
+    /// What opens the server; for [`Role::Api`] alone, which has to know who has it.
     #[serde(default)]
     pub token: api::Token,
+    /// What opens the private API of this process ([`api::Token::of_process`]).
+    #[serde(default)]
+    pub key: api::Token,
     /// The server's version.
     #[serde(default)]
     pub version: String,
@@ -224,6 +227,13 @@ pub enum MasterToChild {
         /// What only masters understand.
         #[serde(with = "serde_bytes")]
         state: Vec<u8>,
+    },
+    /// Other secrets than those of the start message: the directory that had the token was removed.
+    Keys {
+        /// As [`Start::token`].
+        token: api::Token,
+        /// As [`Start::key`].
+        key: api::Token,
     },
     /// Something that you wanted to be kept has not arrived, for want of descriptors: say all of it again.
     KeepAgain,

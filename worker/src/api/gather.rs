@@ -19,7 +19,7 @@ pub(crate) fn gather(processes: &mut [Process], token: &Token, with_clients: boo
     let asked: Vec<_> = processes
         .iter()
         .map(|process| {
-            let (port, token) = (process.private_api_port, token.clone());
+            let (port, token) = (process.private_api_port, token.of_process(&process.role, process.slot));
             let worth = port != 0 && process.state != State::Hung && ASKED.contains(&process.role.as_str());
             worth
                 .then(|| {
@@ -55,7 +55,7 @@ pub(crate) fn kick(processes: &[Process], token: &Token, id: u64) -> Option<bool
         .iter()
         .filter(|process| process.private_api_port != 0 && ASKED.contains(&process.role.as_str()))
         .map(|process| {
-            let (port, token) = (process.private_api_port, token.clone());
+            let (port, token) = (process.private_api_port, token.of_process(&process.role, process.slot));
             thread::Builder::new().stack_size(256 << 10).spawn(move || kick_at(port, &token, id)).ok()
         })
         .collect();
@@ -81,7 +81,8 @@ pub(crate) fn record(processes: &[Process], token: &Token, record: &Record) -> O
         .filter(|process| process.private_api_port != 0 && process.role == "http")
         .map(|process| {
             let url = format!("http://127.0.0.1:{}/api/v1/dvr", process.private_api_port);
-            let request = agent().post(url).header("Authorization", format!("Bearer {}", token.reveal()));
+            let key = token.of_process(&process.role, process.slot);
+            let request = agent().post(url).header("Authorization", format!("Bearer {}", key.reveal()));
             request.send_json(record).ok()?.body_mut().read_json::<RecordAnswer>().ok()
         });
     let answers: Vec<RecordAnswer> = answers.flatten().collect();

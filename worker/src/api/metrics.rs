@@ -19,7 +19,7 @@ const STREAM_LABELS: [&str; 3] = ["vhost", "app", "stream"];
 pub(crate) fn answer(known: &Known, config: &Config) -> Reply {
     let (mut processes, totals) = known.census();
     let mut streams = if config.exporter.top_streams > 0 {
-        api::merge(gather::gather(&mut processes, &known.token, false)).streams
+        api::merge(gather::gather(&mut processes, &known.token.get(), false)).streams
     } else {
         Vec::new()
     };

@@ -198,7 +198,7 @@ pub(crate) fn drop(known: &Known, processes: &[Process], whom: &str, url: &str, 
         .clients
         .iter()
         .filter(is)
-        .filter(|client| gather::kick(processes, &known.token, client.id) == Some(true))
+        .filter(|client| gather::kick(processes, &known.token.get(), client.id) == Some(true))
         .count();
     reply::text(200, "text/plain;charset=utf-8", &dropped.to_string())
 }

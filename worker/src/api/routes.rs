@@ -45,7 +45,7 @@ pub(crate) fn answer(request: &Request, known: &Known) -> Reply {
     };
     let allowed = match known.failures.lock() {
         Ok(mut failures) => {
-            access::check(request, wish, &config, &known.token, &mut failures, reactor::now_ms())
+            access::check(request, wish, &config, &known.token.get(), &mut failures, reactor::now_ms())
         }
         Err(_) => Err((500, "the API is out of order")),
     };
@@ -106,7 +106,7 @@ impl Asked<'_> {
 
     fn merged(&self, with_clients: bool) -> Merged {
         let (mut processes, _) = self.known.census();
-        api::merge(gather::gather(&mut processes, &self.known.token, with_clients))
+        api::merge(gather::gather(&mut processes, &self.known.token.get(), with_clients))
     }
 
     /// The part of a list that `start` and `count` ask for.
@@ -171,21 +171,21 @@ impl Asked<'_> {
             }
             ["api", "v1", "processes"] => {
                 let (mut processes, totals) = known.census();
-                let reports = gather::gather(&mut processes, &known.token, false);
+                let reports = gather::gather(&mut processes, &known.token.get(), false);
                 let ended = api::merge_ended(&reports);
                 let externals = reports.into_iter().flat_map(|report| report.externals).collect();
                 self.respond(Processes { processes, totals, ended, externals })
             }
             ["api", "v1", "hls"] => {
                 let (mut processes, _) = known.census();
-                let reports = gather::gather(&mut processes, &known.token, false);
+                let reports = gather::gather(&mut processes, &known.token.get(), false);
                 let hls = reports.into_iter().flat_map(|report| report.hls).collect();
                 self.respond(api::HlsList { hls: self.page(hls) })
             }
             ["api", "v1", "dvr"] => {
                 let (mut processes, _) = known.census();
                 let mut dvr = api::Dvr::default();
-                for report in gather::gather(&mut processes, &known.token, false) {
+                for report in gather::gather(&mut processes, &known.token.get(), false) {
                     dvr.merge(report.dvr);
                 }
                 self.respond(dvr)
@@ -240,7 +240,7 @@ impl Asked<'_> {
     fn kick(&self, id: &str) -> Reply {
         let Ok(id) = id.parse::<u64>() else { return self.not_found() };
         let (processes, _) = self.known.census();
-        match gather::kick(&processes, &self.known.token, id) {
+        match gather::kick(&processes, &self.known.token.get(), id) {
             Some(true) => self.respond(api::Kicked { id, kicked: true }),
             Some(false) => {
                 let data = json!({"status_code": 404, "reason_phrase": "there is no such client"});
@@ -262,7 +262,7 @@ impl Asked<'_> {
         };
         let vhost = said("vhost").unwrap_or_else(|| "__defaultVhost__".to_owned());
         let (processes, _) = self.known.census();
-        match gather::record(&processes, &self.known.token, &api::Record { vhost, app, name, on }) {
+        match gather::record(&processes, &self.known.token.get(), &api::Record { vhost, app, name, on }) {
             Some(api::RecordAnswer { recording, error: None }) => {
                 self.respond(json!({"recording": recording}))
             }

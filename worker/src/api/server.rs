@@ -3,8 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, RwLock};
 use std::thread;
 use std::time::Duration;
 
@@ -23,8 +23,48 @@ const MOST_TAKING: usize = 32;
 /// How long to rest when the kernel has no descriptor for a client.
 const REST: Duration = Duration::from_millis(100);
 
-/// Begins to answer.
+/// How often it is looked whether the socket is still there.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Begins to answer. When somebody removes the socket (a cleaner of temporary files, say) it is made again.
 pub(crate) fn start(path: &Path, known: &Arc<Known>) -> std::io::Result<()> {
+    let mut current = begin(path, known)?;
+    let (path, known) = (path.to_owned(), Arc::clone(known));
+    thread::Builder::new().name("api-socket".to_owned()).stack_size(256 << 10).spawn(move || {
+        loop {
+            thread::sleep(LOOK);
+            if path.exists() {
+                continue;
+            }
+            match path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| begin(&path, &known)) {
+                Ok(next) => {
+                    tracing::info!("the socket {} was removed: made again", path.display());
+                    std::mem::replace(&mut current, next).end();
+                }
+                Err(error) => tracing::debug!("the socket {} can't be made: {error}", path.display()),
+            }
+        }
+    })?;
+    Ok(())
+}
+
+/// A listener and the threads that answer there.
+struct Answering {
+    over: Arc<AtomicBool>,
+    server: Arc<RwLock<Arc<Server>>>,
+}
+
+impl Answering {
+    /// Nobody finds it any more.
+    fn end(self) {
+        self.over.store(true, Ordering::Relaxed);
+        if let Ok(server) = self.server.read() {
+            server.unblock();
+        }
+    }
+}
+
+fn begin(path: &Path, known: &Arc<Known>) -> std::io::Result<Answering> {
     if let Err(error) = std::fs::remove_file(path)
         && error.kind() != std::io::ErrorKind::NotFound
     {
@@ -32,19 +72,22 @@ pub(crate) fn start(path: &Path, known: &Arc<Known>) -> std::io::Result<()> {
     }
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    let mut server = serve(&listener)?;
+    let first = Arc::new(serve(&listener)?);
+    let answering = Answering { over: Arc::default(), server: Arc::new(RwLock::new(first)) };
+    let (over, server) = (Arc::clone(&answering.over), Arc::clone(&answering.server));
     let known = Arc::clone(known);
     thread::Builder::new().name("api".to_owned()).stack_size(256 << 10).spawn(move || {
-        loop {
-            answer(&server, &known);
+        while !over.load(Ordering::Relaxed) {
+            let Ok(now) = server.read().map(|server| Arc::clone(&server)) else { return };
+            answer(&now, &known);
             // It listens no more after one accept that failed: another one goes on with the same socket.
             thread::sleep(REST);
-            if let Ok(next) = serve(&listener) {
-                server = next;
+            if let (Ok(next), Ok(mut place)) = (serve(&listener), server.write()) {
+                *place = Arc::new(next);
             }
         }
     })?;
-    Ok(())
+    Ok(answering)
 }
 
 /// Gives an answer without holding up the thread that works.
