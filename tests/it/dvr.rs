@@ -6,13 +6,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use srs_tests::capture::{Frames, Recorder, ffmpeg_publish};
+use srs_tests::capture::{Frames, Recorder, ffmpeg_publish, player, publisher, receive_frames};
 use srs_tests::clip::{Clip, QUIET, assert_playable};
 use srs_tests::http::ask;
 use srs_tests::process::{Running, run, signal};
 use srs_tests::program::{self, have};
 use srs_tests::server::{Server, configuration};
 use srs_tests::wait::{SOON, wait_for, wait_until};
+use srs_tests::{marked, pattern};
 use tempfile::TempDir;
 
 /// A server that records; `dvr` is what stands in the block.
@@ -289,6 +290,46 @@ fn an_order_begins_and_ends_a_recording() {
     signal(encoder.pid(), Signal::SIGTERM);
     wait_files(&server, "flv", 3).iter().for_each(|path| assert_playable(path));
     wait_until("nothing recorded", || cli(&["dvr"]).contains("nothing is recorded"));
+}
+
+/// The only key frame came long before the order, and the tracks were described before that.
+#[test]
+fn a_recording_that_begins_in_mid_stream_has_what_a_decoder_needs() {
+    for ending in ["flv", "mp4"] {
+        let directory = TempDir::new().unwrap();
+        let own = format!(
+            "http_api {{ enabled on; listen 127.0.0.1:0; }}\nvhost __defaultVhost__ {{ dvr {{ dvr_path {}/rec/live/[stream].{ending}; }} }}",
+            directory.path().display()
+        );
+        let text = configuration(directory.path(), &own);
+        let server = Server::start_in(directory, &text);
+        let units = marked::usual(3000, 10_000);
+        let mut publisher = publisher(&server.url("live/a"));
+        publisher.send_metadata(0, &pattern::metadata()).unwrap();
+        marked::send_headers(&mut publisher, true, true);
+        let (before, after) = units.split_at(units.len() / 2);
+        let mut player = player(&server.url("live/a"));
+        before.iter().for_each(|unit| unit.send(&mut publisher));
+        assert!(receive_frames(&mut player, before.len()).len() > before.len());
+        let authorization = format!("Authorization: Bearer {}", server.token());
+        let order = |what: &str| {
+            let path = format!("/api/v1/dvr/{what}?app=live&stream=a");
+            ask(&server.api(), "POST", &path, &[&authorization]).status == 200
+        };
+        wait_until("the order is taken", || order("start"));
+        after.iter().for_each(|unit| unit.send(&mut publisher));
+        drop(receive_frames(&mut player, after.len()));
+        drop(publisher.finish());
+        let bytes = fs::read(&wait_files(&server, ending, 1)[0]).unwrap();
+        let got = if ending == "flv" { marked::of_flv(&bytes) } else { marked::of_mp4(&bytes) };
+        marked::assert_same(ending, &got, &units, 0);
+        let has = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
+        assert!(
+            has(&pattern::VIDEO_CONFIGURATION[5..]) && has(&pattern::AUDIO_CONFIGURATION[2..]),
+            "{ending}"
+        );
+        assert!(ending == "mp4" || has(b"testnumber"), "what the publisher said of itself");
+    }
 }
 
 #[test]

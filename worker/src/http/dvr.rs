@@ -75,9 +75,11 @@ impl Recorders {
         }
     }
 
-    /// A stream is recorded from now on.
-    pub(crate) fn begin(&mut self, feed: usize, key: &StreamKey, config: &Dvr) {
+    /// A stream is recorded from now on. Returns whether it was not before: then it has to be told what came so far.
+    pub(crate) fn begin(&mut self, feed: usize, key: &StreamKey, config: &Dvr) -> bool {
+        let before = self.recordings.len();
         self.recordings.entry(feed).or_insert_with(|| Recording::new(key.clone(), config.clone()));
+        self.recordings.len() > before
     }
 
     /// A stream is recorded no longer.

@@ -214,32 +214,52 @@ impl Feed {
 
     /// Somebody begins to watch in this format: what was read since the newest key frame is packed for it.
     fn open(&mut self, format: Format) {
-        let Some(place) = self.packings.get_mut(format.index()) else { return };
-        if place.is_some() {
+        if self.packings.get(format.index()).is_none_or(Option::is_some) {
             return;
         }
         let mut packing = Packing::new(format, self.rules);
-        let Some(ring) = self.ring.as_ref().filter(|_| self.settled) else {
+        if let Some(ring) = self.ring.as_ref().filter(|_| self.settled) {
+            let from = if self.rules.kept_ms(format) > 0 {
+                ring.tail().max(self.publish.first_seq).min(self.next)
+            } else {
+                ring.key().filter(|key| *key < self.next).unwrap_or(self.next)
+            };
+            self.tell_again(ring, from, &mut |happening, past| {
+                packing.take(happening, &past.lineup, || past.prelude());
+            });
+        }
+        if let Some(place) = self.packings.get_mut(format.index()) {
             *place = Some(packing);
-            return;
-        };
-        let from = if self.rules.kept_ms(format) > 0 {
-            ring.tail().max(self.publish.first_seq).min(self.next)
-        } else {
-            ring.key().filter(|key| *key < self.next).unwrap_or(self.next)
-        };
+        }
+    }
+
+    /// Tells what was read from a packet on, as if it were read now.
+    fn tell_again(&self, ring: &RingReader, from: u64, tell: &mut dyn FnMut(&Happening, &Past)) {
         let mut past = Past::at(ring, from);
         // Of MP3 nothing but its packets tells that it is there.
         past.lineup.audio = past.lineup.audio.take().or_else(|| self.lineup.audio.clone());
-        packing.take(&Happening::Break(self.publish), &past.lineup, Prelude::default);
+        tell(&Happening::Break(self.publish), &past);
         for seq in from..self.next {
             let Ok(packet) = ring.record(seq).and_then(|record| read(ring, &record)) else { continue };
             let (happened, _) = past.take(packet);
             for happening in happened {
-                packing.take(&happening, &past.lineup, || past.prelude());
+                tell(&happening, &past);
             }
         }
-        *place = Some(packing);
+    }
+
+    /// Somebody wants a stream that is being read: it is told what came since the newest key frame.
+    pub(crate) fn catch_up(&self, sink: &mut Sink<'_>) {
+        let Some(ring) = self.ring.as_ref().filter(|_| self.settled) else { return };
+        let from = ring.key().filter(|key| *key < self.next).unwrap_or(self.next);
+        self.tell_again(ring, from, &mut |happening, past| {
+            sink(happening, &past.lineup);
+            if matches!(happening, Happening::Break(_)) {
+                for packet in headers([&past.metadata, &past.video_header, &past.audio_header]) {
+                    sink(&Happening::Raw(packet), &past.lineup);
+                }
+            }
+        });
     }
 
     /// Reads what has come. What happened is packed for the formats that are open, and told to `sink`. Returns when to call
@@ -277,15 +297,7 @@ impl Feed {
 
     /// Whoever keeps packets as they come has to know what came before.
     fn tell_headers(&self, sink: &mut Sink<'_>) {
-        let header = |kind, flags, payload: &Option<Bytes>| {
-            payload.clone().map(|payload| Packet { kind, dts_ms: 0, flags, payload })
-        };
-        let all = [
-            header(Kind::Data, Flags::METADATA, &self.metadata),
-            header(Kind::Video, Flags::SEQUENCE_HEADER, &self.video_header),
-            header(Kind::Audio, Flags::SEQUENCE_HEADER, &self.audio_header),
-        ];
-        for packet in all.into_iter().flatten() {
+        for packet in headers([&self.metadata, &self.video_header, &self.audio_header]) {
             sink(&Happening::Raw(packet), &self.lineup);
         }
     }
@@ -395,6 +407,18 @@ impl Feed {
 fn newest_publish(ring: &RingReader) -> Publish {
     let first_seq = ring.note(NOTE_FIRST_SEQ).saturating_sub(1);
     Publish { born_ns: ring.note(NOTE_BORN_NS), first_seq }
+}
+
+/// Metadata and sequence headers as packets.
+fn headers([metadata, video, audio]: [&Option<Bytes>; 3]) -> impl Iterator<Item = Packet> {
+    let all = [
+        (Kind::Data, Flags::METADATA, metadata),
+        (Kind::Video, Flags::SEQUENCE_HEADER, video),
+        (Kind::Audio, Flags::SEQUENCE_HEADER, audio),
+    ];
+    all.map(|(kind, flags, payload)| Some(Packet { kind, dts_ms: 0, flags, payload: payload.clone()? }))
+        .into_iter()
+        .flatten()
 }
 
 fn prelude([metadata, video, audio]: [&Option<Bytes>; 3]) -> Prelude {

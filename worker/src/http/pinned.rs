@@ -5,7 +5,7 @@ use std::sync::Arc;
 use media::StreamKey;
 
 use super::dvr;
-use super::web::Web;
+use super::web::{Web, unix_ms};
 
 impl Web {
     /// Streams that should be recorded are, others no longer.
@@ -39,7 +39,12 @@ impl Web {
                 known.pinned = true;
                 known.set_live(true, self.now_ms);
             }
-            self.dvr.begin(feed, &key, wanted);
+            if self.dvr.begin(feed, &key, wanted)
+                && let Some(known) = self.feeds.get(feed)
+            {
+                let (dvr, disk, now) = (&mut self.dvr, &mut self.hls.disk, (unix_ms(), self.now_ms));
+                known.catch_up(&mut |happening, lineup| dvr.take(feed, happening, lineup, now, disk));
+            }
         }
     }
 
