@@ -21,7 +21,7 @@ pub(crate) fn run(input: &[u8]) {
                 ts.begin(&lineup, &mut packets);
                 fragments.extend(Mp4Packager::init(&lineup));
             }
-            Ok(Seen::Coded(coded)) => {
+            Ok(Seen::Coded(coded) | Seen::Began(coded)) => {
                 let before = packets.len();
                 if ts.push(&lineup, dts_ms, &coded, &mut packets).is_err() {
                     assert!(packets.len() >= before);

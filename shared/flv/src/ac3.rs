@@ -16,6 +16,14 @@ pub struct Ac3Config {
 }
 
 impl Ac3Config {
+    /// What a sample entry says; `record` is the content of its box, of which the first bytes are kept.
+    #[must_use]
+    pub fn of_box(is_enhanced: bool, (sample_rate, channels): (u32, u16), record: &[u8]) -> Self {
+        let mut bytes = [0; 5];
+        bytes.iter_mut().zip(record).for_each(|(place, byte)| *place = *byte);
+        Self { is_enhanced, sample_rate, channels, record: (bytes, record.len().min(5)) }
+    }
+
     /// The content of the box `dac3` or `dec3`.
     #[must_use]
     pub fn record(&self) -> &[u8] {

@@ -124,6 +124,8 @@ pub enum Seen {
     },
     /// Something to pack.
     Coded(Coded),
+    /// Something to pack, of a track that nothing but its packets describes: it was not there before, or is another now.
+    Began(Coded),
     /// Nothing to pack.
     Nothing,
 }
@@ -160,8 +162,9 @@ impl Lineup {
                 if data.is_empty() {
                     return Err(Refused::Frame(0));
                 }
-                self.accept(unit.codec, &data)?;
-                Ok(Seen::Coded(Coded { kind, is_key: unit.key_frame, composition_ms, data }))
+                let begins = self.accept(unit.codec, &data)?;
+                let coded = Coded { kind, is_key: unit.key_frame, composition_ms, data };
+                Ok(if begins { Seen::Began(coded) } else { Seen::Coded(coded) })
             }
         }
     }
@@ -198,8 +201,8 @@ impl Lineup {
         }
     }
 
-    /// Whether coded bytes of this codec can be made sense of.
-    fn accept(&mut self, codec: Codec, data: &[u8]) -> Result<(), Refused> {
+    /// Coded bytes of this codec: whether the track begins with them, or is another from them on.
+    fn accept(&mut self, codec: Codec, data: &[u8]) -> Result<bool, Refused> {
         let known = match codec {
             unit::H264 => matches!(self.video, Some(VideoTrack::Avc(_))),
             unit::HEVC => matches!(self.video, Some(VideoTrack::Hevc(_))),
@@ -208,8 +211,7 @@ impl Lineup {
             // MP3 has no configuration of its own: each frame says what it is.
             unit::MP3 => {
                 let (sample_rate, channels) = mpeg_audio::describe(data).ok_or(Refused::Layout)?;
-                self.audio = Some(AudioTrack::Mp3 { sample_rate, channels });
-                true
+                return Ok(self.sounds_are(AudioTrack::Mp3 { sample_rate, channels }));
             }
             unit::AV1 => matches!(self.video, Some(VideoTrack::Av1 { .. })),
             unit::VP9 => match &mut self.video {
@@ -222,12 +224,25 @@ impl Lineup {
             unit::FLAC => matches!(self.audio, Some(AudioTrack::Flac { .. })),
             unit::AC3 | unit::EAC3 => {
                 let config = flv::ac3::describe(data, codec == unit::EAC3).ok_or(Refused::Layout)?;
-                self.audio = Some(AudioTrack::Ac3(config));
-                true
+                return Ok(self.sounds_are(AudioTrack::Ac3(config)));
             }
             codec => return Err(Refused::Codec(codec)),
         };
-        if known { Ok(()) } else { Err(Refused::NoConfig) }
+        if known { Ok(false) } else { Err(Refused::NoConfig) }
+    }
+
+    /// What a frame of sound says of its track. Whether that is news.
+    fn sounds_are(&mut self, track: AudioTrack) -> bool {
+        let is_new = self.audio.as_ref() != Some(&track);
+        self.audio = Some(track);
+        is_new
+    }
+
+    /// Whether these tracks are the ones of `other` and perhaps more.
+    #[must_use]
+    pub fn extends(&self, other: &Self) -> bool {
+        let video = other.video.is_none() || other.video == self.video;
+        video && (other.audio.is_none() || other.audio == self.audio)
     }
 
     /// The tracks as a transport stream can carry them.
@@ -344,6 +359,7 @@ mod tests {
         let speex = Bytes::from_static(b"\xb6abc");
         assert_eq!(lineup.see(Kind::Audio, &speex), Err(Refused::Codec(Codec::Audio(11))));
         let mp3 = Bytes::from_static(b"\x2f\xff\xfb\x90\x00");
+        assert!(matches!(lineup.see(Kind::Audio, &mp3), Ok(Seen::Began(_))));
         assert!(matches!(lineup.see(Kind::Audio, &mp3), Ok(Seen::Coded(_))));
         assert_eq!(lineup.audio, Some(AudioTrack::Mp3 { sample_rate: 44_100, channels: 2 }));
         assert_eq!(lineup.see(Kind::Video, &Bytes::from_static(b"\x17\x02\0\0\0")), Ok(Seen::Nothing));

@@ -1,9 +1,9 @@
 //! FLV files (FLV 10.1, annex E): tag after tag. Only the heads of tags are read, and bodies that are configurations.
 
 use bytes::Bytes;
-use flv::unit::{Body, take_apart};
+use flv::unit::{Body, Unit, take_apart};
 use media::Kind;
-use remux::{Lineup, Seen};
+use remux::{Lineup, Refused, Seen};
 
 use crate::index::{Index, Part, Sample};
 use crate::{Storage, VodError, take};
@@ -16,6 +16,8 @@ const PEEK: usize = 32;
 const MAX_CONFIG: usize = 64 << 10;
 /// Read at once.
 const BLOCK: usize = 256 << 10;
+/// Codecs without a place that are named.
+const MAX_LEFT_OUT: usize = 8;
 /// Parts with configurations of their own.
 const MAX_PARTS: usize = 4096;
 
@@ -50,9 +52,7 @@ pub(crate) fn read(storage: &(impl Storage + ?Sized)) -> Result<Index, VodError>
         return Err(VodError::Layout { what: "header", at: 5 });
     }
     let mut at = u64::from(offset) + 4;
-    let (mut samples, mut parts) = (Vec::new(), Vec::<Part>::new());
-    let (mut lineup, mut changed) = (Lineup::default(), true);
-    let mut clock = Clock::default();
+    let (mut film, mut clock) = (Film::default(), Clock::default());
     // A file that was cut in the middle of a tag ends with the tag before.
     while at + HEAD as u64 <= storage.len() {
         let bytes = window.get(at, HEAD + PEEK)?;
@@ -64,50 +64,78 @@ pub(crate) fn read(storage: &(impl Storage + ?Sized)) -> Result<Index, VodError>
         }
         let kind = Kind::from_type_id(kind & 0x1f).ok_or(VodError::Layout { what: "tag", at })?;
         let dts_ms = clock.time(u32::from_be_bytes([t3, t2, t1, t0]));
-        if kind != Kind::Data && size > 0 {
-            let peek = Bytes::copy_from_slice(
-                bytes
-                    .get(HEAD..)
-                    .unwrap_or(&[])
-                    .get(..size as usize)
-                    .unwrap_or_else(|| bytes.get(HEAD..).unwrap_or(&[])),
-            );
-            let unit = take_apart(kind, &peek);
-            let is_config = unit.as_ref().is_some_and(|unit| matches!(unit.body, Body::Config(_)));
-            if is_config {
+        let body = bytes.get(HEAD..).unwrap_or(&[]);
+        let peek = Bytes::copy_from_slice(body.get(..size as usize).unwrap_or(body));
+        match take_apart(kind, &peek).filter(|_| kind != Kind::Data && size > 0) {
+            Some(Unit { body: Body::Config(_), .. }) => {
                 let len = usize::try_from(size).unwrap_or(usize::MAX).min(MAX_CONFIG);
                 let body = Bytes::copy_from_slice(window.get(body_at, len)?);
-                if let Ok(Seen::Config { changed: true }) = lineup.see(kind, &body) {
-                    changed = true;
+                if let Ok(Seen::Config { changed: true }) = film.lineup.see(kind, &body) {
+                    film.changed = true;
                 }
-            } else if let Some(unit) = unit
-                && let Body::Coded { composition_ms, data } = &unit.body
-                && let Ok(Seen::Coded(_)) = lineup.see(kind, &peek)
-            {
-                if std::mem::take(&mut changed) && parts.last().is_none_or(|part| part.lineup != lineup) {
-                    if parts.len() >= MAX_PARTS {
-                        return Err(VodError::Layout { what: "configuration", at });
-                    }
-                    parts.push(Part { first: samples.len(), lineup: lineup.clone() });
-                }
-                let lead = (peek.len() - data.len()) as u64;
-                let len = u32::try_from(u64::from(size).saturating_sub(lead)).unwrap_or(0);
-                Index::push(
-                    &mut samples,
-                    Sample {
-                        at: body_at + lead,
-                        len,
-                        dts_ms,
-                        composition_ms: i16::try_from(*composition_ms).unwrap_or(0),
-                        is_video: kind == Kind::Video,
-                        is_key: kind == Kind::Video && unit.key_frame,
-                    },
-                )?;
             }
+            Some(Unit { body: Body::Coded { composition_ms, data }, key_frame, .. }) => {
+                let lead = (peek.len() - data.len()) as u64;
+                let sample = Sample {
+                    at: body_at + lead,
+                    len: u32::try_from(u64::from(size).saturating_sub(lead)).unwrap_or(0),
+                    dts_ms,
+                    composition_ms: crate::index::composition(composition_ms),
+                    is_video: kind == Kind::Video,
+                    is_key: kind == Kind::Video && key_frame,
+                };
+                film.take(&peek, sample)?;
+            }
+            _ => {}
         }
         at = body_at + u64::from(size) + 4;
     }
-    Ok(Index { samples, parts })
+    Ok(Index { samples: film.samples, parts: film.parts, end_ms: 0, left_out: film.left_out })
+}
+
+/// What is known of a file so far.
+#[derive(Default)]
+struct Film {
+    samples: Vec<Sample>,
+    parts: Vec<Part>,
+    lineup: Lineup,
+    /// The lineup is another than that of the last part.
+    changed: bool,
+    left_out: Vec<String>,
+}
+
+impl Film {
+    /// A sample whose packet begins with `peek`.
+    fn take(&mut self, peek: &Bytes, sample: Sample) -> Result<(), VodError> {
+        let begins = match self.lineup.see(sample.kind(), peek) {
+            Ok(Seen::Coded(_)) => false,
+            Ok(Seen::Began(_)) => true,
+            Err(Refused::Codec(codec)) => {
+                let name = codec.to_string();
+                if self.left_out.len() < MAX_LEFT_OUT && !self.left_out.contains(&name) {
+                    self.left_out.push(name);
+                }
+                return Ok(());
+            }
+            _ => return Ok(()),
+        };
+        if std::mem::take(&mut self.changed) || begins || self.parts.is_empty() {
+            self.begin_part().ok_or(VodError::Layout { what: "configuration", at: sample.at })?;
+        }
+        Index::push(&mut self.samples, sample)
+    }
+
+    /// Another lineup holds from the next sample on. A track that shows itself later than the other was there from the
+    /// beginning; what has become another begins a part. `None` when there are too many.
+    fn begin_part(&mut self) -> Option<()> {
+        let count = self.parts.len();
+        match self.parts.last_mut() {
+            Some(part) if self.lineup.extends(&part.lineup) => part.lineup = self.lineup.clone(),
+            _ if count >= MAX_PARTS => return None,
+            _ => self.parts.push(Part { first: self.samples.len(), lineup: self.lineup.clone() }),
+        }
+        Some(())
+    }
 }
 
 /// Where a player wants to begin in an FLV file.
@@ -249,6 +277,22 @@ mod tests {
         assert_eq!(&file[usize::try_from(sound.at).unwrap()..][..3], b"abc");
         assert_eq!(index.samples[2].dts_ms - first.dts_ms, 40);
         assert_eq!(index.seek_ms(index.samples[13].dts_ms), 10, "the key frame before it");
+    }
+
+    #[test]
+    fn sounds_that_nothing_but_their_packets_describe_are_carried() {
+        let mut file = b"FLV\x01\x05\0\0\0\x09\0\0\0\0".to_vec();
+        let sps = b"\x17\0\0\0\0\x01\x42\xc0\x1e\xff\xe1\0\x04\x67\x42\xc0\x1e\x01\0\x02\x68\xce";
+        tag(&mut file, 9, 0, sps);
+        let mp3 = [b"\x2f\xff\xfb\x90\x00".as_slice(), b"sound"].concat();
+        for n in 0..10_u32 {
+            tag(&mut file, 9, n * 40, &[if n == 0 { 0x17 } else { 0x27 }, 1, 0, 0, 0, 0, 0, 0, 1, 0x65]);
+            tag(&mut file, 8, n * 40 + 10, &mp3);
+        }
+        let index = Index::read(&file[..]).unwrap();
+        assert_eq!((index.samples.len(), index.parts.len()), (20, 1));
+        let segment = index.segment(&file[..], 6000, 0).unwrap().unwrap();
+        assert_eq!(segment.windows(5).filter(|window| *window == b"sound").count(), 10);
     }
 
     #[test]

@@ -5,6 +5,9 @@ use remux::Lineup;
 
 use crate::{MAX_SAMPLES, Storage, VodError, flv_file, movie};
 
+/// How long a sample lasts of which nothing is known, ms.
+const USUAL_STEP_MS: u32 = 40;
+
 /// One picture or sound of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
@@ -20,6 +23,11 @@ pub struct Sample {
     pub is_video: bool,
     /// A picture that a decoder can begin with.
     pub is_key: bool,
+}
+
+/// A composition time as a sample keeps it.
+pub(crate) fn composition(ms: i32) -> i16 {
+    i16::try_from(ms).unwrap_or(if ms < 0 { i16::MIN } else { i16::MAX })
 }
 
 impl Sample {
@@ -46,6 +54,10 @@ pub struct Index {
     pub samples: Vec<Sample>,
     /// At least one.
     pub parts: Vec<Part>,
+    /// When the last sample ends, where the file says so, ms; else 0.
+    pub end_ms: u32,
+    /// What of the file is in no sample, because it can't be packed here: names of codecs, or other words.
+    pub left_out: Vec<String>,
 }
 
 impl Index {
@@ -73,6 +85,17 @@ impl Index {
         Ok(index)
     }
 
+    /// What of the file HLS of it lacks: what is in no sample, and tracks that a transport stream has no place for.
+    #[must_use]
+    pub fn lacks(&self) -> Vec<String> {
+        let lineups = self.parts.iter().map(|part| &part.lineup);
+        let unfit =
+            |kind, name: &str| lineups.clone().any(|lineup| !lineup.fits_ts(kind)).then(|| name.to_owned());
+        let unfit =
+            [unfit(Kind::Video, "pictures of this codec"), unfit(Kind::Audio, "sounds of this codec")];
+        self.left_out.iter().cloned().chain(unfit.into_iter().flatten()).collect()
+    }
+
     /// Adds a sample.
     pub(crate) fn push(samples: &mut Vec<Sample>, sample: Sample) -> Result<(), VodError> {
         if samples.len() >= MAX_SAMPLES {
@@ -89,9 +112,10 @@ impl Index {
             let mut of = self.samples.iter().rev().filter(|sample| sample.is_video == is_video);
             let last = of.next()?;
             // The last one lasts as long as the one before it.
-            Some(last.dts_ms + of.next().map_or(0, |before| last.dts_ms.saturating_sub(before.dts_ms)))
+            let step = of.next().map(|before| last.dts_ms.saturating_sub(before.dts_ms));
+            Some(last.dts_ms.saturating_add(step.filter(|step| *step > 0).unwrap_or(USUAL_STEP_MS)))
         };
-        last(true).max(last(false)).unwrap_or(0)
+        if self.end_ms > 0 { self.end_ms } else { last(true).max(last(false)).unwrap_or(0) }
     }
 
     /// Memory that it takes, in bytes.

@@ -10,6 +10,7 @@ mod flv_file;
 mod index;
 mod movie;
 mod movie_boxes;
+mod movie_entry;
 mod segment;
 
 pub use flv_file::{From, Start, start};

@@ -1,14 +1,10 @@
 //! MP4 files, progressive and fragmented (ISO/IEC 14496-12): which samples there are and where.
 
-use bytes::Bytes;
-use flv::aac::AacConfig;
-use flv::avc::AvcConfig;
-use flv::hvcc::HevcConfig;
-use remux::{AudioTrack, Lineup, VideoTrack};
+use remux::Lineup;
 
 use crate::index::{Index, Part, Sample};
 use crate::movie_boxes::{find, find_in, full, number, table, walk};
-use crate::{Storage, VodError, take};
+use crate::{Storage, VodError, movie_entry, take};
 
 /// Largest `moov` or `moof` that is read.
 const MAX_MOVIE: u64 = 128 << 20;
@@ -18,6 +14,17 @@ const MAX_BOXES: usize = 400_000;
 const MAX_TRACKS: usize = 64;
 /// Largest sample.
 const MAX_SAMPLE: u32 = 64 << 20;
+
+/// What `moov` says.
+#[derive(Debug, Default)]
+struct Movie {
+    tracks: Vec<Track>,
+    lineup: Lineup,
+    left_out: Vec<String>,
+}
+
+/// What the last sample is believed to last at most, ms.
+const LONGEST_SAMPLE_MS: u32 = 600_000;
 
 /// A track that is played.
 #[derive(Debug)]
@@ -63,7 +70,7 @@ impl Track {
 }
 
 pub(crate) fn read(storage: &(impl Storage + ?Sized)) -> Result<Index, VodError> {
-    let (mut tracks, mut lineup) = (Vec::new(), Lineup::default());
+    let mut known = Movie::default();
     let (mut at, mut boxes) = (0, 0);
     while at + 8 <= storage.len() {
         boxes += 1;
@@ -88,20 +95,24 @@ pub(crate) fn read(storage: &(impl Storage + ?Sized)) -> Result<Index, VodError>
             }
             let inside = take(storage, at + lead, usize::try_from(size - lead).unwrap_or(usize::MAX))?;
             if name == b"moof" {
-                fragment(&inside, at, storage.len(), &mut tracks)?;
-            } else if tracks.is_empty() {
-                (tracks, lineup) = movie(&inside, at, storage.len())?;
+                fragment(&inside, at, storage.len(), &mut known.tracks)?;
+            } else if known.tracks.is_empty() {
+                known = movie(&inside, at, storage.len())?;
             }
         }
         at = end;
     }
-    merge(tracks, lineup)
+    merge(known)
 }
 
 /// All samples of all tracks, from time 0 on.
-fn merge(tracks: Vec<Track>, lineup: Lineup) -> Result<Index, VodError> {
+fn merge(Movie { tracks, lineup, left_out }: Movie) -> Result<Index, VodError> {
     let mut all: Vec<(i64, Sample)> = Vec::new();
+    let mut end = 0;
     for track in tracks {
+        if !track.samples.is_empty() {
+            end = end.max(track.ms(track.next.saturating_add(track.shift)));
+        }
         let times: Vec<i64> = track.samples.iter().map(|(dts, _)| track.ms(dts + track.shift)).collect();
         all.extend(times.into_iter().zip(track.samples.into_iter().map(|(_, sample)| sample)));
     }
@@ -116,11 +127,20 @@ fn merge(tracks: Vec<Track>, lineup: Lineup) -> Result<Index, VodError> {
             u32::try_from(time - first).map_err(|_| VodError::Layout { what: "time", at: sample.at })?;
         samples.push(Sample { dts_ms, ..sample });
     }
-    Ok(Index { samples, parts: vec![Part { first: 0, lineup }] })
+    let last_ms = samples.last().map_or(0, |last| last.dts_ms);
+    let end_ms = u32::try_from(end.saturating_sub(first)).unwrap_or(0);
+    // A table that says nothing of the last sample, or too much.
+    let is_sound = end_ms > last_ms && end_ms - last_ms <= LONGEST_SAMPLE_MS;
+    Ok(Index {
+        samples,
+        parts: vec![Part { first: 0, lineup }],
+        end_ms: if is_sound { end_ms } else { 0 },
+        left_out,
+    })
 }
 
 /// `moov`: the tracks, and the samples that it lists.
-fn movie(moov: &[u8], at: u64, file_len: u64) -> Result<(Vec<Track>, Lineup), VodError> {
+fn movie(moov: &[u8], at: u64, file_len: u64) -> Result<Movie, VodError> {
     let wrong = |what| move || VodError::Layout { what, at };
     let movie_scale = find(moov, b"mvhd")
         .and_then(full)
@@ -129,12 +149,12 @@ fn movie(moov: &[u8], at: u64, file_len: u64) -> Result<(Vec<Track>, Lineup), Vo
             cursor.u32().ok()
         })
         .unwrap_or(1000);
-    let mut lineup = Lineup::default();
+    let (mut lineup, mut left_out) = (Lineup::default(), Vec::new());
     let mut tracks = Vec::new();
     for (_, trak) in walk(moov).filter(|(name, _)| name == b"trak").take(MAX_TRACKS) {
         let media = find(trak, b"mdia").ok_or_else(wrong("trak"))?;
         let stbl = find_in(media, &[b"minf", b"stbl"]).ok_or_else(wrong("mdia"))?;
-        let Some(is_video) = entry(stbl, &mut lineup) else { continue };
+        let Some(is_video) = entry(stbl, &mut lineup, &mut left_out) else { continue };
         let id = find(trak, b"tkhd")
             .and_then(full)
             .and_then(|(version, _, mut cursor)| {
@@ -161,81 +181,33 @@ fn movie(moov: &[u8], at: u64, file_len: u64) -> Result<(Vec<Track>, Lineup), Vo
         listed(stbl, file_len, &mut track, at)?;
         tracks.push(track);
     }
-    if tracks.is_empty() { Err(VodError::NoTrack) } else { Ok((tracks, lineup)) }
+    if tracks.is_empty() { Err(VodError::NoTrack) } else { Ok(Movie { tracks, lineup, left_out }) }
 }
 
 /// The first picture and the first sound track that can be packed are taken; `None` for all others.
-fn entry(stbl: &[u8], lineup: &mut Lineup) -> Option<bool> {
-    let stsd = find(stbl, b"stsd")?;
-    let (name, entry) = walk(stsd.get(8..)?).next()?;
-    let record = |inside: &[u8], name: &[u8; 4]| find(inside, name).map(Bytes::copy_from_slice);
-    match &name {
-        b"avc1" | b"avc3" if lineup.video.is_none() => {
-            let config = AvcConfig::parse(&record(entry.get(78..)?, b"avcC")?).ok()?;
-            lineup.video = Some(VideoTrack::Avc(config));
+fn entry(stbl: &[u8], lineup: &mut Lineup, left_out: &mut Vec<String>) -> Option<bool> {
+    match movie_entry::read(find(stbl, b"stsd")?) {
+        Ok(movie_entry::Track::Video(track)) if lineup.video.is_none() => {
+            lineup.video = Some(track);
             Some(true)
         }
-        b"hvc1" | b"hev1" if lineup.video.is_none() => {
-            let config = HevcConfig::parse(&record(entry.get(78..)?, b"hvcC")?).ok()?;
-            lineup.video = Some(VideoTrack::Hevc(config));
-            Some(true)
-        }
-        b"mp4a" if lineup.audio.is_none() => {
-            let channels = u16::from_be_bytes(*entry.get(16..)?.first_chunk()?);
-            let sample_rate = number(entry, 24) >> 16;
-            // QuickTime's second version of the entry has more in front of its boxes.
-            let lead = match entry.get(8..10)? {
-                [0, 1] => 44,
-                _ => 28,
-            };
-            let (object_type, specific) = descriptor(find(entry.get(lead..)?, b"esds")?)?;
-            lineup.audio = Some(match object_type {
-                0x40 | 0x66..=0x68 => AudioTrack::Aac(AacConfig::parse(&specific?).ok()?),
-                0x69 | 0x6b => AudioTrack::Mp3 { sample_rate, channels },
-                _ => return None,
-            });
+        Ok(movie_entry::Track::Audio(track)) if lineup.audio.is_none() => {
+            lineup.audio = Some(track);
             Some(false)
         }
-        b".mp3" if lineup.audio.is_none() => {
-            let channels = u16::from_be_bytes(*entry.get(16..)?.first_chunk()?);
-            lineup.audio = Some(AudioTrack::Mp3 { sample_rate: number(entry, 24) >> 16, channels });
-            Some(false)
+        Ok(movie_entry::Track::Video(_)) => left_out_is(left_out, "another track of pictures".to_owned()),
+        Ok(movie_entry::Track::Audio(_)) => left_out_is(left_out, "another track of sound".to_owned()),
+        // Subtitles, chapters, time codes.
+        Err(name) if matches!(&name, b"tx3g" | b"text" | b"tmcd" | b"wvtt" | b"stpp" | b"rtmd" | b"none") => {
+            None
         }
-        _ => None,
+        Err(name) => left_out_is(left_out, name.escape_ascii().to_string()),
     }
 }
 
-/// Object type and decoder-specific information of an elementary stream descriptor (ISO/IEC 14496-1, 7.2.6).
-fn descriptor(esds: &[u8]) -> Option<(u8, Option<Bytes>)> {
-    fn next<'a>(bytes: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
-        let (tag, mut rest) = bytes.split_first()?;
-        let mut len = 0_usize;
-        for _ in 0..4 {
-            let (byte, behind) = rest.split_first()?;
-            len = len << 7 | usize::from(byte & 0x7f);
-            rest = behind;
-            if byte & 0x80 == 0 {
-                break;
-            }
-        }
-        let (inside, behind) = rest.split_at_checked(len)?;
-        *bytes = behind;
-        Some((*tag, inside))
-    }
-    let mut rest = esds.get(4..)?;
-    let (3, stream) = next(&mut rest)? else { return None };
-    let flags = *stream.get(2)?;
-    let url = if flags & 0x40 != 0 { 1 + usize::from(*stream.get(3)?) } else { 0 };
-    let lead = 3 + if flags & 0x80 != 0 { 2 } else { 0 } + url + if flags & 0x20 != 0 { 2 } else { 0 };
-    let mut inside = stream.get(lead..)?;
-    let (4, config) = next(&mut inside)? else { return None };
-    let object_type = *config.first()?;
-    let mut inside = config.get(13..)?;
-    let specific = match next(&mut inside) {
-        Some((5, specific)) => Some(Bytes::copy_from_slice(specific)),
-        _ => None,
-    };
-    Some((object_type, specific))
+fn left_out_is(left_out: &mut Vec<String>, what: String) -> Option<bool> {
+    left_out.push(what);
+    None
 }
 
 /// The shift that a track's edit list asks for (8.6.6): what lies before its first entry is not shown, an empty one delays.

@@ -68,6 +68,21 @@ fn samples_of_a_movie_are_found_and_cut_at_key_frames() {
 }
 
 #[test]
+fn one_picture_lasts_as_long_as_the_table_says() {
+    let file = movie();
+    let at = |name: &[u8; 4]| file.windows(4).position(|window| window == name).unwrap();
+    let mut one = file.clone();
+    // One sample, of three seconds.
+    one[at(b"stsz") + 15] = 1;
+    one[at(b"stts") + 15] = 1;
+    one[at(b"stts") + 16..at(b"stts") + 20].copy_from_slice(&38_400_u32.to_be_bytes());
+    let index = Index::read(&one[..]).unwrap();
+    assert_eq!((index.samples.len(), index.duration_ms()), (1, 3000));
+    let text = playlist(&index, 6000, |number| format!("x-{number}.ts"));
+    assert!(text.contains("#EXT-X-TARGETDURATION:3\n") && text.contains("#EXTINF:3.000,\n"), "{text}");
+}
+
+#[test]
 fn crafted_movies_never_panic_nor_ask_for_more_than_there_is() {
     let file = movie();
     for end in 0..file.len() {

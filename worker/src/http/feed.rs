@@ -473,7 +473,7 @@ impl Past {
         let [video, audio] = &mut self.kinds;
         *video |= packet.kind == Kind::Video;
         *audio |= packet.kind == Kind::Audio;
-        let mut happened = Vec::with_capacity(2);
+        let mut happened = Vec::with_capacity(3);
         let refused = match self.lineup.see(packet.kind, &packet.payload) {
             Ok(Seen::Config { changed: true }) => {
                 happened.push(Happening::Changed);
@@ -481,6 +481,10 @@ impl Past {
             }
             Ok(Seen::Coded(coded)) => {
                 happened.push(Happening::Coded(packet.dts_ms, coded));
+                false
+            }
+            Ok(Seen::Began(coded)) => {
+                happened.extend([Happening::Changed, Happening::Coded(packet.dts_ms, coded)]);
                 false
             }
             Ok(_) => false,

@@ -155,8 +155,13 @@ fn answer(indexes: &mut VecDeque<(String, Option<Index>)>, question: &Question) 
     }
     if !indexes.iter().any(|(known, _)| known == tag) {
         let index = Index::read(&stored);
-        if let Err(error) = &index {
-            tracing::warn!("{} can't be played as HLS: {error}", question.name);
+        match &index {
+            Err(error) => tracing::warn!("{} can't be played as HLS: {error}", question.name),
+            Ok(index) if !index.lacks().is_empty() => {
+                let lacks = index.lacks().join(", ");
+                tracing::warn!("HLS of {} lacks what it has no place for: {lacks}", question.name);
+            }
+            Ok(_) => {}
         }
         indexes.push_back((tag.clone(), index.ok()));
         if indexes.len() > MAX_INDEXES {
