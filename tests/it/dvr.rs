@@ -322,7 +322,7 @@ fn a_recording_that_begins_in_mid_stream_has_what_a_decoder_needs() {
         drop(publisher.finish());
         let bytes = fs::read(&wait_files(&server, ending, 1)[0]).unwrap();
         let got = if ending == "flv" { marked::of_flv(&bytes) } else { marked::of_mp4(&bytes) };
-        marked::assert_same(ending, &got, &units, 0);
+        marked::assert_same(ending, &got, &units);
         let has = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
         assert!(
             has(&pattern::VIDEO_CONFIGURATION[5..]) && has(&pattern::AUDIO_CONFIGURATION[2..]),

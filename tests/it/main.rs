@@ -42,6 +42,7 @@ mod jitter;
 mod limits;
 mod log_faults;
 mod long_times;
+mod media_matrix;
 mod packaging;
 mod players;
 mod publish_play;

@@ -10,6 +10,8 @@ use crate::lineup::{AudioTrack, Coded, Lineup, Refused, VideoTrack};
 
 /// Furthest that a picture may be shown behind its DTS, ms.
 const MAX_COMPOSITION_MS: i64 = 10_000;
+/// Furthest that a picture may be shown before its DTS, ms: what is more is an error of the encoder.
+const MAX_LEAD_MS: i64 = 2_000;
 /// Gathered sounds are written when there are so many, whatever the time.
 const MAX_GATHERED_BYTES: usize = 32 << 10;
 
@@ -21,13 +23,31 @@ pub struct TsPackager {
     sounds: Vec<u8>,
     sounds_ms: i64,
     picture: Vec<u8>,
+    /// How much earlier than FLV says pictures are decoded, ms: none may be shown before. It only grows.
+    lead_ms: i64,
+    /// DTS of the last picture, 90 kHz.
+    last_90k: Option<i64>,
 }
 
 impl TsPackager {
     /// A packager that writes sounds together that are not further apart than `gather_ms` (0: each for itself).
     #[must_use]
     pub fn new(gather_ms: i64) -> Self {
-        Self { muxer: Muxer::default(), gather_ms, sounds: Vec::new(), sounds_ms: 0, picture: Vec::new() }
+        Self {
+            muxer: Muxer::default(),
+            gather_ms,
+            sounds: Vec::new(),
+            sounds_ms: 0,
+            picture: Vec::new(),
+            lead_ms: 0,
+            last_90k: None,
+        }
+    }
+
+    /// Pictures are shown before their DTS by up to so many ms, as is known beforehand.
+    pub fn set_lead(&mut self, lead_ms: i64) {
+        self.lead_ms = self.lead_ms.max(lead_ms.min(MAX_LEAD_MS));
+        self.muxer.set_lead(self.lead_ms * 90);
     }
 
     /// Begins a segment, or a live stream, or repeats in it what it consists of.
@@ -93,16 +113,27 @@ impl TsPackager {
             Some(VideoTrack::Vp9 { .. }) => return Err(Refused::Codec(flv::unit::VP9)),
             None => return Err(Refused::NoConfig),
         }
-        let composition_ms = i64::from(coded.composition_ms).clamp(0, MAX_COMPOSITION_MS);
+        let composition_ms = i64::from(coded.composition_ms).clamp(-MAX_LEAD_MS, MAX_COMPOSITION_MS);
+        self.set_lead(-composition_ms);
+        let dts_90k = self.decoded_90k(dts_ms);
         let access = Access {
             track: Track::Video,
-            dts_90k: dts_ms.saturating_mul(90),
-            pts_90k: dts_ms.saturating_add(composition_ms).saturating_mul(90),
+            dts_90k,
+            // A few ticks late at most, and where the lead has just grown.
+            pts_90k: dts_ms.saturating_add(composition_ms).saturating_mul(90).max(dts_90k),
             random_access: coded.is_key,
             data: &self.picture,
         };
+        self.last_90k = Some(access.dts_90k);
         self.muxer.write(out, &access);
         Ok(())
+    }
+
+    /// When a picture is decoded: behind the one before it also where the lead has just grown.
+    fn decoded_90k(&self, dts_ms: i64) -> i64 {
+        let wanted = dts_ms.saturating_sub(self.lead_ms).saturating_mul(90);
+        let behind = self.last_90k.filter(|last| (0..=self.lead_ms * 90).contains(&(last - wanted)));
+        behind.map_or(wanted, |last| last + 1)
     }
 
     fn sound(
@@ -232,6 +263,58 @@ mod tests {
         };
         assert_eq!(segment(0), segment(117));
         assert!(segment(0).len().is_multiple_of(ts::PACKET_BYTES));
+    }
+
+    /// Groups of a picture that is shown at its DTS, one that is shown later, and two that are shown before.
+    #[test]
+    fn pictures_that_are_shown_before_their_dts_keep_their_times() {
+        let mut lineup = Lineup::default();
+        lineup.see(Kind::Video, &Bytes::from_static(AVC)).unwrap();
+        lineup.see(Kind::Audio, &Bytes::from_static(b"\xaf\x00\x12\x10")).unwrap();
+        let picture = coded(&mut lineup, Kind::Video, b"\x17\x01\0\0\0\0\0\0\x01\x65");
+        let sound = coded(&mut lineup, Kind::Audio, b"\xaf\x01abc");
+        let mut packager = TsPackager::new(0);
+        let mut out = Vec::new();
+        packager.begin(&lineup, &mut out);
+        for n in 0..100_usize {
+            let dts_ms = i64::try_from(n).unwrap() * 40;
+            let composition_ms = [0, 80, -40, -40][n % 4];
+            let picture = Coded { composition_ms, ..picture.clone() };
+            packager.push(&lineup, dts_ms, &picture, &mut out).unwrap();
+            packager.push(&lineup, dts_ms + 1, &sound, &mut out).unwrap();
+        }
+        let (mut times, mut clocks) = (Vec::new(), Vec::new());
+        for packet in out.as_chunks::<{ ts::PACKET_BYTES }>().0 {
+            let has_field = packet[3] & 0x20 != 0 && packet[4] > 0;
+            if has_field && packet[5] & 0x10 != 0 {
+                clocks.push(packet[6..11].iter().fold(0_i64, |base, byte| base << 8 | i64::from(*byte)) >> 7);
+            }
+            if packet[1..3] != [0x41, 0] {
+                continue;
+            }
+            let pes = &packet[if packet[3] & 0x20 != 0 { 5 + usize::from(packet[4]) } else { 4 }..];
+            let stamp = |at: usize| {
+                let b: Vec<i64> = pes[at..at + 5].iter().map(|byte| i64::from(*byte)).collect();
+                (b[0] & 0x0e) << 29 | b[1] << 22 | (b[2] & 0xfe) << 14 | b[3] << 7 | b[4] >> 1
+            };
+            let shown = stamp(9);
+            times.push((
+                shown - ts::DELAY_90K,
+                if pes[7] & 0x40 != 0 { stamp(14) } else { shown } - ts::DELAY_90K,
+            ));
+        }
+        let wanted: Vec<i64> =
+            (0..100).map(|n| (n * 40 + [0, 80, -40, -40][usize::try_from(n % 4).unwrap()]) * 90).collect();
+        // Before the first one it is not known by how much; then it is made up for in steps of one tick.
+        let late = |at: usize| times[at].0 - wanted[at];
+        assert!(
+            (0..8).all(|at| (0..10).contains(&late(at))) && (8..100).all(|at| late(at) == 0),
+            "{times:?}"
+        );
+        assert!(times.iter().all(|(shown, decoded)| decoded <= shown), "{times:?}");
+        assert!(times.windows(2).all(|pair| pair[0].1 < pair[1].1), "{times:?}");
+        assert!(times[8..].windows(2).all(|pair| pair[1].1 - pair[0].1 == 3600), "{times:?}");
+        assert!(clocks.windows(2).all(|pair| (0..9000).contains(&(pair[1] - pair[0]))), "{clocks:?}");
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub struct Muxer {
     /// The first packet of a track (by track) does not follow what was before.
     broken: [bool; 2],
     last_pcr_90k: Option<i64>,
+    /// How much earlier pictures are decoded than their place among the sounds says, 90 kHz.
+    lead_90k: i64,
 }
 
 impl Muxer {
@@ -61,6 +63,11 @@ impl Muxer {
         }
     }
 
+    /// Pictures are decoded so much earlier than their place among the sounds says, 90 kHz: the clock goes by them.
+    pub fn set_lead(&mut self, lead_90k: i64) {
+        self.lead_90k = lead_90k;
+    }
+
     /// Begins anew as if nothing had been written, and says so in the packets: what follows depends on nothing before.
     pub fn restart(&mut self) {
         self.tables.restart();
@@ -80,15 +87,16 @@ impl Muxer {
     pub fn write(&mut self, out: &mut Vec<u8>, access: &Access<'_>) {
         let clock = self.tracks.clock();
         let is_clock = access.track == clock;
-        self.fill(out, clock, access.dts_90k);
+        let now_90k = self.now(access);
+        self.fill(out, clock, now_90k);
         let due = self.last_pcr_90k.is_none_or(|last| {
-            let step = access.dts_90k - last;
+            let step = now_90k - last;
             access.random_access || !(0..PCR_LEAST_90K).contains(&step)
         });
         let mut first = Adaptation { random_access: access.random_access, ..Adaptation::default() };
         if is_clock && due {
-            first.pcr_90k = Some(wrap(access.dts_90k));
-            self.last_pcr_90k = Some(access.dts_90k);
+            first.pcr_90k = Some(wrap(now_90k));
+            self.last_pcr_90k = Some(now_90k);
         }
         let is_mpeg = matches!(self.tracks.audio, Some(AudioType::Aac | AudioType::Mp3) | None);
         let (at, stream_id, continuity) = match access.track {
@@ -103,6 +111,13 @@ impl Muxer {
         let (head, len) = pes_header(stream_id, access);
         let head = head.get(..len).unwrap_or(&head);
         write_unit(out, access.track.pid(), continuity, first, head, access.data);
+    }
+
+    /// What the clock says at an access unit. Where the lead has become larger it stands until that is made up.
+    fn now(&self, access: &Access<'_>) -> i64 {
+        let lead = if access.track == Track::Audio { self.lead_90k } else { 0 };
+        let now = access.dts_90k.saturating_sub(lead);
+        self.last_pcr_90k.filter(|last| (1..=self.lead_90k).contains(&(last - now))).unwrap_or(now)
     }
 
     /// Clock packets up to `now`, where the clock would stand still for too long.

@@ -56,6 +56,12 @@ impl Index {
             .collect()
     }
 
+    /// How far a picture of the file is shown before its DTS at most, ms.
+    fn lead_ms(&self) -> i64 {
+        let least = self.samples.iter().map(|sample| sample.composition_ms).min().unwrap_or(0);
+        -i64::from(least.min(0))
+    }
+
     /// How many segments there are.
     #[must_use]
     pub fn segments(&self, target_ms: u32) -> usize {
@@ -83,6 +89,7 @@ impl Index {
             });
         }
         let mut packager = TsPackager::new(GATHER_MS);
+        packager.set_lead(self.lead_ms());
         let mut out = Vec::new();
         packager.begin_anew(&part.lineup, &mut out);
         let mut reader = Reader { storage, at: 0, bytes: Bytes::new() };

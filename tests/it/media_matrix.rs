@@ -1,0 +1,235 @@
+//! Sources of every shape against every output: what is published is what comes out, for those who were there before and those
+//! who come late.
+//!
+//! The sources are synthetic: each picture and sound has its number in it, so that a hole, a repetition or a wrong time is seen
+//! whatever the container. All streams are published to one server side by side.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use client::Publisher;
+use srs_tests::capture::{player, publisher, receive_frames};
+use srs_tests::live::HttpViewer;
+use srs_tests::marked::{self, Unit, assert_same, assert_shown, of_kind, usual};
+use srs_tests::server::{Server, configuration};
+use srs_tests::site::{list, segments};
+use srs_tests::wait::{wait_for, wait_until};
+use tempfile::TempDir;
+
+/// A source: headers at the beginning, and what is sent in which order. Between two parts every early viewer has got
+/// something.
+struct Source {
+    name: &'static str,
+    /// Whether there is a header of pictures, and one of sounds, at the beginning.
+    headers: (bool, bool),
+    parts: Vec<Vec<Unit>>,
+}
+
+impl Source {
+    fn units(&self) -> Vec<Unit> {
+        self.parts.concat()
+    }
+
+    /// What somebody gets who joins when all was sent.
+    fn late(&self) -> Vec<Unit> {
+        let units = self.units();
+        let from = units.iter().rposition(|unit| unit.is_key).unwrap_or(0);
+        units[from..].to_vec()
+    }
+
+    fn has(&self, is_video: bool) -> bool {
+        self.units().iter().any(|unit| unit.is_video == is_video)
+    }
+}
+
+fn sources() -> Vec<Source> {
+    let both = usual(6000, 1000);
+    let one = |name, parts| Source { name, headers: (true, true), parts };
+    let with = |change: &dyn Fn(&mut Unit)| {
+        let mut units = both.clone();
+        units.iter_mut().for_each(change);
+        units
+    };
+    // Decoding order of groups I P B B: shown 40 ms behind the DTS, then later, then earlier.
+    let reordered = |shift: i64| {
+        with(&move |unit| {
+            if unit.is_video {
+                unit.composition_ms =
+                    [0, 80, -40, -40][usize::try_from(unit.dts_ms / 40 % 4).unwrap()] + shift;
+            }
+        })
+    };
+    vec![
+        one("usual", vec![both.clone()]),
+        one("reordered", vec![reordered(40)]),
+        one("shown-before", vec![reordered(0)]),
+        one("shown-late", vec![reordered(2000)]),
+        Source { name: "sounds", headers: (false, true), parts: vec![of_kind(&both, false)] },
+        Source { name: "pictures", headers: (true, false), parts: vec![of_kind(&both, true)] },
+    ]
+}
+
+/// A server with all outputs; recordings of the first vhost are FLV files, those of the second MP4 files.
+fn server() -> Server {
+    let directory = TempDir::new().unwrap();
+    let own = "http_server { enabled on; listen 127.0.0.1:0; vod on; dir TOP/html; stream_wait 5; }
+        vhost __defaultVhost__ { http_remux { enabled on; }
+            hls { enabled on; hls_fragment 2; hls_window 100; hls_storage memory; hls_path TOP/html; hls_ctx off; }
+            dvr { enabled on; dvr_path TOP/html/rec/[stream].flv; } }
+        vhost second { dvr { enabled on; dvr_path TOP/html/rec/[stream].mp4; } }";
+    let own = own.replace("TOP", &directory.path().display().to_string());
+    fs::create_dir_all(directory.path().join("html")).unwrap();
+    let text = configuration(directory.path(), &own);
+    Server::start_in(directory, &text)
+}
+
+/// The files of a recording, in their order.
+fn recorded(server: &Server, name: &str, ending: &str) -> Vec<PathBuf> {
+    let all = fs::read_dir(server.directory().join("html/rec")).into_iter().flatten().flatten();
+    let is_it = |path: &PathBuf| {
+        let file = path.file_name().unwrap().to_string_lossy().into_owned();
+        file.strip_suffix(&format!(".{ending}")).is_some_and(|stem| {
+            stem.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest[1..].parse::<u32>().is_ok())
+        })
+    };
+    let mut found: Vec<PathBuf> = all.map(|entry| entry.path()).filter(is_it).collect();
+    found.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
+    found
+}
+
+/// A source with who watches it from before its first packet.
+struct Running {
+    source: Source,
+    publishers: Vec<Publisher>,
+    viewers: Vec<(&'static str, HttpViewer)>,
+    player: client::Player,
+}
+
+const FORMATS: [&str; 3] = ["flv", "ts", "mp4"];
+
+impl Running {
+    fn begin(server: &Server, source: Source) -> Self {
+        let watching = server.clients().len();
+        let path = format!("live/{}", source.name);
+        let watch = |ending| (ending, HttpViewer::start(&server.web(), &format!("/{path}.{ending}")));
+        let viewers: Vec<_> = FORMATS.into_iter().map(watch).collect();
+        let player = player(&server.url(&path));
+        wait_until("viewers that wait", || server.clients().len() >= watching + 4);
+        let second = format!("live?vhost=second/{}", source.name);
+        let publishers = vec![publisher(&server.url(&path)), publisher(&server.url(&second))];
+        Self { source, publishers, viewers, player }
+    }
+
+    fn publish(&mut self) {
+        let (video, audio) = self.source.headers;
+        for publisher in &mut self.publishers {
+            marked::send_headers(publisher, video, audio);
+        }
+        for (n, part) in self.source.parts.iter().enumerate() {
+            for unit in part {
+                self.publishers.iter_mut().for_each(|publisher| unit.send(publisher));
+            }
+            if n + 1 < self.source.parts.len() {
+                let (ending, flv) = &self.viewers[0];
+                wait_until(&format!("part {n} over {ending}"), || {
+                    marked::of_flv(&flv.bytes()).iter().any(|unit| part.contains(unit))
+                });
+            }
+        }
+    }
+}
+
+/// An output has what was published.
+fn check_live(name: &str, ending: &str, bytes: &[u8], wanted: &[Unit]) {
+    let what = format!("{name}.{ending}");
+    let mut got = match ending {
+        "flv" => marked::of_flv(bytes),
+        "ts" => marked::of_ts(bytes),
+        _ => marked::of_mp4(bytes),
+    };
+    if name.starts_with("late") {
+        // A fragment that begins with a key frame may have the sound that lasts until then.
+        let first = of_kind(wanted, false).first().map_or(0, |unit| unit.number);
+        got.retain(|unit| unit.is_video || !(first.saturating_sub(4)..first).contains(&unit.number));
+    }
+    match ending {
+        // Times of sounds that were written together are guessed.
+        "ts" => assert_shown(&what, &got, wanted, 1),
+        _ => assert_same(&what, &got, wanted),
+    }
+}
+
+#[test]
+fn what_is_published_comes_out_of_every_output() {
+    let server = server();
+    let mut all: Vec<Running> = sources().into_iter().map(|source| Running::begin(&server, source)).collect();
+    for running in &mut all {
+        running.publish();
+    }
+    let mut late = Vec::new();
+    for running in &mut all {
+        let (source, count) = (&running.source, running.source.units().len());
+        let path = format!("live/{}", source.name);
+        // All that was sent is there.
+        drop(receive_frames(&mut running.player, count));
+        let flv = &running.viewers[0].1;
+        wait_until(&format!("all of {path} over HTTP"), || marked::of_flv(&flv.bytes()).len() >= count);
+        // Of sounds alone nothing is kept for those who come late.
+        if !source.has(true) {
+            continue;
+        }
+        let mut player = player(&server.url(&path));
+        drop(receive_frames(&mut player, source.late().len()));
+        for ending in FORMATS {
+            late.push((source.name, ending, HttpViewer::start(&server.web(), &format!("/{path}.{ending}"))));
+        }
+    }
+    wait_until("late viewers", || late.iter().all(|(.., viewer)| viewer.has_begun()));
+    for running in &mut all {
+        running.publishers.drain(..).for_each(|publisher| drop(publisher.finish()));
+    }
+    for running in all {
+        let (source, units) = (&running.source, running.source.units());
+        for (ending, viewer) in running.viewers {
+            check_live(&format!("early {}", source.name), ending, &viewer.whole(), &units);
+        }
+        check_hls(&server, source);
+        check_recordings(&server, source);
+    }
+    for (name, ending, viewer) in late {
+        let source = sources().into_iter().find(|source| source.name == name).unwrap();
+        check_live(&format!("late {name}"), ending, &viewer.whole(), &source.late());
+    }
+}
+
+fn check_hls(server: &Server, source: &Source) {
+    let units = source.units();
+    let what = format!("hls of {}", source.name);
+    let path = format!("live/{}", source.name);
+    let listed = wait_for(&what, Duration::from_secs(20), || list(server, &path));
+    let segments = segments(server, &path, &listed);
+    if source.has(true) {
+        for segment in &segments {
+            let first = marked::of_ts(segment).into_iter().filter(|unit| unit.is_video).min();
+            assert!(first.is_none_or(|unit| unit.is_key), "{what}: a segment begins with {first:?}");
+        }
+    }
+    assert_shown(&what, &marked::of_ts(&segments.concat()), &units, 1);
+}
+
+fn check_recordings(server: &Server, source: &Source) {
+    for ending in ["flv", "mp4"] {
+        let what = format!("recording {}.{ending}", source.name);
+        let files = wait_for(&what, Duration::from_secs(20), || {
+            Some(recorded(server, source.name, ending)).filter(|files| !files.is_empty())
+        });
+        assert_eq!(files.len(), 1, "{what}");
+        let bytes = fs::read(&files[0]).unwrap();
+        check_live("recorded", ending, &bytes, &source.units());
+        let film = format!("rec/{}.{ending}", source.name);
+        let listed = list(server, &film).unwrap_or_else(|| panic!("{film} as HLS"));
+        let bytes = segments(server, &film, &listed).concat();
+        assert_shown(&format!("film {film}"), &marked::of_ts(&bytes), &source.units(), 1);
+    }
+}
