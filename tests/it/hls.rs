@@ -11,13 +11,13 @@ use nix::sys::signal::Signal;
 use srs_tests::capture::{Recorder, ffmpeg_publish, publisher, tags};
 use srs_tests::clip::{Clip, QUIET};
 use srs_tests::http::ask;
-use srs_tests::pattern;
 use srs_tests::process::{run, signal};
 use srs_tests::program::have;
 use srs_tests::server::{Server, configuration};
 use srs_tests::tools::nginx;
 use srs_tests::transport::Transport;
 use srs_tests::wait::{SOON, wait_for, wait_until};
+use srs_tests::{marked, pattern, site};
 use tempfile::TempDir;
 
 /// A server with HLS; `hls` is what stands in the block.
@@ -524,5 +524,79 @@ fn a_publisher_whose_codec_has_no_place_in_hls_is_ended_if_that_is_wanted() {
             }
             wait_listed(&server, "a", 1);
         }
+    }
+}
+
+/// What of an address is encoded, is encoded once; names of files are the names, whatever the language.
+#[test]
+fn names_are_encoded_once_in_addresses_and_not_at_all_in_files() {
+    let server = server("hls_fragment 1; hls_storage both; hls_ctx on;");
+    let units = marked::usual(2500, 1000);
+    let names = [
+        ("a b", "a%20b", "a b"),
+        ("客厅", "%E5%AE%A2%E5%8E%85", "客厅"),
+        ("a+b@c", "a+b@c", "a+b@c"),
+        ("a#1", "a%231", "a#1"),
+        ("x[1]{2}", "x%5B1%5D%7B2%7D", "x[1]{2}"),
+        ("50%", "50%25", "50%25"),
+    ];
+    for (name, written, file) in names {
+        let mut publisher = publisher(&server.url(&format!("live/{name}")));
+        marked::send_headers(&mut publisher, true, true);
+        units.iter().for_each(|unit| unit.send(&mut publisher));
+        drop(publisher.finish());
+        let directory = server.directory().join("html/live");
+        wait_until("the list on the disk", || directory.join(format!("{file}.m3u8")).exists());
+        wait_until("its first segment", || directory.join(format!("{file}-0.ts")).exists());
+        let listed = wait_for(&format!("the list of {name}"), SOON, || {
+            site::list(&server, &format!("live/{written}")).filter(|list| list.segments.len() == 3)
+        });
+        let bytes = site::segments(&server, "live/x", &listed).concat();
+        marked::assert_shown(name, &marked::of_ts(&bytes), &units, 1);
+    }
+}
+
+/// A list that is asked for by the name of a vhost has segments that can be had.
+#[test]
+fn segments_are_asked_for_in_the_vhost_of_their_list() {
+    let directory = TempDir::new().unwrap();
+    let top = directory.path().display().to_string();
+    for (own, is_known) in [
+        ("hls_ctx on; hls_ts_ctx on;", true),
+        ("hls_ctx on; hls_ts_ctx off;", false),
+        ("hls_ctx off;", false),
+    ] {
+        let directory = TempDir::new().unwrap();
+        let own = format!(
+            "http_server {{ enabled on; listen 127.0.0.1:0; vod on; dir {top}/html; }}
+            vhost __defaultVhost__ {{ }}
+            vhost a.example {{ hls {{ enabled on; hls_storage memory; hls_path {top}/html; hls_fragment 1; {own} }} }}"
+        );
+        let text = configuration(directory.path(), &own);
+        let server = Server::start_in(directory, &text);
+        let units = marked::usual(2500, 1000);
+        let mut publisher = publisher(&server.url("live?vhost=a.example/a"));
+        marked::send_headers(&mut publisher, true, true);
+        units.iter().for_each(|unit| unit.send(&mut publisher));
+        drop(publisher.finish());
+        let path = "/live/a.m3u8?vhost=a.example";
+        wait_until("three segments", || {
+            let text = get(&server, path).unwrap_or_default();
+            let text = String::from_utf8(text).unwrap();
+            let inner = text.lines().find(|line| line.contains(".m3u8")).map(|line| format!("/live/{line}"));
+            let text = inner.map_or(text, |inner| String::from_utf8(get(&server, &inner).unwrap()).unwrap());
+            let names: Vec<&str> = text.lines().filter(|line| line.contains(".ts")).collect();
+            let bytes: Vec<u8> = names
+                .iter()
+                .flat_map(|name| {
+                    assert_eq!(name.contains("hls_ctx"), is_known, "{name}");
+                    get(&server, &format!("/live/{name}")).unwrap_or_else(|| panic!("{name} is listed"))
+                })
+                .collect();
+            if names.len() == 3 {
+                marked::assert_shown(&own, &marked::of_ts(&bytes), &units, 1);
+            }
+            names.len() == 3
+        });
     }
 }

@@ -42,6 +42,16 @@ pub struct Names<'a> {
 /// directory becomes a harmless one, so that two names never become the same file.
 #[must_use]
 pub fn fill(template: &str, names: &Names<'_>) -> String {
+    fill_with(template, names, component)
+}
+
+/// As [`fill`], with the names as they are: what somebody asks for who knows them.
+#[must_use]
+pub fn fill_plain(template: &str, names: &Names<'_>) -> String {
+    fill_with(template, names, str::to_owned)
+}
+
+fn fill_with(template: &str, names: &Names<'_>, write: fn(&str) -> String) -> String {
     let mut out = String::with_capacity(template.len() + 32);
     let mut rest = template;
     while let Some(at) = rest.find('[') {
@@ -49,7 +59,7 @@ pub fn fill(template: &str, names: &Names<'_>) -> String {
         out.push_str(before);
         let value = behind.find(']').and_then(|end| {
             let (variable, after) = behind.split_at_checked(end + 1)?;
-            Some((value(variable, names)?, after))
+            Some((value(variable, names, write)?, after))
         });
         match value {
             Some((value, after)) => {
@@ -66,12 +76,12 @@ pub fn fill(template: &str, names: &Names<'_>) -> String {
     out
 }
 
-fn value(variable: &str, names: &Names<'_>) -> Option<String> {
+fn value(variable: &str, names: &Names<'_>, write: fn(&str) -> String) -> Option<String> {
     let Names { key, moment, .. } = names;
     Some(match variable {
-        "[vhost]" => component(&key.vhost),
-        "[app]" => application(&key.app),
-        "[stream]" => component(&key.stream),
+        "[vhost]" => write(&key.vhost),
+        "[app]" => key.app.split('/').map(write).collect::<Vec<String>>().join("/"),
+        "[stream]" => write(&key.stream),
         "[seq]" => names.number.to_string(),
         "[duration]" => names.duration_ms.to_string(),
         "[timestamp]" => moment.unix_ms.to_string(),
@@ -86,24 +96,64 @@ fn value(variable: &str, names: &Names<'_>) -> Option<String> {
     })
 }
 
-/// An application as it stands in file names.
-pub(crate) fn application(app: &str) -> String {
-    app.split('/').map(component).collect::<Vec<String>>().join("/")
+/// Longest component in bytes: numbers and endings stand behind it, and file systems take 255.
+const MAX_COMPONENT: usize = 200;
+/// What stays of a longer one.
+const KEPT: usize = 160;
+
+/// Whether a character can stand in a component wherever one is used: in a file system, and in the paths of URLs as this server
+/// takes them. The percent sign is what others are written with.
+fn is_plain(c: char) -> bool {
+    !(c.is_control() || matches!(c, '%' | '/' | '\\' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
 }
 
-/// Letters, digits, `.`, `-` and `_` stay (a dot not at the beginning); everything else becomes `%` and two digits, which no
-/// other name gives.
+/// A name as a component of a path: as it is, but for what can't stand there (see [`is_plain`], and a dot at the beginning),
+/// which becomes `%` and two digits for each byte. Of one that is too long the beginning stays, with `%` and sixteen digits
+/// that depend on all of it. No two names give the same.
 pub(crate) fn component(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
-    for (at, byte) in name.bytes().enumerate() {
-        let is_plain = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') || byte == b'.' && at > 0;
-        if is_plain {
-            out.push(char::from(byte));
+    for (at, c) in name.char_indices() {
+        if is_plain(c) && !(c == '.' && at == 0) {
+            out.push(c);
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| out.push_str(&format!("%{byte:02X}")));
         }
     }
-    if out.is_empty() { "%".to_owned() } else { out }
+    if out.is_empty() {
+        return "%".to_owned();
+    }
+    if out.len() <= MAX_COMPONENT {
+        return out;
+    }
+    let whole = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    while out.len() > KEPT {
+        out.pop();
+    }
+    out + &format!("%{whole:016x}")
+}
+
+/// The reverse of what [`component`] does to single characters.
+pub(crate) fn name_of(component: &str) -> String {
+    let mut bytes = Vec::with_capacity(component.len());
+    let mut rest = component.as_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        let escaped = behind.get(..2).filter(|_| *first == b'%');
+        let escaped =
+            escaped.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
+        match escaped {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = behind.get(2..).unwrap_or(&[]);
+            }
+            None => {
+                bytes.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| component.to_owned())
 }
 
 #[cfg(test)]
@@ -136,12 +186,26 @@ mod tests {
     }
 
     #[test]
+    fn names_are_what_they_are() {
+        for name in ["a b", "客厅", "a#1+2@x[3]*~?", "ü.flv"] {
+            assert_eq!(filled("[stream]-[seq].ts", "live", name), format!("{name}-12.ts"));
+        }
+        let long = "客".repeat(85);
+        let (one, other) = (component(&format!("{long}1")), component(&format!("{long}2")));
+        assert!(one.len() <= MAX_COMPONENT && one != other && one.starts_with("客客客"), "{one}");
+        for name in ["a%b", "a/b", "%41", ".x", "a\nb"] {
+            assert_eq!(name_of(&component(name)), name);
+        }
+        assert_eq!(name_of("100%"), "100%");
+    }
+
+    #[test]
     fn names_stay_below_their_directory_and_apart() {
         assert_eq!(filled("[app]/[stream]", "../../etc", "passwd"), "%2E./%2E./etc/passwd");
         assert_eq!(filled("[app]/[stream]", "/abs//x", ".."), "%/abs/%/x/%2E.");
-        assert_eq!(filled("[stream]", "live", "a/b\n$(id)"), "a%2Fb%0A%24%28id%29");
+        assert_eq!(filled("[stream]", "live", "a/b\n$(id)\\"), "a%2Fb%0A$(id)%5C");
         assert_ne!(filled("[stream]", "live", "a%2Fb"), filled("[stream]", "live", "a/b"));
         // Only once: a name that looks like a variable is none.
-        assert_eq!(filled("[stream]", "live", "[seq]"), "%5Bseq%5D");
+        assert_eq!(filled("[stream]", "live", "[seq]"), "[seq]");
     }
 }

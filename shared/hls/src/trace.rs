@@ -1,17 +1,18 @@
 //! The reverse of [`template::fill`](crate::template::fill): which application and stream a file name is of.
 
-use crate::template::component;
+use crate::template::{component, name_of};
 
 /// Longest path that is looked at.
 const MAX_PATH: usize = 1024;
 
-/// Application and stream as they stand in file names.
+/// Application and stream.
 pub type Traced = (String, String);
 
-/// Application and stream of a key as they stand in file names.
+/// What is found for the files of a stream.
 #[must_use]
 pub fn of_key(key: &media::StreamKey) -> Traced {
-    (crate::template::application(&key.app), component(&key.stream))
+    let written = |name: &str| name_of(&component(name));
+    (key.app.split('/').map(written).collect::<Vec<String>>().join("/"), written(&key.stream))
 }
 
 /// A template that was taken apart: its file names can be traced back.
@@ -82,7 +83,7 @@ impl Trace {
             return None;
         }
         match find(&self.0, path, (None, None))? {
-            (Some(app), Some(stream)) => Some((app.to_owned(), stream.to_owned())),
+            (Some(app), Some(stream)) => Some((name_of(app), name_of(stream))),
             _ => None,
         }
     }

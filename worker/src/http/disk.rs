@@ -21,6 +21,7 @@ use rustix::io::Errno;
 
 use super::dvr::continued::{Length, Piece, Start};
 use super::dvr::flv_file::Patch;
+use super::hls::list::encode;
 
 /// Bytes that may wait for the disk.
 const MAX_WAITING: usize = 256 << 20;
@@ -142,14 +143,17 @@ pub(crate) enum Job {
     /// Finish what a former run left below this directory.
     Repair(PathBuf),
     /// Read a list that a former process wrote, and remove what it left behind: files beside `segment` whose names are that
-    /// with a number in place of `*`, and which the list does not name. Answered with [`Done::Recovered`].
+    /// with a number in place of [`NUMBER`], and which the list does not name. Answered with [`Done::Recovered`].
     Recover {
         ticket: u64,
         list: Place,
-        /// With a `*` where the number stands; `None`: nothing is removed.
+        /// With [`NUMBER`] where the number stands; `None`: nothing is removed.
         segment: Option<Place>,
     },
 }
+
+/// Stands for a number in a pattern of names: no name holds it.
+pub(crate) const NUMBER: &str = "\0";
 
 /// What was done.
 #[derive(Debug)]
@@ -330,7 +334,7 @@ fn read_text(place: &Place) -> String {
 /// Segments of a former run that nobody lists.
 fn remove_strays(segment: &Place, list: &str) {
     let (above, pattern) = segment.below.rsplit_once('/').unwrap_or(("", &segment.below));
-    let Some((before, behind)) = pattern.split_once('*') else { return };
+    let Some((before, behind)) = pattern.split_once(NUMBER) else { return };
     let listed: Vec<&str> = list
         .lines()
         .filter(|line| !line.starts_with('#'))
@@ -342,7 +346,7 @@ fn remove_strays(segment: &Place, list: &str) {
         let number = plain.strip_prefix(before).and_then(|rest| rest.strip_suffix(behind));
         let is_ours = number
             .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()));
-        let encoded = name.replace('%', "%25");
+        let encoded = encode(&name);
         if is_ours && !listed.contains(&encoded.as_str()) {
             let place = Place { root: segment.root.clone(), below: format!("{above}/{name}") };
             tracing::info!("a segment of a former run is removed: {name}");
@@ -370,7 +374,10 @@ mod tests {
         }
         at("live/a-x.ts").write(b"another's").unwrap();
         std::fs::write(top.join("root/live/a-9.ts.tmp"), "half").unwrap();
-        remove_strays(&at("live/a-*.ts"), "#EXTM3U\n#EXTINF:1,\na-2.ts\n#EXTINF:1,\na-3.ts?x\n");
+        remove_strays(
+            &at(&format!("live/a-{NUMBER}.ts")),
+            "#EXTM3U\n#EXTINF:1,\na-2.ts\n#EXTINF:1,\na-3.ts?x\n",
+        );
         let mut names = at("live/x").siblings();
         names.sort();
         assert_eq!(names, ["a-2.ts", "a-3.ts", "a-x.ts"]);

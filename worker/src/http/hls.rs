@@ -117,7 +117,11 @@ impl House {
         let mut stream = HlsStream::new(key.clone(), config.clone(), absolute, known.unwrap_or_default());
         // What this process knows itself, nobody has to be asked for.
         stream.ready = known.is_some();
-        self.by_path.insert((key.vhost.clone(), stream.list_path()), Entry::List(feed));
+        // Under the name of its file, and under what a URL says that was encoded once: where both differ, another stream's file
+        // may have this one's name, but no other stream its names.
+        let vhost = &key.vhost;
+        self.by_path.entry((vhost.clone(), stream.list_path())).or_insert(Entry::List(feed));
+        self.by_path.insert((vhost.clone(), stream.asked_path()), Entry::List(feed));
         self.streams.insert(feed, stream);
         if self.asked.is_empty() {
             self.recover(feed);

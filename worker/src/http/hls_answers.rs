@@ -147,12 +147,14 @@ impl Web {
             let began_ms = stream.began_ms.max(until_ms.map_or(self.now_ms, |_| 0));
             return Hls::Perhaps((began_ms + first_ms).max(until_ms.unwrap_or(0)));
         }
+        let vhost_of =
+            |first| named_vhost(request).map(|name| format!("{first}vhost={name}")).unwrap_or_default();
         let text = match &name {
             None if vhost.hls.ctx => master(stream, request, &new_name()),
             Some(name) if vhost.hls.ctx && vhost.hls.ts_ctx && super::hls::sessions::is_name(name) => {
-                stream.playlist.text("", &format!("?{PARAMETER}={name}"))
+                stream.playlist.text("", &format!("?{PARAMETER}={name}{}", vhost_of('&')))
             }
-            _ => stream.playlist.text("", ""),
+            _ => stream.playlist.text("", &vhost_of('?')),
         };
         // One that is the same for all may be kept by whoever stands between, for half of what it takes to change.
         let kept_s = if vhost.hls.ctx { 0 } else { (stream.playlist.position().target_s / 2).max(1) };
@@ -237,7 +239,7 @@ impl Web {
                 vhost: key.vhost.clone(),
                 app: key.app.clone(),
                 name: key.stream.clone(),
-                url: stream.list_path(),
+                url: stream.list_path().split('/').map(list::encode).collect::<Vec<_>>().join("/"),
                 storage: match stream.config.storage {
                     HlsStorage::Memory => "memory",
                     HlsStorage::Disk => "disk",
@@ -282,6 +284,11 @@ impl Web {
             });
         }
     }
+}
+
+/// The vhost that a request names in its query: what its list names has to be asked for in the same vhost.
+pub(crate) fn named_vhost(request: &Request) -> Option<String> {
+    request.parameter("vhost").map(|name| list::encode(&name))
 }
 
 /// A list of one list: the same again, with an identity for the player.

@@ -26,8 +26,8 @@ const TARGET_MS: u32 = 6_000;
 /// What of a file is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum What {
-    /// The list of its segments.
-    List,
+    /// The list of its segments, with what stands behind the name of each.
+    List(String),
     /// One of them.
     Segment(usize),
     /// The part of an FLV file behind a byte; answered with the offset of a tag (eight bytes) and what goes in front of it.
@@ -147,7 +147,7 @@ fn answer(indexes: &mut VecDeque<(String, Option<Index>)>, question: &Question) 
     let from = match what {
         What::FromByte(at) => Some(From::Byte(*at)),
         What::FromTime(ms) => Some(From::Time(*ms)),
-        What::List | What::Segment(_) => None,
+        What::List(_) | What::Segment(_) => None,
     };
     if let Some(from) = from {
         let start = vod::start(&stored, from).ok()?;
@@ -171,17 +171,18 @@ fn answer(indexes: &mut VecDeque<(String, Option<Index>)>, question: &Question) 
     let index = indexes.iter().find(|(known, _)| known == tag)?.1.as_ref()?;
     match what {
         What::Segment(number) => index.segment(&stored, TARGET_MS, *number).ok().flatten().map(Bytes::from),
-        _ => {
+        What::List(suffix) => {
             let name = super::hls::list::relative(&question.name, &question.name);
-            Some(vod::playlist(index, TARGET_MS, |number| format!("{name}.{number}.ts")).into())
+            Some(vod::playlist(index, TARGET_MS, |number| format!("{name}.{number}.ts{suffix}")).into())
         }
+        What::FromByte(_) | What::FromTime(_) => None,
     }
 }
 
 /// The file that a name of HLS means, and what of it: `a.flv.m3u8` is the list of `a.flv`, `a.flv.7.ts` its segment 7.
 pub(crate) fn file_of(name: &str) -> Option<(&str, What)> {
     let (file, what) = match name.strip_suffix(".m3u8") {
-        Some(file) => (file, What::List),
+        Some(file) => (file, What::List(String::new())),
         None => {
             let (file, number) = name.strip_suffix(".ts")?.rsplit_once('.')?;
             let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
@@ -198,7 +199,7 @@ mod tests {
 
     #[test]
     fn names_of_lists_and_segments() {
-        assert_eq!(file_of("a.flv.m3u8"), Some(("a.flv", What::List)));
+        assert_eq!(file_of("a.flv.m3u8"), Some(("a.flv", What::List(String::new()))));
         assert_eq!(file_of("a.b.MP4.12.ts"), Some(("a.b.MP4", What::Segment(12))));
         for none in
             ["a.m3u8", "a.flv.ts", "a.flv.x.ts", "a.flv.+1.ts", ".flv.m3u8", "a.ts", "a-1.ts", "a.mkv.m3u8"]

@@ -3,6 +3,7 @@
 use http1::Request;
 
 use super::files::Missing;
+use super::hls_answers::named_vhost;
 use super::vod::{What, file_of};
 use super::web::Web;
 
@@ -21,6 +22,10 @@ pub(crate) enum Vod {
 fn wanted(request: &Request, hls: bool) -> Option<(String, What)> {
     let last = request.path.components().last()?;
     if let Some((name, what)) = file_of(last).filter(|_| hls) {
+        let what = match (what, named_vhost(request)) {
+            (What::List(_), Some(vhost)) => What::List(format!("?vhost={vhost}")),
+            (what, _) => what,
+        };
         return Some((name.to_owned(), what));
     }
     // A number of bytes, or of seconds when it has a decimal point.
@@ -69,7 +74,7 @@ impl Web {
                 self.not_found(key, request.method);
                 return Vod::Answered;
             }
-            (What::List, Some(bytes)) => (http1::mime::of("x.m3u8"), bytes),
+            (What::List(_), Some(bytes)) => (http1::mime::of("x.m3u8"), bytes),
             (What::Segment(_), Some(bytes)) => ("video/MP2T", bytes),
         };
         let (mime, bytes) = mime;

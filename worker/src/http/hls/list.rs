@@ -69,7 +69,8 @@ pub(crate) fn absolute(directory: &str, uri: &str) -> String {
     if directory.is_empty() { name } else { format!("{directory}/{name}") }
 }
 
-fn encode(part: &str) -> String {
+/// A component as URLs have it.
+pub(crate) fn encode(part: &str) -> String {
     let mut out = String::with_capacity(part.len());
     for byte in part.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

@@ -4,13 +4,13 @@ use std::io::ErrorKind;
 
 use bytes::Bytes;
 use conf::vhost::{Hls, HlsOnError, HlsStorage};
-use hls::template::{Moment, Names, fill};
+use hls::template::{Moment, Names, fill, fill_plain};
 use hls::{Cut, Ended, Facts, Listed, Playlist, Position, Rules, Segmenter};
 use media::StreamKey;
 use remux::{Coded, Lineup, TsPackager};
 
 use super::list;
-use crate::http::disk::{Disk, Job, Place, place};
+use crate::http::disk::{Disk, Job, NUMBER, Place, place};
 use crate::http::feed::Happening;
 
 /// Sounds that are not further apart are written together, ms.
@@ -148,7 +148,12 @@ impl HlsStream {
         Names { key: &self.key, number, duration_ms, moment }
     }
 
-    /// Path of the list below the root and in URLs.
+    /// Path of the list as somebody asks for it who knows the names: what the URL says once it is decoded.
+    pub(crate) fn asked_path(&self) -> String {
+        fill_plain(&self.config.m3u8_file, &self.names(0, 0, Moment::default()))
+    }
+
+    /// Path of the list below the root.
     pub(crate) fn list_path(&self) -> String {
         fill(&self.config.m3u8_file, &self.names(0, 0, Moment::default()))
     }
@@ -157,15 +162,16 @@ impl HlsStream {
         place(&self.config.path, self.list_path())
     }
 
-    /// What names segments have, with a `*` for the number; `None` when more than the number differs.
+    /// What names segments have, with [`NUMBER`] for the number; `None` when more than the number differs.
     pub(crate) fn segment_pattern(&self) -> Option<Place> {
-        let fixed = self.config.ts_file.replace("[seq]", "*");
+        let fixed = self.config.ts_file.replace("[seq]", NUMBER);
         let has_time =
             ["[timestamp]", "[2006]", "[01]", "[02]", "[15]", "[04]", "[05]", "[999]", "[duration]"];
-        let is_plain = fixed.matches('*').count() == 1 && !has_time.iter().any(|part| fixed.contains(part));
+        let is_plain =
+            fixed.matches(NUMBER).count() == 1 && !has_time.iter().any(|part| fixed.contains(part));
         let last = fixed.rsplit('/').next().unwrap_or("");
         let below = fill(&fixed, &self.names(0, 0, Moment::default()));
-        (is_plain && last.contains('*')).then(|| place(&self.config.path, below))
+        (is_plain && last.contains(NUMBER)).then(|| place(&self.config.path, below))
     }
 
     /// Takes what happened in the stream; `unix_ms` is the time of day.
