@@ -27,8 +27,28 @@ pub(crate) struct Facts {
     pub(crate) absolute_time: bool,
 }
 
-/// Reads a data message of a publisher.
-pub(crate) fn read(payload: &[u8], limits: &Limits) -> DataMessage {
+/// Properties that speak of a file, which a live stream is none of: of where it came from, or of one that it was recorded to.
+const OF_FILES: [&str; 14] = [
+    "duration",
+    "filesize",
+    "datasize",
+    "videosize",
+    "audiosize",
+    "lasttimestamp",
+    "lastkeyframetimestamp",
+    "lastkeyframelocation",
+    "keyframes",
+    "hasKeyframes",
+    "canSeekToEnd",
+    "totalframes",
+    "recording",
+    "continues",
+];
+/// What recordings are filled up with.
+const FILLER: &str = "spacer";
+
+/// Reads a data message of a publisher. `version` is the server's.
+pub(crate) fn read(payload: &[u8], limits: &Limits, version: &str) -> DataMessage {
     let Ok(values) = amf0::decode_all(payload, limits) else {
         return DataMessage::Ignored;
     };
@@ -39,7 +59,7 @@ pub(crate) fn read(payload: &[u8], limits: &Limits) -> DataMessage {
     };
     match name {
         "onMetaData" => match values.get(1) {
-            Some(Value::Object(properties) | Value::EcmaArray(properties)) => complete(properties),
+            Some(Value::Object(properties) | Value::EcmaArray(properties)) => complete(properties, version),
             _ => DataMessage::Ignored,
         },
         "@clearDataFrame" | "|RtmpSampleAccess" => DataMessage::Ignored,
@@ -54,7 +74,7 @@ pub(crate) fn read(payload: &[u8], limits: &Limits) -> DataMessage {
 }
 
 /// The publisher's properties in their order, then the server's own.
-fn complete(properties: &[(String, Value)]) -> DataMessage {
+fn complete(properties: &[(String, Value)], version: &str) -> DataMessage {
     let number =
         |name: &str| properties.iter().find(|(key, _)| key == name).and_then(|(_, value)| value.as_f64());
     let facts = Facts {
@@ -64,12 +84,12 @@ fn complete(properties: &[(String, Value)]) -> DataMessage {
             .iter()
             .any(|(key, value)| key == "bravo_atc" && value.as_str() == Some("true")),
     };
-    let own = [
-        ("server", format!("SRS/{}", env!("CARGO_PKG_VERSION"))),
-        ("server_version", env!("CARGO_PKG_VERSION").to_owned()),
-    ];
+    let own = [("server", format!("SRS/{version}")), ("server_version", version.to_owned())];
+    let is_kept = |name: &str| {
+        !OF_FILES.contains(&name) && !name.starts_with(FILLER) && own.iter().all(|(own, _)| name != *own)
+    };
     let mut all: Vec<(String, Value)> =
-        properties.iter().filter(|(key, _)| own.iter().all(|(name, _)| key != name)).cloned().collect();
+        properties.iter().filter(|(name, _)| is_kept(name)).cloned().collect();
     all.extend(own.into_iter().map(|(name, value)| (name.to_owned(), Value::String(value))));
     let mut bytes = Vec::new();
     amf0::encode(&Value::String("onMetaData".to_owned()), &mut bytes);
@@ -94,12 +114,17 @@ mod tests {
             ("framerate".to_owned(), Value::Number(25.0)),
             ("audiosamplerate".to_owned(), Value::Number(44100.0)),
             ("server".to_owned(), Value::String("somebody".to_owned())),
+            ("duration".to_owned(), Value::Number(3600.0)),
+            ("filesize".to_owned(), Value::Number(1e9)),
+            ("keyframes".to_owned(), Value::Object(Vec::new())),
+            ("spacer3".to_owned(), Value::String(String::new())),
         ];
         for prefix in [vec![], vec![Value::String("@setDataFrame".to_owned())]] {
             let mut message = prefix;
             message.push(Value::String("onMetaData".to_owned()));
             message.push(Value::EcmaArray(fields.clone()));
-            let DataMessage::Metadata { bytes, facts } = read(&encode(&message), &Limits::default()) else {
+            let DataMessage::Metadata { bytes, facts } = read(&encode(&message), &Limits::default(), "1.2.3")
+            else {
                 panic!("not recognised");
             };
             assert_eq!((facts.frame_rate, facts.sample_rate), (Some(25.0), Some(44100.0)));
@@ -107,18 +132,19 @@ mod tests {
             let Some(Value::Object(properties)) = values.get(1) else { panic!("{values:?}") };
             let names: Vec<&str> = properties.iter().map(|(name, _)| name.as_str()).collect();
             assert_eq!(names, ["width", "framerate", "audiosamplerate", "server", "server_version"]);
+            assert_eq!(properties[3].1.as_str(), Some("SRS/1.2.3"));
         }
     }
 
     #[test]
     fn other_data_is_passed_on_or_dropped() {
         let cue = encode(&[Value::String("onCuePoint".to_owned()), Value::Number(1.0)]);
-        assert_eq!(read(&cue, &Limits::default()), DataMessage::Event(cue.clone()));
+        assert_eq!(read(&cue, &Limits::default(), "1.2.3"), DataMessage::Event(cue.clone()));
         let clear = encode(&[Value::String("@clearDataFrame".to_owned())]);
-        assert_eq!(read(&clear, &Limits::default()), DataMessage::Ignored);
-        assert_eq!(read(&[0x02, 0xff], &Limits::default()), DataMessage::Ignored);
+        assert_eq!(read(&clear, &Limits::default(), "1.2.3"), DataMessage::Ignored);
+        assert_eq!(read(&[0x02, 0xff], &Limits::default(), "1.2.3"), DataMessage::Ignored);
         assert_eq!(
-            read(&encode(&[Value::String("onMetaData".to_owned())]), &Limits::default()),
+            read(&encode(&[Value::String("onMetaData".to_owned())]), &Limits::default(), "1.2.3"),
             DataMessage::Ignored
         );
     }

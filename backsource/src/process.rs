@@ -81,6 +81,8 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
         control.start.board_slot,
         control.start.first_connection_id,
     )?;
+    // Once for the life of the process.
+    hub.version = Box::leak(control.start.version.clone().into_boxed_str());
     hub.reactor.register(std::os::fd::AsRawFd::as_raw_fd(&control), CONTROL_TOKEN)?;
     let api =
         PrivateApi::start(control.private_api_port(), control.key.clone(), hub.reactor.waker(API_TOKEN)?)?;

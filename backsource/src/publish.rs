@@ -27,6 +27,7 @@ impl BackSource {
             max_gop_frames: u64::from(vhost.gop_cache_max_frames),
             queue_ms: vhost.queue_length_ms,
             chunk_size: vhost.chunk_size,
+            version: hub.version,
         })
     }
 

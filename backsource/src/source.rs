@@ -39,6 +39,8 @@ pub(crate) struct Rules {
     pub(crate) max_gop_frames: u64,
     pub(crate) queue_ms: u64,
     pub(crate) chunk_size: u32,
+    /// The server's version.
+    pub(crate) version: &'static str,
 }
 
 /// Who publishes.
@@ -291,7 +293,7 @@ impl Source {
     }
 
     fn put_data(&mut self, wire_ms: u32, payload: &[u8], bounds: Bounds, limits: &amf0::Limits) -> Put {
-        match metadata::read(payload, limits) {
+        match metadata::read(payload, limits, self.rules.version) {
             DataMessage::Metadata { bytes, facts } => {
                 self.timeline.set_rates(facts.sample_rate, facts.frame_rate);
                 if facts.absolute_time && self.rules.auto_absolute && !self.absolute {
@@ -505,6 +507,7 @@ mod tests {
         max_gop_frames: 2500,
         queue_ms: 30_000,
         chunk_size: 60_000,
+        version: "1.2.3",
     };
     const BOUNDS: Bounds = Bounds { initial: 64 << 10, max: 1 << 20 };
 

@@ -48,6 +48,8 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
         control.start.board_slot,
         control.start.first_connection_id,
     )?;
+    // Once for the life of the process.
+    hub.version = Box::leak(control.start.version.clone().into_boxed_str());
     hub.reactor.register(control.as_raw_fd(), CONTROL_TOKEN)?;
     let api =
         PrivateApi::start(control.private_api_port(), control.key.clone(), hub.reactor.waker(API_TOKEN)?)?;

@@ -85,6 +85,8 @@ pub trait Host: Sized {
 pub struct Hub {
     /// The loop: hosts register their own descriptors with tokens below [`FIRST_TOKEN`].
     pub reactor: Reactor,
+    /// The server's version, as it says it to clients.
+    pub version: &'static str,
     connections: Slab<Connection>,
     audiences: Slab<Audience>,
     by_key: HashMap<StreamKey, AudienceId>,
@@ -130,6 +132,7 @@ impl Hub {
     ) -> io::Result<Self> {
         Ok(Self {
             reactor: Reactor::new()?,
+            version: "",
             connections: Slab::new(),
             audiences: Slab::new(),
             by_key: HashMap::new(),

@@ -55,7 +55,7 @@ impl Hub {
                         .map_or_else(|_| String::new(), |local| local.ip().to_canonical().to_string()),
                     pid: std::process::id(),
                     id,
-                    version: env!("CARGO_PKG_VERSION").to_owned(),
+                    version: self.version.to_owned(),
                 },
                 out_chunk_size: self.config.chunk_size,
                 out_window: 2_500_000,
