@@ -123,6 +123,10 @@ pub(crate) struct Source {
     pub(crate) tally: Option<Tally>,
     /// What was received and sent at earlier times: when (ms), bytes, bytes.
     pub(crate) rates: VecDeque<(u64, u64, u64)>,
+    /// How its pictures are laid out.
+    framing: flv::nal::Framing,
+    /// Packets that were laid out as no packet should be.
+    pub(crate) mended: u64,
     /// Packets that were too large for the largest ring.
     pub(crate) oversized: u64,
     /// Key frames that left the ring early because it could not grow.
@@ -176,6 +180,8 @@ impl Source {
             begun: (0, 0),
             tally: None,
             rates: VecDeque::new(),
+            framing: flv::nal::Framing::default(),
+            mended: 0,
             oversized: 0,
             truncated: 0,
         }
@@ -200,6 +206,7 @@ impl Source {
         (self.video, self.audio) = (None, None);
         (self.video_facts, self.audio_facts) = (VideoFacts::default(), AudioFacts::default());
         self.begun = (self.frames, self.bytes);
+        (self.framing, self.mended) = (flv::nal::Framing::default(), 0);
     }
 
     /// Other rules hold from now on. How times are read stays as it is until the next publish: a change in mid-stream would
@@ -268,6 +275,8 @@ impl Source {
         if kind == Kind::Data {
             return self.put_data(wire_ms, payload, bounds, limits);
         }
+        let mended = self.mend(kind, payload);
+        let payload = mended.as_ref().unwrap_or(payload);
         let info = flv::classify(kind, payload);
         self.describe(kind, info, payload);
         let aside = info.sequence_header || info.end_of_sequence;
@@ -279,6 +288,19 @@ impl Source {
             self.ring.store_header(header, self.ring.head(), dts_ms, payload);
         }
         self.append(kind, flags, dts_ms, payload, bounds)
+    }
+
+    /// A picture as it should have been, where it has start codes or empty units: no container takes those, and no player of FLV.
+    fn mend(&mut self, kind: Kind, payload: &Bytes) -> Option<Bytes> {
+        let mended = if kind == Kind::Video { self.framing.mend(payload)? } else { return None };
+        if self.mended == 0 {
+            tracing::warn!(
+                "pictures of {} come with start codes or empty units: they are laid out anew",
+                self.key
+            );
+        }
+        self.mended += 1;
+        Some(mended)
     }
 
     fn flags(info: PacketInfo) -> Flags {

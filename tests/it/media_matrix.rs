@@ -24,6 +24,25 @@ struct Source {
     /// Whether there is a header of pictures, and one of sounds, at the beginning.
     headers: (bool, bool),
     parts: Vec<Vec<Unit>>,
+    /// How the encoder writes a packet.
+    body: fn(&Unit) -> Vec<u8>,
+}
+
+/// With start codes of three and of four bytes in turn, and units that are empty.
+fn with_start_codes(unit: &Unit) -> Vec<u8> {
+    let body = unit.body();
+    if !unit.is_video {
+        return body;
+    }
+    let (head, picture) = (&body[..5], &body[9..]);
+    let code: &[u8] = match unit.number / 2 % 4 {
+        0 => &[0, 0, 0, 1],
+        1 => &[0, 0, 1],
+        2 => &[0, 0, 0, 1, 0, 0, 1],
+        // Behind its length, and behind an empty unit.
+        _ => return [head, &[0; 4], &body[5..], &[0; 4]].concat(),
+    };
+    [head, code, picture].concat()
 }
 
 impl Source {
@@ -45,7 +64,7 @@ impl Source {
 
 fn sources() -> Vec<Source> {
     let both = usual(6000, 1000);
-    let one = |name, parts| Source { name, headers: (true, true), parts };
+    let one = |name, parts| Source { name, headers: (true, true), parts, body: Unit::body };
     let with = |change: &dyn Fn(&mut Unit)| {
         let mut units = both.clone();
         units.iter_mut().for_each(change);
@@ -65,8 +84,9 @@ fn sources() -> Vec<Source> {
         one("reordered", vec![reordered(40)]),
         one("shown-before", vec![reordered(0)]),
         one("shown-late", vec![reordered(2000)]),
-        Source { name: "sounds", headers: (false, true), parts: vec![of_kind(&both, false)] },
-        Source { name: "pictures", headers: (true, false), parts: vec![of_kind(&both, true)] },
+        Source { name: "sounds", headers: (false, true), ..one("", vec![of_kind(&both, false)]) },
+        Source { name: "pictures", headers: (true, false), ..one("", vec![of_kind(&both, true)]) },
+        Source { name: "start-codes", body: with_start_codes, ..one("", vec![both.clone()]) },
     ]
 }
 
@@ -128,7 +148,8 @@ impl Running {
         }
         for (n, part) in self.source.parts.iter().enumerate() {
             for unit in part {
-                self.publishers.iter_mut().for_each(|publisher| unit.send(publisher));
+                let body = (self.source.body)(unit);
+                self.publishers.iter_mut().for_each(|publisher| unit.send_as(publisher, &body));
             }
             if n + 1 < self.source.parts.len() {
                 let (ending, flv) = &self.viewers[0];

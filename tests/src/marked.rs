@@ -61,9 +61,17 @@ impl Unit {
     /// # Panics
     /// When the server does not take it.
     pub fn send(&self, publisher: &mut Publisher) {
+        self.send_as(publisher, &self.body());
+    }
+
+    /// Sends it in a packet that is written otherwise.
+    ///
+    /// # Panics
+    /// When the server does not take it.
+    pub fn send_as(&self, publisher: &mut Publisher, body: &[u8]) {
         let kind = if self.is_video { Kind::Video } else { Kind::Audio };
         let time_ms = u32::try_from(self.dts_ms & 0xffff_ffff).expect("masked");
-        publisher.send(kind, time_ms, &self.body()).unwrap_or_else(|cause| panic!("{cause}"));
+        publisher.send(kind, time_ms, body).unwrap_or_else(|cause| panic!("{cause}"));
     }
 }
 
@@ -95,6 +103,12 @@ pub fn usual(end_ms: i64, gop_ms: i64) -> Vec<Unit> {
     all
 }
 
+/// Asserts that a picture is one NAL unit behind its length, as FLV and MP4 have it.
+fn assert_laid_out(picture: &[u8]) {
+    let len = picture.first_chunk().map_or(0, |len| u32::from_be_bytes(*len)) as usize;
+    assert_eq!(len + 4, picture.len(), "a picture is laid out as {picture:x?}");
+}
+
 /// The numbers in some bytes, in their order.
 fn numbers(bytes: &[u8]) -> Vec<u64> {
     let places = bytes.windows(MARK.len() + DIGITS).filter(|window| window.starts_with(MARK));
@@ -115,6 +129,9 @@ pub fn of_flv(bytes: &[u8]) -> Vec<Unit> {
         let dts_ms = i64::from(tag.timestamp_ms);
         let is_key = flv::classify(tag.kind, &tag.body).key_frame;
         let numbers = numbers(&tag.body).into_iter();
+        if is_video && numbers.len() > 0 {
+            assert_laid_out(&tag.body[5..]);
+        }
         numbers
             .map(move |number| Unit { dts_ms, number, is_video, is_key, composition_ms })
             .collect::<Vec<_>>()
@@ -207,6 +224,9 @@ pub fn of_mp4(bytes: &[u8]) -> Vec<Unit> {
                 let size = word(row, 4) as usize;
                 // The media of the newest fragment may not be there yet.
                 for number in bytes.get(at..at + size).map(numbers).unwrap_or_default() {
+                    if is_video {
+                        assert_laid_out(&bytes[at..at + size]);
+                    }
                     let is_key = is_video && word(row, 8) & 0x1_0000 == 0;
                     let composition_ms = i64::from(word(row, 12).cast_signed());
                     units.push(Unit { dts_ms, number, is_video, is_key, composition_ms });

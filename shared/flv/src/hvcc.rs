@@ -13,7 +13,8 @@ pub struct HevcConfig {
     pub record: Bytes,
     /// Bytes in front of each NAL unit that say how long it is: 1 to 4.
     pub nal_length_bytes: usize,
-    /// Video, sequence and picture parameter sets in the order of the record; there is an SPS and a PPS among them.
+    /// Video, sequence and picture parameter sets and SEI messages in the order of the record; there is an SPS and a PPS among
+    /// them.
     pub parameter_sets: Vec<Bytes>,
     /// Width and height in pixels, where the first SPS says so. A label: nothing is sized by it.
     pub size: Option<(u32, u32)>,
@@ -45,8 +46,8 @@ impl HevcConfig {
                     size = size.or_else(|| of_type.first().and_then(|sps| size_of(sps).ok()));
                 }
                 34 => has_pps |= !of_type.is_empty(),
-                // SEI messages and what else may stand here are no parameter sets.
-                32 => {}
+                // Video parameter sets; messages that hold for the whole stream, such as what colours mean.
+                32 | 39 => {}
                 _ => continue,
             }
             sets.append(&mut of_type);
