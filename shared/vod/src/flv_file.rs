@@ -52,7 +52,7 @@ pub(crate) fn read(storage: &(impl Storage + ?Sized)) -> Result<Index, VodError>
         return Err(VodError::Layout { what: "header", at: 5 });
     }
     let mut at = u64::from(offset) + 4;
-    let (mut film, mut clock) = (Film::default(), Clock::default());
+    let mut film = Film::default();
     // A file that was cut in the middle of a tag ends with the tag before.
     while at + HEAD as u64 <= storage.len() {
         let bytes = window.get(at, HEAD + PEEK)?;
@@ -63,7 +63,7 @@ pub(crate) fn read(storage: &(impl Storage + ?Sized)) -> Result<Index, VodError>
             break;
         }
         let kind = Kind::from_type_id(kind & 0x1f).ok_or(VodError::Layout { what: "tag", at })?;
-        let dts_ms = clock.time(u32::from_be_bytes([t3, t2, t1, t0]));
+        let wire_ms = u32::from_be_bytes([t3, t2, t1, t0]);
         let body = bytes.get(HEAD..).unwrap_or(&[]);
         let peek = Bytes::copy_from_slice(body.get(..size as usize).unwrap_or(body));
         match take_apart(kind, &peek).filter(|_| kind != Kind::Data && size > 0) {
@@ -77,9 +77,9 @@ pub(crate) fn read(storage: &(impl Storage + ?Sized)) -> Result<Index, VodError>
             Some(Unit { body: Body::Coded { composition_ms, data }, key_frame, .. }) => {
                 let lead = (peek.len() - data.len()) as u64;
                 let sample = Sample {
+                    dts_ms: film.time(wire_ms, kind == Kind::Audio),
                     at: body_at + lead,
                     len: u32::try_from(u64::from(size).saturating_sub(lead)).unwrap_or(0),
-                    dts_ms,
                     composition_ms: crate::index::composition(composition_ms),
                     is_video: kind == Kind::Video,
                     is_key: kind == Kind::Video && key_frame,
@@ -90,6 +90,7 @@ pub(crate) fn read(storage: &(impl Storage + ?Sized)) -> Result<Index, VodError>
         }
         at = body_at + u64::from(size) + 4;
     }
+    film.sort();
     Ok(Index { samples: film.samples, parts: film.parts, end_ms: 0, left_out: film.left_out })
 }
 
@@ -102,9 +103,44 @@ struct Film {
     /// The lineup is another than that of the last part.
     changed: bool,
     left_out: Vec<String>,
+    /// The first time, and the last of pictures and of sounds, [`EARLIER_MS`] later than they are.
+    first_ms: Option<u32>,
+    last_ms: [u32; 2],
 }
 
+/// A track may begin so much before the first tag of all, ms.
+const EARLIER_MS: u32 = 60_000;
+
 impl Film {
+    /// The time of a tag, [`EARLIER_MS`] later than it is: behind the one before it of its track, wherever the other track is.
+    fn time(&mut self, wire_ms: u32, is_audio: bool) -> u32 {
+        let first = *self.first_ms.get_or_insert(wire_ms);
+        let time = wire_ms.wrapping_sub(first).wrapping_add(EARLIER_MS);
+        let [pictures, sounds] = &mut self.last_ms;
+        let last = if is_audio { sounds } else { pictures };
+        // What steps back, or lies before anything that can be, is where the one before it was.
+        if time < 0x8000_0000 {
+            *last = time.max(*last);
+        } else if *last == 0 {
+            *last = EARLIER_MS;
+        }
+        *last
+    }
+
+    /// Puts the samples of each part in the order of their times, which begin with 0.
+    fn sort(&mut self) {
+        let begin_ms = self.samples.iter().map(|sample| sample.dts_ms).min().unwrap_or(0);
+        for sample in &mut self.samples {
+            sample.dts_ms -= begin_ms;
+        }
+        let ends = self.parts.iter().skip(1).map(|part| part.first).chain([self.samples.len()]);
+        for (first, end) in self.parts.iter().map(|part| part.first).zip(ends) {
+            if let Some(part) = self.samples.get_mut(first..end) {
+                part.sort_by_key(|sample| sample.dts_ms);
+            }
+        }
+    }
+
     /// A sample whose packet begins with `peek`.
     fn take(&mut self, peek: &Bytes, sample: Sample) -> Result<(), VodError> {
         let begins = match self.lineup.see(sample.kind(), peek) {
@@ -301,7 +337,8 @@ mod tests {
         let index = Index::read(&file[..]).unwrap();
         // The second key frame, 200 ms behind the first.
         let second = index.samples[10].at - 5 - 11;
-        let begin_ms = index.samples[10].dts_ms;
+        // Places in an FLV file count from its first tag, which is a second earlier than the first picture.
+        let begin_ms = index.samples[10].dts_ms + 1000;
         for from in
             [From::Byte(second), From::Byte(second - 1), From::Time(begin_ms), From::Time(begin_ms + 39)]
         {
