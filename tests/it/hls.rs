@@ -600,3 +600,32 @@ fn segments_are_asked_for_in_the_vhost_of_their_list() {
         });
     }
 }
+
+/// The list of a stream that nobody publishes any more says that nothing follows; when somebody does all the same, it goes on.
+#[test]
+fn a_list_says_when_nothing_follows() {
+    let server = server("hls_fragment 1; hls_dispose 1; hls_storage both;");
+    let over = |name: &str| list(&server, name).is_some_and(|list| list.end_list);
+    let units = marked::usual(2500, 1000);
+    let publish = || {
+        let mut publisher = publisher(&server.url("live/a"));
+        marked::send_headers(&mut publisher, true, true);
+        units.iter().for_each(|unit| unit.send(&mut publisher));
+        publisher
+    };
+    let mut publisher = publish();
+    let first = wait_listed(&server, "a", 2);
+    assert!(!first.end_list && first.target_duration == 2, "{first:?}");
+    drop(publisher.finish());
+    wait_until("the end is listed", || over("a"));
+    let file = server.directory().join("html/live/a.m3u8");
+    assert!(fs::read_to_string(&file).unwrap().ends_with("#EXT-X-ENDLIST\n"));
+    assert_eq!(list(&server, "a").unwrap().segments.len(), 3);
+    publisher = publish();
+    wait_until("it goes on", || {
+        list(&server, "a").is_some_and(|list| !list.end_list && list.segments.len() > 3)
+    });
+    drop(publisher.finish());
+    wait_until("its end is listed, too", || over("a"));
+    wait_until("its files go", || !file.exists());
+}

@@ -28,6 +28,24 @@ struct Source {
     body: fn(&Unit) -> Vec<u8>,
 }
 
+/// The same with pictures and sounds moved by so much, in the order of their times.
+fn moved(units: &[Unit], pictures_ms: i64, sounds_ms: i64) -> Vec<Unit> {
+    let mut units = units.to_vec();
+    for unit in &mut units {
+        unit.dts_ms += if unit.is_video { pictures_ms } else { sounds_ms };
+    }
+    units.sort_by_key(|unit| unit.dts_ms);
+    units
+}
+
+/// The first picture comes before the first sound, though its time lies behind.
+fn behind(units: &[Unit]) -> Vec<Unit> {
+    let mut units = moved(units, 100, 60);
+    let first = units.iter().position(|unit| unit.is_video).unwrap();
+    units[..=first].rotate_right(1);
+    units
+}
+
 /// With start codes of three and of four bytes in turn, and units that are empty.
 fn with_start_codes(unit: &Unit) -> Vec<u8> {
     let body = unit.body();
@@ -70,6 +88,12 @@ fn sources() -> Vec<Source> {
         units.iter_mut().for_each(change);
         units
     };
+    let pause = 4000..18_000;
+    // A key frame each second, then each three.
+    let longer = |mut unit: Unit| {
+        unit.is_key &= unit.dts_ms < 3000 || unit.dts_ms % 3000 == 0;
+        unit
+    };
     // Decoding order of groups I P B B: shown 40 ms behind the DTS, then later, then earlier.
     let reordered = |shift: i64| {
         with(&move |unit| {
@@ -86,6 +110,24 @@ fn sources() -> Vec<Source> {
         one("shown-late", vec![reordered(2000)]),
         Source { name: "sounds", headers: (false, true), ..one("", vec![of_kind(&both, false)]) },
         Source { name: "pictures", headers: (true, false), ..one("", vec![of_kind(&both, true)]) },
+        one("sound-first", vec![moved(&both, 500, 0)]),
+        one("sound-behind", vec![behind(&both)]),
+        one(
+            "paused",
+            vec![
+                usual(20_000, 1000)
+                    .into_iter()
+                    .filter(|unit| !unit.is_video || !pause.contains(&unit.dts_ms))
+                    .collect(),
+            ],
+        ),
+        one("longer-groups", vec![usual(12_000, 1000).into_iter().map(longer).collect()]),
+        one("short-end", vec![usual(4050, 1000)]),
+        Source {
+            name: "one-picture",
+            headers: (true, false),
+            ..one("", vec![vec![Unit::picture(0, 0, true)]])
+        },
         Source { name: "start-codes", body: with_start_codes, ..one("", vec![both.clone()]) },
     ]
 }
@@ -170,9 +212,11 @@ fn check_live(name: &str, ending: &str, bytes: &[u8], wanted: &[Unit]) {
         _ => marked::of_mp4(bytes),
     };
     if name.starts_with("late") {
-        // A fragment that begins with a key frame may have the sound that lasts until then.
-        let first = of_kind(wanted, false).first().map_or(0, |unit| unit.number);
-        got.retain(|unit| unit.is_video || !(first.saturating_sub(4)..first).contains(&unit.number));
+        // Of MP4 whole fragments are sent: the one with the newest key frame may not have been ready, and a fragment may begin with
+        // sound that lasts until its key frame.
+        assert!(of_kind(&got, true).first().is_none_or(|unit| unit.is_key), "{what}: {got:?}");
+        let first = |is_video| of_kind(wanted, is_video).first().map_or(0, |unit| unit.number);
+        got.retain(|unit| ending != "mp4" || unit.number >= first(unit.is_video));
     }
     match ending {
         // Times of sounds that were written together are guessed.
@@ -188,7 +232,7 @@ fn what_is_published_comes_out_of_every_output() {
     for running in &mut all {
         running.publish();
     }
-    let mut late = Vec::new();
+    let (watching, mut late) = (server.clients().len(), Vec::new());
     for running in &mut all {
         let (source, count) = (&running.source, running.source.units().len());
         let path = format!("live/{}", source.name);
@@ -206,7 +250,12 @@ fn what_is_published_comes_out_of_every_output() {
             late.push((source.name, ending, HttpViewer::start(&server.web(), &format!("/{path}.{ending}"))));
         }
     }
-    wait_until("late viewers", || late.iter().all(|(.., viewer)| viewer.has_begun()));
+    // How long the only picture lasts is known at its end, and MP4 says it before.
+    let begins = |name: &str, ending: &str| (name, ending) != ("one-picture", "mp4");
+    wait_until("late viewers", || {
+        late.iter().all(|(name, ending, viewer)| viewer.has_begun() || !begins(name, ending))
+            && server.clients().len() >= watching + late.len()
+    });
     for running in &mut all {
         running.publishers.drain(..).for_each(|publisher| drop(publisher.finish()));
     }
@@ -231,7 +280,10 @@ fn check_hls(server: &Server, source: &Source) {
     let listed = wait_for(&what, Duration::from_secs(20), || list(server, &path));
     let segments = segments(server, &path, &listed);
     if source.has(true) {
-        for segment in &segments {
+        for segment in listed.segments.iter().zip(&segments).map(|(listed, segment)| {
+            assert!(listed.duration > 0.0 && listed.duration < 4.5, "{what}: {listed:?}");
+            segment
+        }) {
             let first = marked::of_ts(segment).into_iter().filter(|unit| unit.is_video).min();
             assert!(first.is_none_or(|unit| unit.is_key), "{what}: a segment begins with {first:?}");
         }

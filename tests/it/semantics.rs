@@ -8,6 +8,7 @@ use client::{Event, Kind, Options, Packet, Player, Publisher};
 use srs_tests::capture::{
     assert_continuous, frames, player, publisher, receive_frames, receive_rest, receive_until, silent_for,
 };
+use srs_tests::marked::{self, Unit};
 use srs_tests::pattern::{self, GOP, Live};
 use srs_tests::raw::Raw;
 use srs_tests::server::Server;
@@ -273,4 +274,40 @@ fn secrets_in_names_are_shared_by_nobody() {
     let clients = format!("{:?}", server.clients());
     assert!(!clients.contains("SECRET"), "{clients}");
     assert!(!server.log().contains("SECRET"), "secrets do not stand in the log");
+}
+
+/// A camera that shows one picture and waits for something to happen; an encoder that is ended at once; sound alone.
+#[test]
+fn a_publish_of_one_packet_reaches_who_waits_for_it() {
+    for own in [
+        "",
+        "process_mode single;",
+        "vhost __defaultVhost__ { gop_cache off; mw_latency 0; }",
+        "vhost __defaultVhost__ { play { mw_latency 350; } }",
+        "vhost __defaultVhost__ { atc on; }",
+        "vhost __defaultVhost__ { time_jitter off; tcp_nodelay on; min_latency on; }",
+    ] {
+        let server = Server::start(own);
+        for (name, is_video, stays, headers) in [
+            ("a", true, true, (true, false)),
+            ("b", true, false, (true, false)),
+            ("c", true, true, (true, true)),
+            ("d", false, true, (false, true)),
+            ("e", true, true, (false, false)),
+            ("f", true, false, (true, true)),
+        ] {
+            eprintln!("{own} {name}");
+            let url = server.url(&format!("live/{name}"));
+            let mut player = player(&url);
+            let unit = if is_video { Unit::picture(7, 0, true) } else { Unit::sound(7, 0) };
+            let mut publisher = publisher(&url);
+            marked::send_headers(&mut publisher, headers.0, headers.1);
+            unit.send(&mut publisher);
+            if !stays {
+                publisher.finish().unwrap();
+            }
+            let packets = receive_frames(&mut player, 1);
+            assert_eq!(packets.last().unwrap().payload, unit.body(), "{name}");
+        }
+    }
 }

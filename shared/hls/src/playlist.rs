@@ -51,13 +51,22 @@ pub struct Playlist<T> {
     listed: VecDeque<Listed<T>>,
     left: VecDeque<Listed<T>>,
     listed_ms: u64,
+    /// Nothing follows any more.
+    is_over: bool,
 }
 
 impl<T> Playlist<T> {
     /// An empty list that goes on at `position`; segments that are older than `window_ms` leave it.
     #[must_use]
     pub fn new(window_ms: u64, position: Position) -> Self {
-        Self { window_ms, position, listed: VecDeque::new(), left: VecDeque::new(), listed_ms: 0 }
+        Self {
+            window_ms,
+            position,
+            listed: VecDeque::new(),
+            left: VecDeque::new(),
+            listed_ms: 0,
+            is_over: false,
+        }
     }
 
     /// Where it stands; the discontinuities of all that is listed count as past.
@@ -92,13 +101,20 @@ impl<T> Playlist<T> {
         }
     }
 
+    /// Nothing follows any more, or something does all the same. Whether that is news.
+    pub fn set_over(&mut self, is_over: bool) -> bool {
+        std::mem::replace(&mut self.is_over, is_over) != is_over
+    }
+
     /// Adds a segment. Returns those that can't be had any more: their bytes can go.
     pub fn push(&mut self, segment: Ended<T>) -> Vec<Listed<T>> {
         self.listed_ms += segment.duration_ms;
         self.listed.push_back(Listed { number: self.position.next, segment });
         self.position.next += 1;
         let first_ms = |list: &VecDeque<Listed<T>>| list.front().map_or(0, |first| first.segment.duration_ms);
-        while self.listed.len() > FEWEST && self.listed_ms - first_ms(&self.listed) >= self.window_ms {
+        // No list is shorter than three target durations because of what left it (RFC 8216, 6.2.2).
+        let window_ms = self.window_ms.max(3000 * self.position.target_s);
+        while self.listed.len() > FEWEST && self.listed_ms - first_ms(&self.listed) >= window_ms {
             self.drop_oldest();
         }
         let mut gone = Vec::new();
@@ -168,6 +184,9 @@ impl<T> Playlist<T> {
             }
             let (seconds, ms) = (segment.duration_ms / 1000, segment.duration_ms % 1000);
             let _ = writeln!(out, "#EXTINF:{seconds}.{ms:03},\n{prefix}{}{suffix}", segment.uri);
+        }
+        if self.is_over {
+            out.push_str("#EXT-X-ENDLIST\n");
         }
         out
     }

@@ -80,8 +80,7 @@ impl Mp4Packager {
 
     /// Takes one packet; returns the fragment that is complete with it.
     pub fn push(&mut self, dts_ms: i64, coded: Coded) -> Option<Fragment> {
-        let base = *self.base_ms.get_or_insert(dts_ms);
-        if dts_ms < base || coded.kind == Kind::Data {
+        if self.base_ms.is_some_and(|base| dts_ms < base) || coded.kind == Kind::Data {
             return None;
         }
         let is_key = coded.is_key;
@@ -101,7 +100,11 @@ impl Mp4Packager {
 
     /// All samples whose length is known (or all) as a fragment.
     fn write(&mut self, all: bool) -> Option<Fragment> {
-        let base = self.base_ms?;
+        // The track that came second may lie before the first.
+        let begin =
+            [&self.video, &self.audio].into_iter().filter_map(|held| held.first()).map(|held| held.dts_ms);
+        let base = self.base_ms.or_else(|| begin.min())?;
+        self.base_ms = Some(base);
         let is_key = self.video.first().map_or(self.audio.len() > 1, |first| first.coded.is_key);
         let tracks = [(1, &mut self.video), (2, &mut self.audio)];
         let mut dts_ms = None;

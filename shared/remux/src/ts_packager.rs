@@ -27,6 +27,8 @@ pub struct TsPackager {
     lead_ms: i64,
     /// DTS of the last picture, 90 kHz.
     last_90k: Option<i64>,
+    /// The next picture has the parameter sets with it, though it be none that a decoder begins with.
+    owes_sets: bool,
 }
 
 impl TsPackager {
@@ -41,7 +43,13 @@ impl TsPackager {
             picture: Vec::new(),
             lead_ms: 0,
             last_90k: None,
+            owes_sets: false,
         }
+    }
+
+    /// The next picture has the parameter sets with it in any case: a segment begins.
+    pub fn owe_sets(&mut self) {
+        self.owes_sets = true;
     }
 
     /// Pictures are shown before their DTS by up to so many ms, as is known beforehand.
@@ -91,6 +99,7 @@ impl TsPackager {
         out: &mut Vec<u8>,
     ) -> Result<(), Refused> {
         self.picture.clear();
+        let has_sets = coded.is_key || self.owes_sets;
         match &lineup.video {
             Some(VideoTrack::Avc(config)) => {
                 let sets: Vec<_> = config.sps.iter().chain(&config.pps).collect();
@@ -99,7 +108,7 @@ impl TsPackager {
                     nal_length_bytes: config.nal_length_bytes,
                     parameter_sets: &sets,
                 };
-                annexb::write(&mut self.picture, &format, coded.is_key, &coded.data)?;
+                annexb::write(&mut self.picture, &format, has_sets, &coded.data)?;
             }
             Some(VideoTrack::Hevc(config)) => {
                 let format = Format {
@@ -107,12 +116,13 @@ impl TsPackager {
                     nal_length_bytes: config.nal_length_bytes,
                     parameter_sets: &config.parameter_sets,
                 };
-                annexb::write(&mut self.picture, &format, coded.is_key, &coded.data)?;
+                annexb::write(&mut self.picture, &format, has_sets, &coded.data)?;
             }
             Some(VideoTrack::Av1 { .. }) => return Err(Refused::Codec(flv::unit::AV1)),
             Some(VideoTrack::Vp9 { .. }) => return Err(Refused::Codec(flv::unit::VP9)),
             None => return Err(Refused::NoConfig),
         }
+        self.owes_sets = false;
         let composition_ms = i64::from(coded.composition_ms).clamp(-MAX_LEAD_MS, MAX_COMPOSITION_MS);
         self.set_lead(-composition_ms);
         let dts_90k = self.decoded_90k(dts_ms);

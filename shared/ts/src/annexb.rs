@@ -64,7 +64,7 @@ pub fn nal_units(data: &[u8], nal_length_bytes: usize) -> Result<Vec<&[u8]>, Nal
     if units.is_empty() { Err(NalError::Empty) } else { Ok(units) }
 }
 
-/// Appends a picture in the form of Annex B. The encoder's own delimiters are dropped, its parameter sets where they repeat
+/// Appends a picture in the form of Annex B, with the parameter sets before it where it is to have them. The encoder's own delimiters are dropped, its parameter sets where they repeat
 /// those of the format. A picture that is in that form already keeps it.
 ///
 /// # Errors
@@ -72,7 +72,7 @@ pub fn nal_units(data: &[u8], nal_length_bytes: usize) -> Result<Vec<&[u8]>, Nal
 pub fn write<S: AsRef<[u8]>>(
     out: &mut Vec<u8>,
     format: &Format<'_, S>,
-    key_frame: bool,
+    with_sets: bool,
     data: &[u8],
 ) -> Result<(), NalError> {
     let units = match nal_units(data, format.nal_length_bytes) {
@@ -84,7 +84,7 @@ pub fn write<S: AsRef<[u8]>>(
         VideoType::Hevc => &[0, 0, 0, 1, 0x46, 0x01, 0x50],
     };
     out.extend_from_slice(delimiter);
-    if key_frame {
+    if with_sets {
         for set in format.parameter_sets {
             out.extend_from_slice(&LONG);
             out.extend_from_slice(set.as_ref());

@@ -21,8 +21,9 @@ const LOOK_AHEAD: u64 = 200;
 /// What happens in a stream, in the order of its ring.
 #[derive(Debug, Clone)]
 pub(crate) enum Happening {
-    /// Something has ended, or was missed: what follows stands for itself. The tracks are those of the lineup.
-    Break(Publish),
+    /// Something has ended, or was missed: what follows stands for itself. The tracks are those of the lineup, and nothing of them
+    /// is earlier than that DTS, where it is known.
+    Break(Publish, Option<i64>),
     /// The decoder configuration of a track is another.
     Changed,
     /// Something to pack.
@@ -238,7 +239,7 @@ impl Feed {
         let mut past = Past::at(ring, from);
         // Of MP3 nothing but its packets tells that it is there.
         past.lineup.audio = past.lineup.audio.take().or_else(|| self.lineup.audio.clone());
-        tell(&Happening::Break(self.publish), &past);
+        tell(&Happening::Break(self.publish, begin_ms(ring, from)), &past);
         for seq in from..self.next {
             let Ok(packet) = ring.record(seq).and_then(|record| read(ring, &record)) else { continue };
             let (happened, _) = past.take(packet);
@@ -254,7 +255,7 @@ impl Feed {
         let from = ring.key().filter(|key| *key < self.next).unwrap_or(self.next);
         self.tell_again(ring, from, &mut |happening, past| {
             sink(happening, &past.lineup);
-            if matches!(happening, Happening::Break(_)) {
+            if matches!(happening, Happening::Break(..)) {
                 for packet in headers([&past.metadata, &past.video_header, &past.audio_header]) {
                     sink(&Happening::Raw(packet), &past.lineup);
                 }
@@ -276,7 +277,7 @@ impl Feed {
                 if ring.record(self.next).is_ok_and(|record| record.flags.contains(Flags::DISCONTINUITY)) {
                     self.publish.first_seq = self.next;
                 }
-                self.pass_on(&Happening::Break(self.publish), sink);
+                self.pass_on(&Happening::Break(self.publish, begin_ms(&ring, self.next)), sink);
                 self.tell_headers(sink);
             }
             if let Err(Lapped) = self.read_one(&ring, sink) {
@@ -285,7 +286,7 @@ impl Feed {
                 if self.publish.first_seq <= newest_publish(&ring).first_seq.min(self.next) {
                     self.publish = newest_publish(&ring);
                 }
-                self.pass_on(&Happening::Break(self.publish), sink);
+                self.pass_on(&Happening::Break(self.publish, begin_ms(&ring, self.next)), sink);
             }
         }
         if self.resting && self.next >= ring.head() {
@@ -402,6 +403,22 @@ impl Feed {
             packing.backlog_mut().trim(wanted, oldest_ms, kept_ms);
         }
     }
+}
+
+/// The earlier of the first picture and the first sound from a packet on, as far as they are there: the track that comes second
+/// may lie before the first.
+fn begin_ms(ring: &RingReader, from: u64) -> Option<i64> {
+    let mut first: [Option<i64>; 2] = [None; 2];
+    for record in (from..ring.head().min(from + LOOK_AHEAD)).map_while(|seq| ring.record(seq).ok()) {
+        if record.kind != Kind::Data && !record.flags.contains(Flags::SEQUENCE_HEADER) {
+            let place = first.get_mut(usize::from(record.kind == Kind::Audio))?;
+            place.get_or_insert(record.dts_ms);
+        }
+        if first.iter().all(Option::is_some) {
+            break;
+        }
+    }
+    first.into_iter().flatten().min()
 }
 
 fn newest_publish(ring: &RingReader) -> Publish {

@@ -96,7 +96,7 @@ impl Packing {
 
     fn pack(&mut self, happening: &Happening, lineup: &Lineup, prelude: impl FnOnce() -> Prelude) {
         match (self.format, happening) {
-            (_, Happening::Break(_) | Happening::Changed) => self.begin_anew(happening, lineup),
+            (_, Happening::Break(..) | Happening::Changed) => self.begin_anew(happening, lineup),
             (Format::Flv, Happening::Raw(packet)) => {
                 let is_aside = packet.kind == Kind::Data || packet.flags.contains(Flags::SEQUENCE_HEADER);
                 let is_start = match packet.kind {
@@ -138,7 +138,7 @@ impl Packing {
     }
 
     fn begin_anew(&mut self, happening: &Happening, lineup: &Lineup) {
-        if matches!(happening, Happening::Break(_)) {
+        if matches!(happening, Happening::Break(..)) {
             self.backlog.forget_start();
         }
         self.tables_ms = None;

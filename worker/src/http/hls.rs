@@ -27,6 +27,9 @@ const HOLD_MS: u64 = 500;
 /// How often it is noted where lists stand, ms.
 const NOTE_EVERY_MS: u64 = 250;
 
+/// After so long without a publisher a list says that nothing follows, where no time is configured, ms.
+const OVER_MS: u64 = 120_000;
+
 /// Whether a file of this name has notes of how far lists have come.
 fn is_note(name: &str) -> bool {
     let number = name.strip_prefix("hls-").and_then(|rest| rest.strip_suffix(".json"));
@@ -171,7 +174,9 @@ impl House {
     /// Something has happened in a stream.
     pub(crate) fn take(&mut self, feed: usize, happening: &Happening, lineup: &Lineup, unix_ms: i64) {
         let Some(stream) = self.streams.get_mut(&feed) else { return };
-        stream.rests_since_ms = None;
+        if stream.rests_since_ms.take().is_some() {
+            stream.set_over(false, &self.disk);
+        }
         let changes = stream.take(happening, lineup, unix_ms, &mut self.disk);
         if changes.is_unfit && !self.unfit.contains(&stream.key) {
             self.unfit.push(stream.key.clone());
@@ -317,12 +322,23 @@ impl House {
         }
     }
 
-    /// Streams that nobody has published for so long that their files are to go.
-    pub(crate) fn overdue(&self, now_ms: u64) -> Vec<usize> {
-        let is_over = |stream: &HlsStream| {
+    /// Streams that nobody has published for so long that their files are to go. Their lists have said that nothing follows for
+    /// long enough that every player has read it.
+    pub(crate) fn overdue(&mut self, now_ms: u64) -> Vec<usize> {
+        let mut overdue = Vec::new();
+        for (feed, stream) in &mut self.streams {
+            let Some(rests_ms) = stream.rests_since_ms.map(|since| now_ms.saturating_sub(since)) else {
+                continue;
+            };
             let dispose_ms = stream.config.dispose_ms;
-            dispose_ms > 0 && stream.rests_since_ms.is_some_and(|since| now_ms >= since + dispose_ms)
-        };
-        self.streams.iter().filter(|(_, stream)| is_over(stream)).map(|(feed, _)| *feed).collect()
+            let over_ms = if dispose_ms > 0 { dispose_ms } else { OVER_MS };
+            if rests_ms >= over_ms {
+                stream.set_over(true, &self.disk);
+            }
+            if dispose_ms > 0 && rests_ms >= dispose_ms + 2000 * stream.playlist.position().target_s {
+                overdue.push(*feed);
+            }
+        }
+        overdue
     }
 }

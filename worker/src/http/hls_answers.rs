@@ -157,7 +157,7 @@ impl Web {
             _ => stream.playlist.text("", &vhost_of('?')),
         };
         // One that is the same for all may be kept by whoever stands between, for half of what it takes to change.
-        let kept_s = if vhost.hls.ctx { 0 } else { (stream.playlist.position().target_s / 2).max(1) };
+        let kept_s = if vhost.hls.ctx { 0 } else { (stream.config.fragment_ms / 2000).max(1) };
         self.meet(key, feed, request, name.as_deref(), text.len() as u64);
         self.send_list(key, request, &text, kept_s);
         Hls::Answered

@@ -63,9 +63,13 @@ pub(crate) struct Recording {
     publish: Publish,
     /// What is time 0 in the files of this publish.
     base_ms: Option<i64>,
+    /// Nothing of this publish is earlier, where that is known.
+    begin_ms: Option<i64>,
     metadata: Option<Bytes>,
     video_header: Option<Bytes>,
     audio_header: Option<Bytes>,
+    /// This publish has shown a key frame, and nothing since then is missing: pictures can be decoded.
+    has_key: bool,
     rests_until_ms: u64,
     now: (i64, u64),
 }
@@ -95,9 +99,11 @@ impl Recording {
             current: None,
             publish: Publish::default(),
             base_ms: None,
+            begin_ms: None,
             metadata: None,
             video_header: None,
             audio_header: None,
+            has_key: false,
             rests_until_ms: 0,
             now: (0, 0),
         }
@@ -141,10 +147,12 @@ impl Recording {
         self.now = now;
         let mut ended = Vec::new();
         match happening {
-            Happening::Break(publish) => {
+            Happening::Break(publish, begin_ms) => {
+                self.begin_ms = *begin_ms;
                 ended.extend(self.close(disk));
                 self.base_ms = None;
                 self.publish = *publish;
+                self.has_key = false;
             }
             // Of a file of fragments the tracks are fixed; FLV has the new configuration as a tag.
             Happening::Changed if self.is_mp4() => ended.extend(self.close(disk)),
@@ -173,16 +181,21 @@ impl Recording {
         *place = Some(packet.payload.clone());
     }
 
-    /// Whether a file ends before a packet, or may begin with it.
+    /// Whether a file ends before a packet, and whether the packet belongs into one: pictures do from the first key frame on, sounds
+    /// always.
     fn turn(
         &mut self,
         (kind, dts_ms, is_key): (Kind, i64, bool),
         lineup: &Lineup,
         disk: &mut Disk,
         ended: &mut Vec<(u64, Finished)>,
-    ) {
-        let has_video = lineup.video.is_some();
-        let can_begin = if has_video { kind == Kind::Video && is_key } else { kind == Kind::Audio };
+    ) -> bool {
+        let is_picture = kind == Kind::Video;
+        self.has_key |= is_picture && is_key;
+        if is_picture && !self.has_key {
+            return false;
+        }
+        let can_begin = if lineup.video.is_some() { is_picture && is_key } else { !is_picture };
         if let Some(current) = &self.current {
             let length = dts_ms - current.began_ms;
             let limit = i64::try_from(self.config.duration_ms).unwrap_or(i64::MAX);
@@ -192,19 +205,21 @@ impl Recording {
                 ended.extend(self.close(disk));
             }
         }
-        if self.current.is_none() && can_begin && self.now.1 >= self.rests_until_ms {
+        if self.current.is_none() && self.now.1 >= self.rests_until_ms {
             self.open(dts_ms, lineup, disk);
         }
+        self.current.is_some()
     }
 
     fn open(&mut self, dts_ms: i64, lineup: &Lineup, disk: &mut Disk) {
-        let base_ms = *self.base_ms.get_or_insert(dts_ms);
+        let begin_ms = self.begin_ms.take().map_or(dts_ms, |begin_ms| begin_ms.min(dts_ms));
+        let base_ms = *self.base_ms.get_or_insert(begin_ms);
         let (root, template) = split(&self.config.path);
         let names = Names { key: &self.key, number: 0, duration_ms: 0, moment: moment(self.now.0) };
         let file = place(&root, fill(&template, &names));
         let id = disk.ticket();
         let (container, job) = if self.config.plan == DvrPlan::Append {
-            let start = self.start(dts_ms, lineup);
+            let start = self.start(begin_ms, lineup);
             let container = Container::Continued { pieces: Vec::new(), before: Length::default() };
             (container, Job::GoOn(id, file, Box::new(start)))
         } else if self.is_mp4() {
@@ -226,6 +241,7 @@ impl Recording {
         };
         if !disk.push(job) {
             self.rests_until_ms = self.now.1 + REST_MS;
+            self.has_key = false;
             return;
         }
         self.current = Some(Current {
@@ -268,8 +284,9 @@ impl Recording {
     ) {
         let is_header = packet.flags.contains(Flags::SEQUENCE_HEADER);
         let is_key = packet.flags.contains(Flags::KEY);
-        if packet.kind != Kind::Data && !is_header {
-            self.turn((packet.kind, packet.dts_ms, is_key), lineup, disk, ended);
+        let is_frame = packet.kind != Kind::Data && !is_header;
+        if is_frame && !self.turn((packet.kind, packet.dts_ms, is_key), lineup, disk, ended) {
+            return;
         }
         let time = self.time(packet.dts_ms, self.base_ms.unwrap_or(packet.dts_ms));
         let Some(current) = &mut self.current else { return };
@@ -295,7 +312,9 @@ impl Recording {
         disk: &mut Disk,
         ended: &mut Vec<(u64, Finished)>,
     ) {
-        self.turn((coded.kind, dts_ms, coded.is_key), lineup, disk, ended);
+        if !self.turn((coded.kind, dts_ms, coded.is_key), lineup, disk, ended) {
+            return;
+        }
         let Some(current) = &mut self.current else { return };
         match &mut current.container {
             Container::Mp4 { packager, file } => {
@@ -339,6 +358,7 @@ impl Recording {
     /// The disk has failed: what it has is finished, and it is tried again later.
     pub(crate) fn give_up(&mut self, now_ms: u64, disk: &mut Disk) -> Option<(u64, Finished)> {
         self.rests_until_ms = now_ms + REST_MS;
+        self.has_key = false;
         if let Some(current) = &mut self.current {
             current.pending.clear();
             if let Container::Continued { pieces, .. } = &mut current.container {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use conf::vhost::{Hls, HlsOnError, HlsStorage};
 use hls::template::{Moment, Names, fill, fill_plain};
 use hls::{Cut, Ended, Facts, Listed, Playlist, Position, Rules, Segmenter};
-use media::StreamKey;
+use media::{Kind, StreamKey};
 use remux::{Coded, Lineup, TsPackager};
 
 use super::list;
@@ -37,6 +37,8 @@ struct Open {
     bytes: Vec<u8>,
     began_ms: i64,
     is_break: bool,
+    /// The tracks that it says it has.
+    lineup: Lineup,
 }
 
 fn in_memory(listed: &Listed<Stored>) -> u64 {
@@ -85,6 +87,8 @@ pub(crate) struct HlsStream {
     /// It was said that they are too many.
     is_told: bool,
     pub(crate) refused: u64,
+    /// Segments have begun without a key frame, which was said.
+    is_cut_between: bool,
 }
 
 /// Turns a configuration into rules.
@@ -120,6 +124,7 @@ impl HlsStream {
             kept: 0,
             is_told: false,
             refused: 0,
+            is_cut_between: false,
             key,
             config,
         };
@@ -129,15 +134,9 @@ impl HlsStream {
 
     /// Goes on where another left off.
     pub(crate) fn resume(&mut self, position: Position) {
-        let rules = rules(&self.config, self.absolute);
-        // A target that another configuration fixed holds no longer.
-        let target_ms = i64::try_from(position.target_s.saturating_mul(1000)).unwrap_or(i64::MAX);
-        let fits = (rules.fragment_ms - 999..=2 * rules.longest_ms + 999).contains(&target_ms);
-        let position = Position { target_s: if fits { position.target_s } else { 0 }, ..position };
-        self.playlist = Playlist::new(self.config.window_ms, position);
-        if position.target_s > 0 {
-            self.segmenter.set_target(i64::try_from(position.target_s).unwrap_or(10));
-        }
+        // The target duration is a matter of the configuration alone: one that another fixed holds no longer.
+        let target_s = u64::try_from(rules(&self.config, self.absolute).target()).unwrap_or(10);
+        self.playlist = Playlist::new(self.config.window_ms, Position { target_s, ..position });
     }
 
     pub(crate) fn on_disk(&self) -> bool {
@@ -187,11 +186,18 @@ impl HlsStream {
             return changes;
         }
         match happening {
-            Happening::Break(_) => {
+            Happening::Break(..) => {
                 self.end_publish(disk, &mut changes);
                 self.anchor = None;
             }
-            Happening::Changed => self.changed = true,
+            Happening::Changed => {
+                // A track more: it is in the segment that is open, too.
+                if let Some(open) = self.open.as_mut().filter(|open| lineup.extends(&open.lineup)) {
+                    open.lineup = lineup.clone();
+                    self.packager.begin(lineup, &mut open.bytes);
+                }
+                self.changed = true;
+            }
             // MPEG-TS has no place for it.
             Happening::Coded(_, coded) if !lineup.fits_ts(coded.kind) => {
                 changes.is_unfit = self.config.on_error == HlsOnError::Disconnect;
@@ -236,8 +242,10 @@ impl HlsStream {
                 } else {
                     self.packager.begin(lineup, &mut bytes);
                 }
+                self.packager.owe_sets();
+                self.look_at_cut(&facts);
                 let is_break = is_break || std::mem::take(&mut self.lost_before);
-                self.open = Some(Open { bytes, began_ms: dts_ms, is_break });
+                self.open = Some(Open { bytes, began_ms: dts_ms, is_break, lineup: lineup.clone() });
             }
         }
         let Some(open) = &mut self.open else { return };
@@ -245,6 +253,18 @@ impl HlsStream {
             || self.packager.push(lineup, dts_ms, coded, &mut open.bytes).is_err()
         {
             self.refused += 1;
+        }
+    }
+
+    /// Says once that the encoder's key frames are too far apart for what is configured.
+    fn look_at_cut(&mut self, facts: &Facts) {
+        let is_between = facts.kind == Kind::Video && !facts.is_key;
+        if is_between && self.config.wait_keyframe && !std::mem::replace(&mut self.is_cut_between, true) {
+            let target_s = self.playlist.position().target_s;
+            tracing::warn!(
+                "hls of {}: key frames are further apart than {target_s} s: segments begin without one (hls_fragment, hls_aof_ratio)",
+                self.key
+            );
         }
     }
 
@@ -263,11 +283,8 @@ impl HlsStream {
     }
 
     fn close(&mut self, duration_ms: i64, disk: &mut Disk, changes: &mut Changes) {
-        let Some(Open { mut bytes, began_ms, is_break }) = self.open.take() else { return };
+        let Some(Open { mut bytes, began_ms, is_break, .. }) = self.open.take() else { return };
         self.packager.flush(&mut bytes);
-        if let Some(target) = self.segmenter.target() {
-            self.playlist.fix_target(u64::try_from(target).unwrap_or(1));
-        }
         let duration_ms = u64::try_from(duration_ms).unwrap_or(0);
         let fragment_ms = i64::try_from(self.config.fragment_ms).unwrap_or(10_000).max(1);
         let wall_ms = self.anchor.map(|(dts_ms, unix_ms)| unix_ms + began_ms - dts_ms);
@@ -395,6 +412,13 @@ impl HlsStream {
         }
         if !files.is_empty() {
             disk.push(Job::Remove(files));
+        }
+    }
+
+    /// Nobody has published for so long that nobody will, or somebody does again: the list says so.
+    pub(crate) fn set_over(&mut self, is_over: bool, disk: &Disk) {
+        if self.playlist.set_over(is_over) {
+            self.write_list(disk);
         }
     }
 
