@@ -141,8 +141,8 @@ pub(crate) const ROWS: &[Row] = &[
         connected(field)
     }),
     row("H15", "chunk size 0", Closed, |field| chunk_size(field, 0)),
-    row("H16", "chunk size 1", Closed, |field| chunk_size(field, 1)),
-    row("H17", "chunk size 2^31 - 1", Closed, |field| chunk_size(field, 0x7fff_ffff)),
+    row("H16", "chunk size 1", Serves, |field| chunk_size(field, 1)),
+    row("H17", "chunk size 2^31 - 1", Serves, |field| chunk_size(field, 0x7fff_ffff)),
     row("H18", "chunk size with the first bit set", Closed, |field| chunk_size(field, 0x8000_0000)),
     row("H19", "chunk size changed within a message", Serves, |field| {
         let mut raw = Raw::handshaken(field.address);

@@ -36,7 +36,7 @@ pub struct Limits {
     pub chunk_size_min: u32,
     /// Largest chunk size a peer may set, bytes.
     pub chunk_size_max: u32,
-    /// Treat a chunk size above the maximum as the maximum instead of closing.
+    /// Take a chunk size above the maximum as it is instead of closing.
     pub clamp_chunk_size: bool,
     /// Chunk streams with remembered headers, per connection.
     pub max_csids: u32,
@@ -95,8 +95,8 @@ impl Default for Limits {
         Self {
             max_message: 4 << 20,
             max_command_message: 64 << 10,
-            chunk_size_min: 128,
-            chunk_size_max: 65_536,
+            chunk_size_min: 1,
+            chunk_size_max: i32::MAX.unsigned_abs(),
             clamp_chunk_size: false,
             max_csids: 64,
             max_messages_in_flight: 8,

@@ -14,14 +14,15 @@ pub struct Limits {
     pub max_media_message: u32,
     /// Largest message of any other type in bytes: no command or metadata of a real client comes near.
     pub max_command_message: u32,
-    /// Smallest chunk size a peer may set: below the protocol's initial 128 a chunk is mostly header, which is only
-    /// useful for burning our time.
+    /// Smallest chunk size a peer may set. One byte is what the specification allows; it costs us no more than messages
+    /// of one byte do, which nobody can forbid.
     pub chunk_size_min: u32,
-    /// Largest chunk size a peer may set: above this one message may block all others on the connection.
+    /// Largest chunk size a peer may set: all that the specification allows. A chunk is never longer than its message,
+    /// whose length has a maximum of its own, and no buffer is ever sized from it.
     pub chunk_size_max: u32,
-    /// Whether a chunk size above the maximum is read as the largest possible one instead of closing the connection,
-    /// for encoders that announce 2^31 - 1. No buffer is ever sized from it.
-    pub clamp_large_chunk_size: bool,
+    /// Whether a chunk size above the maximum is taken as it is instead of closing the connection. (Going on with a
+    /// smaller one than the peer's would misread its next long message.)
+    pub tolerate_large_chunk_size: bool,
     /// Chunk streams with remembered headers; the one unused for longest is forgotten first. Real peers use five.
     pub max_csids: usize,
     /// Chunk streams that may have an unfinished message at the same time. Real peers interleave two or three.
@@ -70,9 +71,9 @@ impl Default for Limits {
         Self {
             max_media_message: 4 << 20,
             max_command_message: 64 << 10,
-            chunk_size_min: 128,
-            chunk_size_max: 65_536,
-            clamp_large_chunk_size: false,
+            chunk_size_min: 1,
+            chunk_size_max: i32::MAX.unsigned_abs(),
+            tolerate_large_chunk_size: false,
             max_csids: 64,
             max_messages_in_flight: 8,
             max_reassembly: 8 << 20,

@@ -153,10 +153,6 @@ fn one_message_that_kills() {
     deep.extend_from_slice(&nested[..60_000]);
     let cases: Vec<(&str, Vec<u8>)> = vec![
         ("chunk_size_out_of_range", control(Control::SetChunkSize(0))),
-        ("chunk_size_out_of_range", control(Control::SetChunkSize(1))),
-        ("chunk_size_out_of_range", control(Control::SetChunkSize(127))),
-        ("chunk_size_out_of_range", control(Control::SetChunkSize(65_537))),
-        ("chunk_size_out_of_range", control(Control::SetChunkSize(0x7FFF_FFFF))),
         ("chunk_size_out_of_range", control(Control::SetChunkSize(0x8000_0000))),
         ("chunk_no_previous_header", vec![0xC9]),
         ("chunk_no_previous_header", vec![0x89, 0, 0, 1]),

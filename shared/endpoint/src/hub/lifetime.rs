@@ -302,7 +302,7 @@ pub(super) fn session_limits(limits: &conf::config::Limits) -> rtmp::Limits {
         max_command_message: limits.max_command_message,
         chunk_size_min: limits.chunk_size_min,
         chunk_size_max: limits.chunk_size_max,
-        clamp_large_chunk_size: limits.clamp_chunk_size,
+        tolerate_large_chunk_size: limits.clamp_chunk_size,
         max_csids: limits.max_csids as usize,
         max_messages_in_flight: limits.max_messages_in_flight as usize,
         max_reassembly: usize::try_from(limits.max_reassembly).unwrap_or(usize::MAX),

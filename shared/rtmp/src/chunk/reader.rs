@@ -71,10 +71,14 @@ pub enum ChunkError {
         offset: u64,
     },
     /// A chunk size that is 0, has the first bit set, or is outside the limits.
-    #[error("chunk size {size}")]
+    #[error("chunk size {size}, {least} to {most} allowed")]
     ChunkSizeOutOfRange {
         /// As it stood in the message.
         size: u32,
+        /// Smallest allowed.
+        least: u32,
+        /// Largest allowed.
+        most: u32,
     },
 }
 
@@ -92,6 +96,9 @@ impl ChunkError {
         }
     }
 }
+
+/// The largest chunk size that the specification allows: the first bit of the field is always 0.
+const MOST_CHUNK: u32 = i32::MAX.unsigned_abs();
 
 /// The reading half of the chunk layer. A plain value that can be stored at any byte and go on elsewhere.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -186,15 +193,13 @@ impl ChunkReader {
     /// When the size is out of the limits' range, or has its first bit set.
     pub fn set_chunk_size(&mut self, size: u32) -> Result<(), ChunkError> {
         let limits = &self.limits;
-        let clamped = if limits.clamp_large_chunk_size && size <= i32::MAX.unsigned_abs() {
-            size.min(limits.chunk_size_max)
-        } else {
-            size
-        };
-        if clamped < limits.chunk_size_min.max(1) || clamped > limits.chunk_size_max {
-            return Err(ChunkError::ChunkSizeOutOfRange { size });
+        let most =
+            if limits.tolerate_large_chunk_size { MOST_CHUNK } else { limits.chunk_size_max.min(MOST_CHUNK) };
+        let least = limits.chunk_size_min.max(1);
+        if size < least || size > most {
+            return Err(ChunkError::ChunkSizeOutOfRange { size, least, most });
         }
-        self.chunk_size = clamped;
+        self.chunk_size = size;
         Ok(())
     }
 

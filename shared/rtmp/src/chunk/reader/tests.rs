@@ -114,6 +114,32 @@ fn messages_interleave() {
 }
 
 #[test]
+fn every_chunk_size_of_the_specification_is_taken() {
+    let payload: Vec<u8> = (0..3_000_u32).map(|n| n as u8).collect();
+    for size in [1, 2, 127, 128, 65_536, 65_537, 1 << 20, 0x00FF_FFFF, 0x0100_0000, 128 << 20, 0x7FFF_FFFF] {
+        let mut bytes = full(2, 0, 4, 1);
+        bytes.extend_from_slice(&u32::to_be_bytes(size));
+        write_message(&mut bytes, 5, 7, 9, 1, &payload, size);
+        write_message(&mut bytes, 4, 8, 8, 1, &payload[..300], size);
+        let mut reader = ChunkReader::new(&Limits::default());
+        let read = read_all(&mut reader, &bytes, 1_000).unwrap();
+        let payloads: Vec<&[u8]> = read.iter().skip(1).map(|message| &message.payload[..]).collect();
+        assert_eq!(payloads, [&payload[..], &payload[..300]], "chunk size {size}");
+        assert_eq!(reader.chunk_size(), size);
+        assert_eq!(reader.buffered(), 0);
+    }
+    for size in [0_u32, 0x8000_0000, u32::MAX] {
+        let bytes = [full(2, 0, 4, 1), size.to_be_bytes().to_vec()].concat();
+        assert_eq!(reason(&bytes), "chunk_size_out_of_range");
+    }
+    let limits = Limits { chunk_size_max: 4_096, ..Limits::default() };
+    let mut reader = ChunkReader::new(&limits);
+    assert_eq!(reader.set_chunk_size(4_097).unwrap_err().to_string(), "chunk size 4097, 1 to 4096 allowed");
+    let mut reader = ChunkReader::new(&Limits { tolerate_large_chunk_size: true, ..limits });
+    assert_eq!((reader.set_chunk_size(1 << 20), reader.chunk_size()), (Ok(()), 1 << 20));
+}
+
+#[test]
 fn a_chunk_size_holds_from_the_next_chunk() {
     let set = |size: u32| [&full(2, 0, 4, 1)[..], &size.to_be_bytes()].concat();
     let bytes = [
