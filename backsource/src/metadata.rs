@@ -16,6 +16,45 @@ pub(crate) enum DataMessage {
     Event(Vec<u8>),
     /// Nothing for viewers.
     Ignored,
+    /// Not understood, or more than is taken.
+    Unreadable(amf0::Error),
+}
+
+/// Values of one data message: an index of the key frames of some hours fits.
+const NODES: usize = 65_536;
+
+/// What the data messages of publishers may consist of: their length is limited already.
+pub(crate) fn limits(limits: &conf::config::Limits) -> Limits {
+    let bytes = limits.max_data_message as usize;
+    Limits {
+        depth: limits.amf_depth as usize,
+        nodes: NODES.max(limits.amf_nodes as usize),
+        keys: 1_024.max(limits.amf_keys as usize),
+        string: bytes,
+        // A value takes some dozens of bytes in memory, whatever its text.
+        total: bytes + NODES * 64,
+    }
+}
+
+/// The metadata as it is kept for viewers who join later: without its largest properties, as many as it takes to be no
+/// longer than `max` bytes, and their names.
+pub(crate) fn shortened(bytes: &[u8], max: usize, limits: &Limits) -> (Vec<u8>, Vec<String>) {
+    let mut left_out = Vec::new();
+    let Ok(values) = amf0::decode_all(bytes, limits) else { return (Vec::new(), left_out) };
+    let mut properties = values.get(1).and_then(Value::properties).map(<[_]>::to_vec).unwrap_or_default();
+    let size = |value: &Value| {
+        let mut bytes = Vec::new();
+        amf0::encode(value, &mut bytes);
+        bytes.len()
+    };
+    loop {
+        let short = encoded(properties.clone());
+        let largest = properties.iter().enumerate().max_by_key(|(_, (_, value))| size(value));
+        match largest.map(|(at, _)| at) {
+            Some(at) if short.len() > max => left_out.push(properties.remove(at).0),
+            _ => return (short, left_out),
+        }
+    }
 }
 
 /// What metadata says.
@@ -49,18 +88,20 @@ const FILLER: &str = "spacer";
 
 /// Reads a data message of a publisher. `version` is the server's.
 pub(crate) fn read(payload: &[u8], limits: &Limits, version: &str) -> DataMessage {
-    let Ok(values) = amf0::decode_all(payload, limits) else {
-        return DataMessage::Ignored;
+    let (values, garbage) = match amf0::decode_leading(payload, limits) {
+        Ok(read) => read,
+        Err(error) => return DataMessage::Unreadable(error),
     };
     let wrapped = values.first().and_then(Value::as_str) == Some("@setDataFrame");
     let values = values.get(usize::from(wrapped)..).unwrap_or(&[]);
+    let unreadable = || garbage.clone().map_or(DataMessage::Ignored, DataMessage::Unreadable);
     let Some(name) = values.first().and_then(Value::as_str) else {
-        return DataMessage::Ignored;
+        return unreadable();
     };
     match name {
         "onMetaData" => match values.get(1) {
             Some(Value::Object(properties) | Value::EcmaArray(properties)) => complete(properties, version),
-            _ => DataMessage::Ignored,
+            _ => unreadable(),
         },
         "@clearDataFrame" | "|RtmpSampleAccess" => DataMessage::Ignored,
         _ => {
@@ -91,10 +132,14 @@ fn complete(properties: &[(String, Value)], version: &str) -> DataMessage {
     let mut all: Vec<(String, Value)> =
         properties.iter().filter(|(name, _)| is_kept(name)).cloned().collect();
     all.extend(own.into_iter().map(|(name, value)| (name.to_owned(), Value::String(value))));
+    DataMessage::Metadata { bytes: encoded(all), facts }
+}
+
+fn encoded(properties: Vec<(String, Value)>) -> Vec<u8> {
     let mut bytes = Vec::new();
     amf0::encode(&Value::String("onMetaData".to_owned()), &mut bytes);
-    amf0::encode(&Value::Object(all), &mut bytes);
-    DataMessage::Metadata { bytes, facts }
+    amf0::encode(&Value::Object(properties), &mut bytes);
+    bytes
 }
 
 #[cfg(test)]
@@ -142,10 +187,39 @@ mod tests {
         assert_eq!(read(&cue, &Limits::default(), "1.2.3"), DataMessage::Event(cue.clone()));
         let clear = encode(&[Value::String("@clearDataFrame".to_owned())]);
         assert_eq!(read(&clear, &Limits::default(), "1.2.3"), DataMessage::Ignored);
-        assert_eq!(read(&[0x02, 0xff], &Limits::default(), "1.2.3"), DataMessage::Ignored);
+        assert!(matches!(read(&[0x02, 0xff], &Limits::default(), "1.2.3"), DataMessage::Unreadable(_)));
+        assert_eq!(read(&[0x05], &Limits::default(), "1.2.3"), DataMessage::Ignored);
         assert_eq!(
             read(&encode(&[Value::String("onMetaData".to_owned())]), &Limits::default(), "1.2.3"),
             DataMessage::Ignored
         );
+    }
+
+    #[test]
+    fn garbage_behind_the_values_does_not_matter() {
+        let mut message =
+            encode(&[Value::from("onMetaData"), Value::object([("width", Value::Number(640.0))])]);
+        message.extend_from_slice(&[0xFF, 1, 2]);
+        assert!(matches!(read(&message, &Limits::default(), "1.2.3"), DataMessage::Metadata { .. }));
+        message.truncate(20);
+        assert!(matches!(read(&message, &Limits::default(), "1.2.3"), DataMessage::Unreadable(_)));
+    }
+
+    #[test]
+    fn an_index_of_key_frames_is_taken_and_not_kept() {
+        let limits = limits(&conf::config::Limits::default());
+        let numbers = Value::StrictArray((0..10_000).map(|n| Value::Number(f64::from(n))).collect());
+        let index = Value::object([("times", numbers.clone()), ("filepositions", numbers)]);
+        let xmp = "x".repeat(100_000).into();
+        let fields =
+            [("width", Value::Number(640.0)), ("keyframes", index), ("xmp", xmp), ("height", Value::Null)];
+        let message = encode(&[Value::from("onMetaData"), Value::object(fields)]);
+        let DataMessage::Metadata { bytes, .. } = read(&message, &limits, "1.2.3") else { panic!("not recognised") };
+        assert!(bytes.len() > 200_000);
+        let (short, left_out) = shortened(&bytes, 65_536, &limits);
+        assert_eq!(left_out, ["keyframes", "xmp"]);
+        let values = amf0::decode_all(&short, &Limits::default()).unwrap();
+        let names: Vec<&str> = values[1].properties().unwrap().iter().map(|(name, _)| &**name).collect();
+        assert_eq!(names, ["width", "height", "server", "server_version"]);
     }
 }

@@ -14,6 +14,7 @@ use mediaring::{RingReader, RingWriter};
 use reactor::{Deadlines, Ready};
 use rustc_hash::FxHashMap;
 
+use crate::metadata;
 use crate::readers::{ReaderEvent, Readers};
 use crate::source::{Bounds, Source, Subscription};
 
@@ -99,13 +100,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
         next_stream_id: slot + shards,
         shards,
         advanced: Vec::new(),
-        amf: amf0::Limits {
-            depth: config.limits.amf_depth as usize,
-            nodes: config.limits.amf_nodes as usize,
-            keys: config.limits.amf_keys as usize,
-            string: config.limits.amf_string as usize,
-            total: config.limits.amf_total as usize,
-        },
+        amf: metadata::limits(&config.limits),
         ring_bytes: 0,
         paced: Deadlines::default(),
         shortest_pace_ms: 0,
@@ -242,6 +237,7 @@ impl BackSource {
 
     fn apply_config(&mut self, hub: &mut Hub, config: Arc<Config>) {
         child::configure_log(&config.log);
+        self.amf = metadata::limits(&config.limits);
         hub.apply_config(self, config);
         let ids: Vec<u32> = self.sources.keys().copied().collect();
         for id in ids {

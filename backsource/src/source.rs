@@ -131,6 +131,8 @@ pub(crate) struct Source {
     pub(crate) oversized: u64,
     /// Key frames that left the ring early because it could not grow.
     pub(crate) truncated: u64,
+    /// Whether it was said in this publish that data messages are left out or shortened.
+    data_told: bool,
 }
 
 impl Source {
@@ -184,6 +186,7 @@ impl Source {
             mended: 0,
             oversized: 0,
             truncated: 0,
+            data_told: false,
         }
     }
 
@@ -207,6 +210,7 @@ impl Source {
         (self.video_facts, self.audio_facts) = (VideoFacts::default(), AudioFacts::default());
         self.begun = (self.frames, self.bytes);
         (self.framing, self.mended) = (flv::nal::Framing::default(), 0);
+        self.data_told = false;
     }
 
     /// Other rules hold from now on. How times are read stays as it is until the next publish: a change in mid-stream would
@@ -324,7 +328,7 @@ impl Source {
                     self.note_absolute();
                 }
                 let dts_ms = self.timeline.aside(Kind::Data, wire_ms);
-                self.ring.store_header(HeaderKind::Metadata, self.ring.head(), dts_ms, &bytes);
+                self.keep_metadata(dts_ms, &bytes, limits);
                 self.append(Kind::Data, Flags::METADATA, dts_ms, &bytes, bounds)
             }
             DataMessage::Event(bytes) => {
@@ -332,6 +336,36 @@ impl Source {
                 self.append(Kind::Data, Flags::default(), dts_ms, &bytes, bounds)
             }
             DataMessage::Ignored => Put::Nothing,
+            DataMessage::Unreadable(error) => {
+                self.tell_data(&format!("a data message of {} bytes is left out: {error}", payload.len()));
+                Put::Nothing
+            }
+        }
+    }
+
+    /// Keeps metadata for those who join later.
+    fn keep_metadata(&mut self, dts_ms: i64, bytes: &[u8], limits: &amf0::Limits) {
+        let max = HeaderKind::Metadata.max_bytes();
+        let head = self.ring.head();
+        if bytes.len() <= max {
+            self.ring.store_header(HeaderKind::Metadata, head, dts_ms, bytes);
+            return;
+        }
+        let (short, left_out) = metadata::shortened(bytes, max, limits);
+        let (length, left_out) = (bytes.len(), left_out.join(", "));
+        self.tell_data(&format!("metadata of {length} bytes: who joins later gets it without {left_out}"));
+        self.ring.store_header(HeaderKind::Metadata, head, dts_ms, &short);
+    }
+
+    /// Says once per publish what is the matter with the publisher's data messages.
+    fn tell_data(&mut self, what: &str) {
+        if !self.data_told {
+            self.data_told = true;
+            tracing::warn!(
+                cid = self.publisher.map_or(0, |publisher| publisher.cid),
+                "stream {}: {what}",
+                self.key
+            );
         }
     }
 

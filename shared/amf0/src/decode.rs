@@ -31,6 +31,27 @@ pub fn decode_all(bytes: &[u8], limits: &Limits) -> Result<Vec<Value>, Error> {
     Ok(values)
 }
 
+/// Decodes values until the input ends or is no value any more; what stands there is told, and is the caller's to
+/// judge. Programs append zeros, cut the last value off, or go on in a format of their own.
+///
+/// # Errors
+/// When the values are beyond the limits: no harmless program does that.
+pub fn decode_leading(bytes: &[u8], limits: &Limits) -> Result<(Vec<Value>, Option<Error>), Error> {
+    let mut cursor = Cursor::new(bytes);
+    let mut decoder = Decoder { limits, nodes: 0, total: 0 };
+    let mut values = Vec::new();
+    while !cursor.is_empty() {
+        match decoder.value(&mut cursor, 1) {
+            Ok(value) => values.push(value),
+            Err(error @ (Error::Short(_) | Error::Amf3 { .. } | Error::Marker { .. })) => {
+                return Ok((values, Some(error)));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((values, None))
+}
+
 struct Decoder<'a> {
     limits: &'a Limits,
     nodes: usize,
@@ -128,11 +149,12 @@ impl Decoder<'_> {
     }
 
     fn text(&mut self, cursor: &mut Cursor<'_>, at: usize, len: usize) -> Result<String, Error> {
+        let bytes = cursor.take(len)?;
         if len > self.limits.string {
             return Err(Error::StringLength { at, len });
         }
         self.charge(len, at)?;
-        Ok(String::from_utf8_lossy(cursor.take(len)?).into_owned())
+        Ok(String::from_utf8_lossy(bytes).into_owned())
     }
 
     fn charge(&mut self, bytes: usize, at: usize) -> Result<(), Error> {

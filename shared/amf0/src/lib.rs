@@ -24,7 +24,7 @@ mod serializer;
 mod value;
 mod value_serde;
 
-pub use decode::{decode, decode_all};
+pub use decode::{decode, decode_all, decode_leading};
 pub use deserializer::{from_bytes, from_value};
 pub use encode::{encode, encode_all};
 pub use error::Error;

@@ -7,7 +7,7 @@
     reason = "tests may fail loudly"
 )]
 
-use amf0::{Error, Limits, Value, decode_all, encode, encode_all, from_bytes, to_bytes};
+use amf0::{Error, Limits, Value, decode_all, decode_leading, encode, encode_all, from_bytes, to_bytes};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -54,15 +54,17 @@ fn hostile_bytes() {
     let mut keys = vec![0x03];
     keys.extend([0, 1, b'k', 5].repeat(1_000));
     let long_text = [&[0x02, 0x0F, 0xFF][..], &[b'x'; 4_095]].concat();
-    let cases: [(&[u8], &str); 17] = [
+    let too_long = [&[0x02, 0x10, 0x01][..], &[b'x'; 4_097]].concat();
+    let cases: [(&[u8], &str); 18] = [
         (&nested, "amf0_depth"),
         (&arrays, "amf0_depth"),
         (&keys, "amf0_keys"),
         (&[5; 513], "amf0_nodes"),
         (&long_text.repeat(70), "amf0_total"),
-        (b"\x02\xFF\xFFabc", "amf0_string_length"),
+        (&too_long, "amf0_string_length"),
+        (b"\x02\xFF\xFFabc", "amf0_short"),
         (b"\x02\0\x09abc", "amf0_short"),
-        (b"\x0C\xFF\xFF\xFF\xFFabc", "amf0_string_length"),
+        (b"\x0C\xFF\xFF\xFF\xFFabc", "amf0_short"),
         (b"\x03\0\x01a\x05", "amf0_short"),
         (b"\x03", "amf0_short"),
         (b"\x0A\xFF\xFF\xFF\xFF\x05", "amf0_short"),
@@ -76,6 +78,18 @@ fn hostile_bytes() {
     for (bytes, reason) in cases {
         assert_eq!(decode(bytes), Err(reason));
     }
+}
+
+#[test]
+fn values_before_garbage_are_taken() {
+    let limits = Limits::default();
+    for garbage in [&b"\xFF"[..], b"\x11\x01", b"\x02\xFF\xFFabc", b"\0\0", b"\x03\0\x01a"] {
+        let bytes = [&b"\x02\0\x01x\x05"[..], garbage].concat();
+        let (values, error) = decode_leading(&bytes, &limits).unwrap();
+        assert_eq!((values, error.is_some()), (vec![Value::from("x"), Value::Null], true), "{garbage:?}");
+    }
+    assert_eq!(decode_leading(b"\x05", &limits), Ok((vec![Value::Null], None)));
+    assert_eq!(decode_leading(&[5; 513], &limits).unwrap_err().reason(), "amf0_nodes");
 }
 
 #[test]

@@ -30,8 +30,10 @@ impl Default for Ring {
 pub struct Limits {
     /// Largest audio or video message, bytes.
     pub max_message: u32,
-    /// Largest command or data message, bytes.
+    /// Largest command message, bytes.
     pub max_command_message: u32,
+    /// Largest data message, bytes; longer ones are left out.
+    pub max_data_message: u32,
     /// Smallest chunk size a peer may set, bytes.
     pub chunk_size_min: u32,
     /// Largest chunk size a peer may set, bytes.
@@ -48,13 +50,13 @@ pub struct Limits {
     pub max_reassembly_total: u64,
     /// Nesting of AMF objects and arrays.
     pub amf_depth: u32,
-    /// AMF values in one message.
+    /// AMF values in one command.
     pub amf_nodes: u32,
     /// Keys of one AMF object.
     pub amf_keys: u32,
     /// Longest AMF string, bytes.
     pub amf_string: u32,
-    /// AMF bytes decoded from one message.
+    /// AMF bytes decoded from one command.
     pub amf_total: u32,
     /// From accept to the end of the handshake, milliseconds.
     pub handshake_timeout_ms: u64,
@@ -95,6 +97,7 @@ impl Default for Limits {
         Self {
             max_message: 4 << 20,
             max_command_message: 64 << 10,
+            max_data_message: 1 << 20,
             chunk_size_min: 1,
             chunk_size_max: i32::MAX.unsigned_abs(),
             clamp_chunk_size: false,
@@ -105,7 +108,7 @@ impl Default for Limits {
             amf_depth: 16,
             amf_nodes: 512,
             amf_keys: 256,
-            amf_string: 4 << 10,
+            amf_string: 16 << 10,
             amf_total: 256 << 10,
             handshake_timeout_ms: 5_000,
             identify_timeout_ms: 10_000,

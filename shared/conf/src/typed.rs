@@ -218,6 +218,7 @@ fn limits(block: &Block<'_>, report: &mut Report) -> Limits {
     let mut limits = Limits::default();
     set(&mut limits.max_message, block.int("max_message"));
     set(&mut limits.max_command_message, block.int("max_command_message"));
+    set(&mut limits.max_data_message, block.int("max_data_message"));
     set(&mut limits.chunk_size_min, block.int("chunk_size_min"));
     set(&mut limits.chunk_size_max, block.int("chunk_size_max"));
     set(&mut limits.clamp_chunk_size, block.flag("clamp_chunk_size"));

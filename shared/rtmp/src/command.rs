@@ -12,21 +12,27 @@ pub struct Command {
     pub transaction: f64,
     /// The values behind: first the command object (often null), then the arguments.
     pub args: Vec<Value>,
+    /// What is wrong with the bytes behind the last value, if there are any that are no value. No harm while nothing
+    /// that stands there is needed.
+    pub garbage: Option<amf0::Error>,
 }
 
 impl Command {
-    /// Reads the AMF0 of a command, a leading AMF3 flavour byte already taken away.
+    /// Reads the AMF0 of a command, a leading AMF3 flavour byte already taken away. Bytes behind its values that are
+    /// no value are passed over.
     ///
     /// # Errors
-    /// When it is not AMF0 within the limits.
+    /// When there is not even a name, or the values are beyond the limits.
     pub fn decode(payload: &[u8], limits: &amf0::Limits) -> Result<Self, amf0::Error> {
-        let mut values = amf0::decode_all(payload, limits)?.into_iter();
-        let name = match values.next() {
-            Some(Value::String(name)) => name,
+        let (values, garbage) = amf0::decode_leading(payload, limits)?;
+        let mut values = values.into_iter();
+        let name = match (values.next(), &garbage) {
+            (Some(Value::String(name)), _) => name,
+            (None, Some(error)) => return Err(error.clone()),
             _ => String::new(),
         };
         let transaction = values.next().and_then(|value| value.as_f64()).filter(|number| number.is_finite());
-        Ok(Self { name, transaction: transaction.unwrap_or_default(), args: values.collect() })
+        Ok(Self { name, transaction: transaction.unwrap_or_default(), args: values.collect(), garbage })
     }
 
     /// The AMF0 of a command.

@@ -75,8 +75,8 @@ pub use message::{MediaKind, Message};
 pub use session::client::{ClientMode, ClientOptions, ClientSession};
 pub use session::error::SessionError;
 pub use session::event::{
-    ClientEvent, CloseReason, ConnectRequest, Output, PlayReject, PlayRequest, PublishKind, PublishRequest,
-    RejectReason, ServerEvent,
+    ClientEvent, CloseReason, ConnectRequest, Dropped, Output, PlayReject, PlayRequest, PublishKind,
+    PublishRequest, RejectReason, ServerEvent,
 };
 pub use session::pool::Pool;
 pub use session::server::{Counters, Identity, Pending, ServerOptions, ServerSession};

@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 pub struct Limits {
     /// Largest audio, video or aggregate message in bytes: a key frame of 2160p at a very high rate fits.
     pub max_media_message: u32,
-    /// Largest message of any other type in bytes: no command or metadata of a real client comes near.
+    /// Largest data message in bytes: an index of key frames or a packet of XMP fits. A longer one is left out; the
+    /// stream does without it.
+    pub max_data_message: u32,
+    /// Largest message of any other type in bytes: no command of a real client comes near.
     pub max_command_message: u32,
     /// Smallest chunk size a peer may set. One byte is what the specification allows; it costs us no more than messages
     /// of one byte do, which nobody can forbid.
@@ -60,7 +63,7 @@ pub struct Limits {
     pub amf_nodes: usize,
     /// Properties of one AMF0 object.
     pub amf_keys: usize,
-    /// Bytes of one AMF0 string.
+    /// Bytes of one AMF0 string: a stream name with a long signed token in its query fits.
     pub amf_string: usize,
     /// Bytes of all decoded AMF0 strings and values of one message.
     pub amf_total: usize,
@@ -70,6 +73,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_media_message: 4 << 20,
+            max_data_message: 1 << 20,
             max_command_message: 64 << 10,
             chunk_size_min: 1,
             chunk_size_max: i32::MAX.unsigned_abs(),
@@ -92,7 +96,7 @@ impl Default for Limits {
             amf_depth: 16,
             amf_nodes: 512,
             amf_keys: 256,
-            amf_string: 4_096,
+            amf_string: 16 << 10,
             amf_total: 256 << 10,
         }
     }
@@ -118,6 +122,7 @@ impl Limits {
             crate::message::AUDIO | crate::message::VIDEO | crate::message::AGGREGATE => {
                 self.max_media_message
             }
+            type_id if crate::message::is_data(type_id) => self.max_data_message,
             _ => self.max_command_message,
         }
     }

@@ -75,6 +75,13 @@ pub const fn csid_of(kind: MediaKind) -> u8 {
     }
 }
 
+/// Whether messages of a type are data of a stream (metadata, cue points) or shared objects: what a connection does
+/// without.
+#[must_use]
+pub const fn is_data(type_id: u8) -> bool {
+    matches!(type_id, DATA | DATA_AMF3 | SHARED_OBJECT | SHARED_OBJECT_AMF3)
+}
+
 /// AMF0 bytes of a data or command message: the AMF3 flavours may begin with one 0x00, which says that AMF0 follows.
 #[must_use]
 pub fn amf0_payload(type_id: u8, payload: &Bytes) -> Bytes {

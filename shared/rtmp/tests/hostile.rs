@@ -164,8 +164,11 @@ fn one_message_that_kills() {
         ("too_many_pings", control(Control::PingRequest(1)).repeat(9)),
         ("amf0_depth", message(20, 0, &deep)),
         ("amf0_short", message(20, 0, b"\x02\xFF")),
-        ("amf0_string_length", message(20, 0, b"\x02\xFF\xFFabc")),
-        ("amf0_amf3", message(20, 0, b"\x02\0\x01x\0\0\0\0\0\0\0\0\0\x11\x01")),
+        ("amf0_short", message(20, 0, b"\x02\xFF\xFFabc")),
+        ("amf0_string_length", command(&"n".repeat(16_385), 1.0, 0, &[])),
+        ("amf0_amf3", message(20, 0, b"\x11\x01")),
+        ("amf0_amf3", message(20, 1, b"\x02\0\x04play\0\0\0\0\0\0\0\0\0\x05\x11\x06\x03s")),
+        ("amf0_short", message(20, 1, b"\x02\0\x07publish\0\0\0\0\0\0\0\0\0\x05\x02\0\x09cut")),
         ("connect_twice", connect()),
         ("too_many_message_streams", command("createStream", 1.0, 0, &[]).repeat(17)),
         ("name_dot", command("publish", 1.0, 1, &[Value::Null, text("../x")])),
@@ -243,6 +246,7 @@ fn oddities_that_are_survived() {
             peer.events.iter().all(|event| matches!(
                 event,
                 ServerEvent::Acknowledged(_)
+                    | ServerEvent::Dropped { .. }
                     | ServerEvent::BufferLength { ms: ..=60_000, .. }
                     | ServerEvent::Media { msid: 1, .. }
             )),
@@ -256,6 +260,120 @@ fn oddities_that_are_survived() {
 }
 
 #[test]
+fn what_stands_behind_the_values_of_a_command_does_not_matter() {
+    let tails: [&[u8]; 6] = [
+        &[0; 4],
+        &[0xFF; 100],
+        b"\x02\xFF\xFFabc",
+        b"\x03\0\x01a\x05",
+        b"\x11\x0A\x0B\x01",
+        b"\x0C\xFF\xFF\xFF\xFF",
+    ];
+    for tail in tails {
+        let with_tail = |name: &str, msid, args: &[Value]| {
+            let mut payload = Command::encode(name, 2.0, args);
+            payload.extend_from_slice(tail);
+            message(20, msid, &payload)
+        };
+        let mut peer = Peer::fresh();
+        peer.say(&hello()).unwrap();
+        let object = Value::object([("app", text("live")), ("tcUrl", text("rtmp://h/live"))]);
+        peer.say(&with_tail("connect", 0, &[object])).unwrap();
+        peer.server.accept_connect(0).unwrap();
+        peer.say(&with_tail("releaseStream", 0, &[Value::Null, text("s")])).unwrap();
+        peer.say(&with_tail("whatever", 0, &[])).unwrap();
+        peer.say(&with_tail("createStream", 0, &[Value::Null])).unwrap();
+        peer.say(&with_tail("publish", 1, &[Value::Null, text("s"), text("live")])).unwrap();
+        peer.server.accept_publish(0, 1).unwrap();
+        peer.say(&message(9, 1, b"picture")).unwrap();
+        assert!(matches!(peer.events.last(), Some(ServerEvent::Media { msid: 1, .. })), "{tail:02x?}");
+    }
+}
+
+#[test]
+fn long_tokens_are_taken() {
+    let token = "e".repeat(16_000);
+    let mut peer = Peer::connected();
+    peer.say(&command("publish", 1.0, 1, &[Value::Null, text(&format!("s?token={token}"))])).unwrap();
+    let Some(ServerEvent::Publish(request)) = peer.events.last() else { panic!("{:?}", peer.events) };
+    assert_eq!((request.name.as_str(), request.params[0].1.len()), ("s", 16_000));
+}
+
+#[test]
+fn media_goes_to_the_one_stream_that_publishes() {
+    let told = |peer: &mut Peer, msid: u32, first: u8| -> Vec<ServerEvent> {
+        peer.events.clear();
+        let mut bytes = message(9, msid, b"picture");
+        bytes[0] = first;
+        if first & 0xC0 != 0 {
+            bytes.drain(8..12);
+        }
+        peer.say(&bytes).unwrap();
+        std::mem::take(&mut peer.events)
+    };
+    // Message stream 0, one that nobody made, and a first chunk that leaves the message stream out.
+    for (msid, first) in [(0, 4), (1, 4), (7, 4), (0, 0x44)] {
+        let mut peer = Peer::publishing();
+        assert!(
+            matches!(told(&mut peer, msid, first)[..], [ServerEvent::Media { msid: 1, .. }]),
+            "message stream {msid}, chunk {first:#04x}"
+        );
+    }
+    // Two streams: what came on neither may be of either. It is told, at first and then ever more seldom.
+    let mut peer = Peer::publishing();
+    peer.say(&command("createStream", 4.0, 0, &[Value::Null])).unwrap();
+    peer.say(&command("publish", 5.0, 2, &[Value::Null, text("t")])).unwrap();
+    peer.server.accept_publish(0, 2).unwrap();
+    peer.drain();
+    let what = Dropped::Stray { msid: 0, kind: MediaKind::Video };
+    assert_eq!(told(&mut peer, 0, 4), [ServerEvent::Dropped { what, count: 1 }]);
+    assert_eq!(told(&mut peer, 0, 4), [ServerEvent::Dropped { what, count: 2 }]);
+    assert_eq!(told(&mut peer, 0, 4), []);
+    assert_eq!(told(&mut peer, 0, 4), [ServerEvent::Dropped { what, count: 4 }]);
+    // What comes late for a stream that is gone does not get into the other one.
+    peer.say(&command("deleteStream", 0.0, 0, &[Value::Null, Value::Number(2.0)])).unwrap();
+    assert!(told(&mut peer, 2, 4).iter().all(|event| matches!(event, ServerEvent::Dropped { .. })));
+    assert!(matches!(told(&mut peer, 0, 4)[..], [ServerEvent::Media { msid: 1, .. }]));
+}
+
+#[test]
+fn a_data_message_that_is_too_long_is_left_out() {
+    let mut peer = Peer::publishing();
+    peer.events.clear();
+    // 200 KiB are taken.
+    let long = message(18, 1, &[7; 200 << 10]);
+    peer.say(&long).unwrap();
+    assert!(matches!(&peer.events[..], [ServerEvent::Media { payload, .. }] if payload.len() == 200 << 10));
+    peer.events.clear();
+    let (too_long, length) = (message(15, 1, &[7; (1 << 20) + 1]), (1 << 20) + 1);
+    // Audio between the chunks of it goes through, and so does what comes behind it.
+    let (head, tail) = too_long.split_at(12 + 128 + 129 * 100);
+    for piece in [
+        head,
+        &message(8, 1, b"sound")
+            .iter()
+            .enumerate()
+            .map(|(at, byte)| if at == 0 { 6 } else { *byte })
+            .collect::<Vec<u8>>(),
+        tail,
+    ] {
+        for piece in piece.chunks(10_000) {
+            peer.say(piece).unwrap();
+            assert!(peer.server.buffered() < 256, "{} bytes are kept", peer.server.buffered());
+        }
+    }
+    peer.say(&message(9, 1, b"picture")).unwrap();
+    let what = Dropped::TooLong { type_id: 15, length, max: 1 << 20 };
+    let [dropped, ServerEvent::Media { payload: sound, .. }, ServerEvent::Media { payload: picture, .. }] =
+        &peer.events[..]
+    else {
+        panic!("{:?}", peer.events)
+    };
+    assert_eq!(*dropped, ServerEvent::Dropped { what, count: 1 });
+    assert_eq!((&sound[..], &picture[..]), (&b"sound"[..], &b"picture"[..]));
+}
+
+#[test]
 fn nothing_counts_before_connect() {
     let mut peer = Peer::fresh();
     peer.say(&hello()).unwrap();
@@ -263,9 +381,9 @@ fn nothing_counts_before_connect() {
         peer.say(&command(name, 1.0, 1, &[Value::Null, text("s")])).unwrap();
     }
     peer.say(&message(9, 1, &[1])).unwrap();
-    assert!(peer.events.is_empty());
+    assert!(matches!(peer.events[..], [ServerEvent::Dropped { .. }]), "{:?}", peer.events);
     peer.say(&connect()).unwrap();
-    assert_eq!(peer.events.len(), 1);
+    assert!(matches!(peer.events[1..], [ServerEvent::Connect(_)]), "{:?}", peer.events);
 }
 
 #[test]

@@ -40,6 +40,11 @@ impl Hub {
             ServerEvent::Pause { msid, paused, .. } => self.switch(host, key, msid, PAUSED, paused),
             ServerEvent::ReceiveAudio { msid, on } => self.switch(host, key, msid, NO_AUDIO, !on),
             ServerEvent::ReceiveVideo { msid, on } => self.switch(host, key, msid, NO_VIDEO, !on),
+            ServerEvent::Dropped { what, count } => {
+                if let Some(connection) = self.connections.get(key) {
+                    tracing::warn!(cid = connection.id, "left out, {count} so far: {what}");
+                }
+            }
             ServerEvent::Seek { .. } | ServerEvent::BufferLength { .. } | ServerEvent::Acknowledged(_) => {}
         }
     }

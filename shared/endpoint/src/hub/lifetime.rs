@@ -300,6 +300,7 @@ pub(super) fn session_limits(limits: &conf::config::Limits) -> rtmp::Limits {
     rtmp::Limits {
         max_media_message: limits.max_message,
         max_command_message: limits.max_command_message,
+        max_data_message: limits.max_data_message,
         chunk_size_min: limits.chunk_size_min,
         chunk_size_max: limits.chunk_size_max,
         tolerate_large_chunk_size: limits.clamp_chunk_size,

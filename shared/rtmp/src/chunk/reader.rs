@@ -7,7 +7,7 @@
 
 use super::header::{Fields, Header, MAX_HEADER};
 use crate::limits::Limits;
-use crate::message::Message;
+use crate::message::{self, Message};
 use bytes::{Bytes, BytesMut};
 use media::cursor::Cursor;
 use serde::{Deserialize, Serialize};
@@ -114,6 +114,19 @@ pub struct ChunkReader {
     offset: u64,
     clock: u64,
     dropped_partials: u64,
+    /// The last message that was left out, until somebody asks.
+    skipped: Option<Skipped>,
+}
+
+/// A message that was read over because it is too long to be kept, and not needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Message type.
+    pub type_id: u8,
+    /// Its length in bytes.
+    pub length: u32,
+    /// Largest allowed.
+    pub max: u32,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -128,6 +141,8 @@ struct ChunkStream {
     stream_id: u32,
     /// What arrived of an unfinished message.
     partial: Option<BytesMut>,
+    /// Bytes that are still to come of a message that is read over.
+    skipping: Option<usize>,
     used: u64,
 }
 
@@ -163,6 +178,7 @@ impl ChunkReader {
             offset: 0,
             clock: 0,
             dropped_partials: 0,
+            skipped: None,
         }
     }
 
@@ -207,6 +223,7 @@ impl ChunkReader {
     pub fn abort(&mut self, csid: u32) {
         if let Some(stream) = self.streams.iter_mut().find(|stream| stream.csid == csid) {
             self.dropped_partials += u64::from(stream.partial.take().is_some());
+            stream.skipping = None;
         }
     }
 
@@ -233,6 +250,11 @@ impl ChunkReader {
             self.held = BytesMut::new();
         }
         self.streams.shrink_to_fit();
+    }
+
+    /// The last message that was read over because it is too long, once.
+    pub fn take_skipped(&mut self) -> Option<Skipped> {
+        self.skipped.take()
     }
 
     /// Unfinished messages that were dropped, by Abort or because a new one began on their chunk stream.
@@ -305,23 +327,27 @@ impl ChunkReader {
             self.streams.iter().filter(|stream| stream.csid != csid && stream.partial.is_some()).count();
         let Some(stream) = self.streams.get_mut(position) else { return Ok(Step::Again) };
         stream.used = clock;
-        if matches!(header.fields, Fields::Full { .. }) && stream.partial.take().is_some() {
-            self.dropped_partials += 1;
+        if matches!(header.fields, Fields::Full { .. }) {
+            stream.skipping = None;
+            self.dropped_partials += u64::from(stream.partial.take().is_some());
         }
         stream.apply(&header, offset)?;
-        let begins = stream.partial.is_none();
-        if begins {
+        if !stream.is_unfinished() {
             let max = self.limits.message_bytes(stream.type_id);
             if stream.length > max {
                 let (type_id, length) = (stream.type_id, stream.length);
-                return Err(ChunkError::MessageTooLong { csid, type_id, length, max, offset });
-            }
-            if stream.length > self.chunk_size && in_flight >= self.limits.max_messages_in_flight {
+                if !message::is_data(type_id) {
+                    return Err(ChunkError::MessageTooLong { csid, type_id, length, max, offset });
+                }
+                // The stream does without it: it is read over, and nothing of it is kept.
+                stream.skipping = Some(self::length(length));
+                self.skipped = Some(Skipped { type_id, length, max });
+            } else if stream.length > self.chunk_size && in_flight >= self.limits.max_messages_in_flight {
                 return Err(ChunkError::TooManyInFlight { csid, offset });
             }
         }
         let received = stream.partial.as_ref().map_or(0, BytesMut::len);
-        let left = length(stream.length).saturating_sub(received);
+        let left = stream.skipping.unwrap_or_else(|| length(stream.length).saturating_sub(received));
         self.current = Some(Current { csid, left: left.min(length(self.chunk_size)) });
         Ok(Step::Again)
     }
@@ -334,7 +360,7 @@ impl ChunkReader {
             return Err(ChunkError::NoPreviousHeader { csid, offset });
         }
         if self.streams.len() >= self.limits.max_csids.max(1) {
-            let idle = self.streams.iter().enumerate().filter(|(_, stream)| stream.partial.is_none());
+            let idle = self.streams.iter().enumerate().filter(|(_, stream)| !stream.is_unfinished());
             let Some((oldest, _)) = idle.min_by_key(|(_, stream)| stream.used) else {
                 return Err(ChunkError::TooManyInFlight { csid, offset });
             };
@@ -349,6 +375,7 @@ impl ChunkReader {
             type_id: 0,
             stream_id: 0,
             partial: None,
+            skipping: None,
             used: self.clock,
         });
         Ok(self.streams.len() - 1)
@@ -369,6 +396,14 @@ impl ChunkReader {
         let (head, rest) = input.split_at_checked(fresh).unwrap_or((input, &[]));
         *input = rest;
         self.offset += head.len() as u64;
+        if let Some(more) = stream.skipping {
+            drop(self.held.split_to(held));
+            let more = more.saturating_sub(held + fresh);
+            stream.skipping = (more > 0).then_some(more);
+            let left = left - held - fresh;
+            self.current = (left > 0).then_some(Current { csid, left });
+            return Ok(Step::Again);
+        }
         let whole = length(stream.length);
         if held == 0 && stream.partial.is_none() && head.len() == whole {
             self.current = None;
@@ -406,8 +441,13 @@ enum Step {
 }
 
 impl ChunkStream {
+    /// Whether a message has begun whose last byte has not come.
+    fn is_unfinished(&self) -> bool {
+        self.partial.is_some() || self.skipping.is_some()
+    }
+
     fn apply(&mut self, header: &Header, offset: u64) -> Result<(), ChunkError> {
-        let goes_on = self.partial.is_some();
+        let goes_on = self.is_unfinished();
         match header.fields {
             Fields::Full { timestamp, length, type_id, stream_id } => {
                 self.timestamp = timestamp;

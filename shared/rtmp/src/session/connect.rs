@@ -2,7 +2,7 @@
 
 use super::error::SessionError;
 use super::event::ConnectRequest;
-use super::server::Identity;
+use super::server::{Identity, missing};
 use crate::command::Command;
 use crate::limits::Limits;
 use crate::url;
@@ -21,7 +21,7 @@ pub(super) fn parse(
     limits: &Limits,
 ) -> Result<ConnectRequest, SessionError> {
     let Some(object) = command.args.first().filter(|object| object.properties().is_some()) else {
-        return Err(SessionError::Property { property: "tcUrl" });
+        return Err(missing(command, SessionError::Property { property: "tcUrl" }));
     };
     let tc_url = deciding(object, "tcUrl")?.ok_or(SessionError::Property { property: "tcUrl" })?;
     let app = deciding(object, "app")?.unwrap_or_default();

@@ -5,6 +5,7 @@ use crate::url::Target;
 use amf0::Value;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::sync::Arc;
 
 /// One thing the owner of a session has to do. Drain with `poll_output` until it returns `None` before the next input.
@@ -112,6 +113,48 @@ pub struct PlayRequest {
     pub reset: bool,
 }
 
+/// Something of a client that a session leaves out and goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Dropped {
+    /// Media or data on a message stream that does not publish.
+    Stray {
+        /// Message stream id.
+        msid: u32,
+        /// Audio, video or data.
+        kind: MediaKind,
+    },
+    /// A data message longer than allowed.
+    TooLong {
+        /// Message type.
+        type_id: u8,
+        /// Its length in bytes.
+        length: u32,
+        /// Largest allowed.
+        max: u32,
+    },
+}
+
+impl fmt::Display for Dropped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stray { msid, kind } => {
+                let kind = match kind {
+                    MediaKind::Audio => "sound",
+                    MediaKind::Video => "pictures",
+                    MediaKind::Data => "data",
+                };
+                write!(f, "{kind} on message stream {msid}, which does not publish")
+            }
+            Self::TooLong { type_id, length, max } => {
+                write!(
+                    f,
+                    "a data message (type {type_id}) of {length} bytes, {max} allowed (max_data_message)"
+                )
+            }
+        }
+    }
+}
+
 /// What a server session tells.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ServerEvent {
@@ -181,6 +224,13 @@ pub enum ServerEvent {
     },
     /// The peer acknowledged this many bytes (low 32 bits of its count); statistics only.
     Acknowledged(u32),
+    /// Something was left out. Told for the first, second, fourth, eighth ... of each cause.
+    Dropped {
+        /// What.
+        what: Dropped,
+        /// How many of its cause so far, this one included.
+        count: u64,
+    },
 }
 
 /// Why a publish is refused.

@@ -11,12 +11,15 @@ mod commands;
 mod replies;
 mod streams;
 
+pub(super) use commands::missing;
+
 use super::error::SessionError;
-use super::event::{CloseReason, ConnectRequest, Output, PlayRequest, PublishRequest, ServerEvent};
+use super::event::{CloseReason, ConnectRequest, Dropped, Output, PlayRequest, PublishRequest, ServerEvent};
 use super::pool::Pool;
 use super::snapshot::{self, SnapshotError};
 use super::wire::Wire;
 use crate::aggregate;
+use crate::chunk::reader::Skipped;
 use crate::command::Command;
 use crate::control::Control;
 use crate::handshake::Handshake;
@@ -71,12 +74,14 @@ pub enum Pending {
 /// Harmless oddities of the peer, counted instead of punished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counters {
-    /// Media on a message stream that does not publish.
+    /// Media on a message stream that does not publish, and of which nobody can tell where it belongs.
     pub stray_media: u64,
     /// Messages of types that mean nothing here (shared objects, unknown types, commands before `connect`).
     pub ignored_messages: u64,
     /// Unfinished messages that were dropped.
     pub dropped_partials: u64,
+    /// Data messages longer than allowed, left out.
+    pub too_long: u64,
 }
 
 /// A server session; see [`crate::session`] for the contract.
@@ -364,7 +369,12 @@ impl ServerSession {
                 self.state = State::AwaitConnect { transaction: 0.0 };
                 self.deadline_ms = Some(now_ms.saturating_add(self.limits.identify_timeout_ms));
             }
-            let Some(message) = self.wire.read(input)? else { break };
+            let message = self.wire.read(input)?;
+            if let Some(Skipped { type_id, length, max }) = self.wire.reader.take_skipped() {
+                self.counters.too_long += 1;
+                self.dropped(Dropped::TooLong { type_id, length, max });
+            }
+            let Some(message) = message else { break };
             self.wire.acknowledge();
             self.handle_message(now_ms, message)?;
         }
@@ -403,24 +413,32 @@ impl ServerSession {
     }
 
     fn handle_media(&mut self, kind: MediaKind, message: Message) {
-        let publishes = match &self.state {
-            State::Connected(connection) => connection.streams.is_publishing(message.stream_id),
-            _ => false,
+        let msid = match &self.state {
+            State::Connected(connection) => connection.streams.publisher_for(message.stream_id),
+            _ => None,
         };
-        if !publishes {
+        let Some(msid) = msid else {
             self.counters.stray_media += 1;
+            self.dropped(Dropped::Stray { msid: message.stream_id, kind });
             return;
-        }
+        };
         let payload = match kind {
             MediaKind::Data => message::amf0_payload(message.type_id, &message.payload),
             _ => message.payload,
         };
-        self.wire.event(ServerEvent::Media {
-            msid: message.stream_id,
-            kind,
-            timestamp: message.timestamp,
-            payload,
-        });
+        self.wire.event(ServerEvent::Media { msid, kind, timestamp: message.timestamp, payload });
+    }
+
+    /// Tells what was dropped: for each cause the first time, then when it has doubled, so that a flood of it is no
+    /// flood of events.
+    fn dropped(&mut self, what: Dropped) {
+        let count = match what {
+            Dropped::Stray { .. } => self.counters.stray_media,
+            Dropped::TooLong { .. } => self.counters.too_long,
+        };
+        if count.is_power_of_two() {
+            self.wire.event(ServerEvent::Dropped { what, count });
+        }
     }
 
     /// A hint, passed on only for a stream of this connection.

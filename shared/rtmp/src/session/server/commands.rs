@@ -83,7 +83,7 @@ impl ServerSession {
                 Ok(())
             }
             Err(error) => {
-                self.refuse_connect("The URL is not acceptable.");
+                self.refuse_connect(&format!("The URL is not acceptable: {error}."));
                 Err(error)
             }
         }
@@ -205,11 +205,12 @@ impl ServerSession {
             Some(name) => {
                 url::parse_stream_name(name, self.limits.max_name_bytes).map_err(SessionError::from)
             }
-            None => Err(SessionError::Argument { command: kind }),
+            None => Err(missing(command, SessionError::Argument { command: kind })),
         };
-        if parsed.is_err() {
+        if let Err(error) = &parsed {
             let code = if kind == "publish" { "NetStream.Publish.BadName" } else { "NetStream.Play.Failed" };
-            self.wire.status(msid, status::error(code, "The stream name is not acceptable."));
+            self.wire
+                .status(msid, status::error(code, &format!("The stream name is not acceptable: {error}.")));
         }
         parsed
     }
@@ -283,6 +284,11 @@ impl ServerSession {
         let info = status::status("status", "NetStream.Play.Start", name);
         self.wire.command(message::CSID_COMMAND, 0, "onFCSubscribe", 0.0, &[Value::Null, info]);
     }
+}
+
+/// The error for an argument that is not there: what stands in its place, if that is no value.
+pub(in crate::session) fn missing(command: &Command, error: SessionError) -> SessionError {
+    command.garbage.clone().map_or(error, SessionError::Command)
 }
 
 /// A number of milliseconds from outside: not negative, and at most a hundred years or so.

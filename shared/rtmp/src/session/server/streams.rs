@@ -19,28 +19,49 @@ pub(super) struct Stream {
 
 /// The message streams in order of creation; a handful at most.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(super) struct Streams(Vec<Stream>);
+pub(super) struct Streams {
+    list: Vec<Stream>,
+    /// The largest id that there ever was on this connection.
+    highest: u32,
+}
 
 impl Streams {
     /// Gives back memory that nothing is kept in.
     pub(super) fn compact(&mut self) {
-        self.0.shrink_to_fit();
+        self.list.shrink_to_fit();
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Stream> {
-        self.0.iter()
+        self.list.iter()
     }
 
     pub(super) fn get(&self, id: u32) -> Option<&Stream> {
-        self.0.iter().find(|stream| stream.id == id)
+        self.list.iter().find(|stream| stream.id == id)
     }
 
     pub(super) fn get_mut(&mut self, id: u32) -> Option<&mut Stream> {
-        self.0.iter_mut().find(|stream| stream.id == id)
+        self.list.iter_mut().find(|stream| stream.id == id)
     }
 
     pub(super) fn is_publishing(&self, id: u32) -> bool {
         self.get(id).is_some_and(|stream| matches!(stream.role, Role::Publishing { .. }))
+    }
+
+    /// The stream that publishes what came with message stream id `id`. Some encoders send media on the connection's
+    /// id 0, or on an id that they made up: while one stream publishes, there is no doubt which one they mean. An id
+    /// that this connection has or had says something else: its packets are late, or not for publishing.
+    pub(super) fn publisher_for(&self, id: u32) -> Option<u32> {
+        if self.is_publishing(id) {
+            return Some(id);
+        }
+        if (1..=self.highest).contains(&id) {
+            return None;
+        }
+        let mut publishing = self.list.iter().filter(|stream| matches!(stream.role, Role::Publishing { .. }));
+        match (publishing.next(), publishing.next()) {
+            (Some(only), None) => Some(only.id),
+            _ => None,
+        }
     }
 
     pub(super) fn is_playing(&self, id: u32) -> bool {
@@ -48,13 +69,13 @@ impl Streams {
     }
 
     pub(super) fn is_active(&self) -> bool {
-        self.0.iter().any(|stream| stream.role != Role::Idle)
+        self.list.iter().any(|stream| stream.role != Role::Idle)
     }
 
     /// The stream that publishes `name`.
     pub(super) fn publisher_of(&self, name: &str) -> Option<u32> {
         let publishes = |role: &Role| matches!(role, Role::Publishing { name: own, .. } if own == name);
-        self.0.iter().find(|stream| publishes(&stream.role)).map(|stream| stream.id)
+        self.list.iter().find(|stream| publishes(&stream.role)).map(|stream| stream.id)
     }
 
     /// A new stream with the smallest free id, so that the first one is always 1.
@@ -67,7 +88,7 @@ impl Streams {
     /// The stream that a publish or play with message stream id `id` means, created when there is none: some players
     /// leave createStream away, and some use the connection's id 0.
     pub(super) fn resolve(&mut self, id: u32, max: usize) -> Result<u32, SessionError> {
-        let id = match (id, self.0.as_slice()) {
+        let id = match (id, self.list.as_slice()) {
             (0, [only]) => only.id,
             (0, _) => 1,
             (id, _) => id,
@@ -80,7 +101,7 @@ impl Streams {
 
     /// The existing stream that a command with message stream id `id` means.
     pub(super) fn resolve_known(&self, id: u32) -> Option<u32> {
-        match (id, self.0.as_slice()) {
+        match (id, self.list.as_slice()) {
             (0, [only]) => Some(only.id),
             (id, _) => self.get(id).map(|stream| stream.id),
         }
@@ -92,14 +113,15 @@ impl Streams {
     }
 
     pub(super) fn remove(&mut self, id: u32) {
-        self.0.retain(|stream| stream.id != id);
+        self.list.retain(|stream| stream.id != id);
     }
 
     fn insert(&mut self, id: u32, max: usize) -> Result<(), SessionError> {
-        if self.0.len() >= max {
+        if self.list.len() >= max {
             return Err(SessionError::TooManyMessageStreams { max });
         }
-        self.0.push(Stream { id, role: Role::Idle });
+        self.list.push(Stream { id, role: Role::Idle });
+        self.highest = self.highest.max(id);
         Ok(())
     }
 }
