@@ -25,11 +25,95 @@ pub const PACKET: usize = BLOCK;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HandshakeError {
     /// The first byte is not 3: RTMPE, HTTP or something else.
-    #[error("handshake begins with version {version}")]
+    #[error("handshake begins with version {version}: {}", speaks.advice())]
     Version {
         /// The first byte.
         version: u8,
+        /// What the peer seems to speak instead.
+        speaks: Protocol,
     },
+}
+
+/// What a peer that does not speak RTMP seems to speak, by its first bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// A TLS ClientHello: RTMPS, or HTTPS.
+    Tls,
+    /// A request of HTTP.
+    Http,
+    /// A PROXY header, version 1 or 2, of a load balancer.
+    Proxy,
+    /// Encrypted RTMP (versions 6, 8 and 9).
+    Rtmpe,
+    /// A request of RTSP.
+    Rtsp,
+    /// Nothing that is known.
+    Unknown,
+}
+
+impl Protocol {
+    /// What the first bytes look like; the fewer there are, the less is known.
+    #[must_use]
+    pub fn of(first: &[u8]) -> Self {
+        const METHODS: [&[u8]; 8] =
+            [b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"CONNECT ", b"PATCH ", b"PRI * HTTP"];
+        const RTSP: [&[u8]; 5] = [b"DESCRIBE ", b"ANNOUNCE ", b"SETUP ", b"PLAY ", b"RECORD "];
+        let begins = |text: &[u8]| first.starts_with(text);
+        match first {
+            [0x16, ..] => Self::Tls,
+            [6 | 8 | 9, ..] => Self::Rtmpe,
+            [0x0D, 0x0A, 0x0D, 0x0A, ..] | [b'P', b'R', b'O', b'X', ..] => Self::Proxy,
+            _ if RTSP.iter().any(|method| begins(method)) => Self::Rtsp,
+            // Both have this method; what is asked for tells which.
+            _ if begins(b"OPTIONS ") => {
+                if begins(b"OPTIONS rtsp") {
+                    Self::Rtsp
+                } else {
+                    Self::Http
+                }
+            }
+            _ if METHODS.iter().any(|method| begins(method)) => Self::Http,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// What it is, and what its owner may do about it.
+    #[must_use]
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::Tls => {
+                "the client speaks TLS (rtmps:// or https://), this port speaks plain RTMP: use rtmp://, or put a TLS \
+                 proxy in front"
+            }
+            Self::Http => {
+                "the client speaks HTTP, this port speaks RTMP: use rtmp://, or the port of http_server or http_api"
+            }
+            Self::Proxy => {
+                "a load balancer sends a PROXY header, which is not understood here: switch it off there \
+                 (send-proxy, proxy_protocol)"
+            }
+            Self::Rtmpe => "the client wants encrypted RTMP (rtmpe://), which is not offered: use rtmp://",
+            Self::Rtsp => {
+                "the client speaks RTSP, this port speaks RTMP: pull the camera with an ingest instead"
+            }
+            Self::Unknown => "the client does not speak RTMP",
+        }
+    }
+
+    /// What is answered to it before the connection closes; nothing where nobody would read it.
+    #[must_use]
+    pub fn answer(self) -> &'static [u8] {
+        match self {
+            Self::Http => {
+                b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 33\r\nConnection: close\r\n\r\n\
+                  This port speaks RTMP, not HTTP.\n"
+            }
+            // Alert: fatal, protocol_version.
+            Self::Tls => &[0x15, 3, 1, 0, 2, 2, 70],
+            Self::Rtsp => b"RTSP/1.0 400 Bad Request\r\nCSeq: 1\r\n\r\n",
+            Self::Proxy | Self::Rtmpe | Self::Unknown => b"",
+        }
+    }
 }
 
 impl HandshakeError {
@@ -126,7 +210,13 @@ impl Handshake {
             if self.state != State::AwaitC2 {
                 match self.received.first() {
                     Some(&VERSION) | None => {}
-                    Some(&version) => return Err(HandshakeError::Version { version }),
+                    Some(&version) => {
+                        let speaks = Protocol::of(&self.received);
+                        if self.state == State::AwaitC0C1 {
+                            out.extend_from_slice(speaks.answer());
+                        }
+                        return Err(HandshakeError::Version { version, speaks });
+                    }
                 }
             }
             if self.received.len() < wanted {

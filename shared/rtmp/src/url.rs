@@ -10,6 +10,7 @@
 //! ```
 
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// The port of a URL that names none.
 pub const DEFAULT_PORT: u16 = 1935;
@@ -74,7 +75,7 @@ pub enum UrlError {
         len: usize,
     },
     /// A name has a character that is dangerous in paths, logs or terminals, or was not UTF-8.
-    #[error("name has character U+{code:04X}")]
+    #[error("{}", not_allowed(*.code))]
     NameCharacter {
         /// The character.
         code: u32,
@@ -85,6 +86,18 @@ pub enum UrlError {
     /// A name has an encoded slash, backslash, dot or NUL.
     #[error("name has an encoded separator")]
     NameEncoded,
+}
+
+/// What is wrong with a character, in words that tell what to do about it.
+fn not_allowed(code: u32) -> String {
+    match code {
+        0xFFFD => {
+            "name is not UTF-8 (GBK or another encoding of the client?): send it in UTF-8 or in ASCII".into()
+        }
+        0x0A | 0x0D => "name has a line end in it".into(),
+        0x5C => "name has a backslash in it".into(),
+        code => format!("name has character U+{code:04X}, which is not allowed"),
+    }
 }
 
 impl UrlError {
@@ -109,13 +122,17 @@ impl UrlError {
 
 /// Parses a tcUrl together with the connect object's `app` property (empty when absent).
 ///
-/// The URL decides the vhost and, when the property is empty, the application; the property decides the application
-/// otherwise. Parameters may be written `?k=v&k=v`, `...k...v`, or mixed.
+/// The URL decides the vhost and, when the property is empty or a URL itself, the application; the property decides the
+/// application otherwise. Parameters may be written `?k=v&k=v`, `...k...v`, or mixed; the vhost may stand behind a comma
+/// (`app,vhost=V`, `app,vhost,V`). `vhost` goes before `domain`, which means the same when it can be a host. The
+/// instance name `_definst_` that some clients append to the application is left out.
 ///
 /// # Errors
 /// When a part is missing or not allowed.
 pub fn parse_tc_url(tc_url: &str, app: &str, max_name_bytes: usize) -> Result<Target, UrlError> {
-    let (schema, rest) = tc_url.trim().split_once("://").ok_or(UrlError::NoSchema)?;
+    let (tc_url, app) = (plain_separators(tc_url.trim()), plain_separators(app.trim()));
+    let app = if app.contains("://") { "" } else { &*app };
+    let (schema, rest) = tc_url.split_once("://").ok_or(UrlError::NoSchema)?;
     if schema.is_empty() || !schema.chars().all(|letter| letter.is_ascii_alphanumeric()) {
         return Err(UrlError::NoSchema);
     }
@@ -129,22 +146,13 @@ pub fn parse_tc_url(tc_url: &str, app: &str, max_name_bytes: usize) -> Result<Ta
             params.push(param);
         }
     }
-    let mut vhost = None;
-    for (_, value) in params.iter().filter(|(key, _)| is_vhost(key)) {
-        let value = value.trim_matches(|letter: char| letter == '/' || letter.is_whitespace());
-        if value.is_empty() {
-            continue;
-        }
-        let canonical = canonical_host(value).ok_or(UrlError::BadVhost)?;
-        if vhost.as_ref().is_some_and(|earlier| *earlier != canonical) {
-            return Err(UrlError::AmbiguousVhost);
-        }
-        vhost = Some(canonical);
-    }
-    params.retain(|(key, _)| !is_vhost(key));
+    let vhost = vhost_of(&params)?;
+    params.retain(|(key, value)| {
+        !(is_vhost(key) || is_domain(key) && Some(value.as_str()) == vhost.as_deref())
+    });
     let app = [property_app, path_app]
         .into_iter()
-        .map(trim_name)
+        .map(|app| trim_name(trim_name(app).trim_end_matches("/_definst_")))
         .find(|app| !app.is_empty())
         .ok_or(UrlError::NoApp)?;
     check_name(app, max_name_bytes)?;
@@ -158,16 +166,55 @@ pub fn parse_tc_url(tc_url: &str, app: &str, max_name_bytes: usize) -> Result<Ta
     })
 }
 
-/// Parses the stream name of a publish or play: `name`, `name?k=v&k=v` or `name...vhost...V`.
+/// Parses the stream name of a publish or play in an application: `name`, `name?k=v&k=v`, `name...k...v`, or a whole
+/// URL, as IP cameras send it: what stands behind the application then, else its last component. Line ends and blanks at
+/// either end, which pasted keys have, don't count.
 ///
 /// # Errors
 /// When the name is not allowed.
-pub fn parse_stream_name(stream: &str, max_name_bytes: usize) -> Result<StreamName, UrlError> {
-    let query = stream.find('?').or_else(|| stream.find("...vhost...")).unwrap_or(stream.len());
-    let (name, query) = stream.split_at_checked(query).unwrap_or((stream, ""));
+pub fn parse_stream_name(stream: &str, app: &str, max_name_bytes: usize) -> Result<StreamName, UrlError> {
+    let stream = plain_separators(stream.trim());
+    let (name, params) = match stream_params_at(&stream) {
+        Some(at) => stream.split_at_checked(at).unwrap_or((&stream, "")),
+        None => (&*stream, ""),
+    };
+    let name = match name.split_once("://") {
+        Some((schema, rest)) if schema.to_ascii_lowercase().starts_with("rtmp") => {
+            let path = trim_name(rest.split_once('/').map_or("", |(_, path)| path));
+            let behind_app = path.strip_prefix(app).and_then(|rest| rest.strip_prefix('/'));
+            behind_app.or_else(|| path.rsplit('/').next()).unwrap_or_default()
+        }
+        _ => name,
+    };
     let name = trim_name(name);
     check_name(name, max_name_bytes)?;
-    Ok(StreamName { name: name.to_owned(), params: split_params(query).1 })
+    Ok(StreamName { name: name.to_owned(), params: split_params(params).1 })
+}
+
+/// The vhost that parameters ask for, in its canonical form: `vhost` in any case, else a `domain` that can be a host.
+///
+/// # Errors
+/// When a `vhost` is none, or two of them differ.
+pub fn vhost_of(params: &[(String, String)]) -> Result<Option<String>, UrlError> {
+    let trimmed =
+        |value: &str| value.trim_matches(|letter: char| letter == '/' || letter.is_whitespace()).to_owned();
+    let mut vhost: Option<String> = None;
+    for (_, value) in params.iter().filter(|(key, _)| is_vhost(key)) {
+        let value = trimmed(value);
+        if value.is_empty() {
+            continue;
+        }
+        let canonical = canonical_host(&value).ok_or(UrlError::BadVhost)?;
+        if vhost.as_ref().is_some_and(|earlier| *earlier != canonical) {
+            return Err(UrlError::AmbiguousVhost);
+        }
+        vhost = Some(canonical);
+    }
+    let domain = || {
+        let mut domains = params.iter().filter(|(key, _)| is_domain(key));
+        domains.find_map(|(_, value)| canonical_host(&trimmed(value)))
+    };
+    Ok(vhost.or_else(domain))
 }
 
 /// Refuses a name that is empty, too long, or dangerous in a path, a log line or a terminal.
@@ -196,20 +243,78 @@ pub fn check_name(name: &str, max_bytes: usize) -> Result<(), UrlError> {
     Ok(())
 }
 
-/// The URL or stream name with the values of its parameters replaced by `***` (a vhost stays), for logs and lists.
+/// The URL or stream name with user, password, fragment and the values of its parameters replaced by `***` (a vhost
+/// stays), for logs and lists. A parameter without a value may be the secret itself.
 #[must_use]
 pub fn mask_query(url: &str) -> String {
-    let authority_end = url.find("://").map_or(0, |at| at + 3);
-    let (head, tail) = url.split_at_checked(authority_end).unwrap_or(("", url));
+    let authority_at = url.find("://").map_or(0, |at| at + 3);
+    let (head, tail) = url.split_at_checked(authority_at).unwrap_or(("", url));
+    let fragment_at = tail.find('#').unwrap_or(tail.len());
+    let (tail, fragment) = tail.split_at_checked(fragment_at).unwrap_or((tail, ""));
+    let (user, tail) = match user_end(tail).filter(|_| authority_at > 0) {
+        Some(at) => ("***", tail.get(at..).unwrap_or_default()),
+        None => ("", tail),
+    };
     let (name, params) = split_params(tail);
-    let mut masked = format!("{head}{name}");
+    let mut masked = format!("{head}{user}{name}");
     for (index, (key, value)) in params.iter().enumerate() {
         masked.push(if index == 0 { '?' } else { '&' });
-        masked.push_str(key);
-        masked.push('=');
-        masked.push_str(if is_vhost(key) { value } else { "***" });
+        let shown = is_vhost(key) || is_domain(key);
+        let value = if shown && canonical_host(value).is_some() { value } else { "***" };
+        match key.as_str() {
+            key if value == "***" && !is_plain(key) => masked.push_str("***"),
+            key => masked.push_str(&format!("{key}={value}")),
+        }
+    }
+    if !fragment.is_empty() {
+        masked.push_str("#***");
     }
     masked
+}
+
+/// Where user and password of an authority end, at their `@`. A password may hold any character, also those that end a
+/// host: then no port stands where it would have to.
+fn user_end(tail: &str) -> Option<usize> {
+    let authority = tail.find(['/', '?']).and_then(|end| tail.get(..end)).unwrap_or(tail);
+    let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
+    let is_port = port.bytes().all(|digit| digit.is_ascii_digit()) || authority.starts_with('[');
+    if is_port { authority.rfind('@') } else { tail.rfind('@') }
+}
+
+/// Whether a key is a word, as names of parameters are, and no secret that stands there instead.
+fn is_plain(key: &str) -> bool {
+    key.len() <= 24 && key.starts_with(|letter: char| letter.is_ascii_alphabetic()) && {
+        key.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-'))
+    }
+}
+
+/// Where the parameters of a stream name begin: at `?`, or at `...` when a key and a value follow. (A name may have
+/// dots.)
+fn stream_params_at(stream: &str) -> Option<usize> {
+    let dots = stream.match_indices("...").map(|(at, _)| at).find(|at| {
+        let rest = stream.get(at + 3..).unwrap_or_default();
+        let key_end =
+            rest.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').unwrap_or(rest.len());
+        let (key, value) = rest.split_at_checked(key_end).unwrap_or((rest, ""));
+        let value = value.strip_prefix("...").or_else(|| value.strip_prefix('='));
+        !key.is_empty() && value.is_some()
+    });
+    [stream.find('?'), dots].into_iter().flatten().min()
+}
+
+/// With `?` where a comma introduces the vhost, as early versions of the reference read it.
+fn plain_separators(text: &str) -> Cow<'_, str> {
+    let lower = text.to_ascii_lowercase();
+    let comma = [",vhost", ",domain"].iter().find_map(|key| Some((lower.find(key)?, key.len())));
+    let Some((at, len)) = comma else { return Cow::Borrowed(text) };
+    let (Some(before), Some(key), Some(rest)) =
+        (text.get(..at), text.get(at + 1..at + len), text.get(at + len..))
+    else {
+        return Cow::Borrowed(text);
+    };
+    let Some(value) = rest.strip_prefix([',', '=', '?']) else { return Cow::Borrowed(text) };
+    let glue = if before.contains('?') { '&' } else { '?' };
+    Cow::Owned(format!("{before}{glue}{key}={}", value.replacen(',', "&", 1)))
 }
 
 /// The part before the first parameter separator, and the parameters.
@@ -277,9 +382,13 @@ fn is_vhost(key: &str) -> bool {
     key.eq_ignore_ascii_case("vhost")
 }
 
-/// Without the slashes and blanks that clients leave at the ends.
+fn is_domain(key: &str) -> bool {
+    key.eq_ignore_ascii_case("domain")
+}
+
+/// Without the slashes, blanks and line ends that clients leave at the ends.
 fn trim_name(name: &str) -> &str {
-    name.trim_matches(|letter: char| letter == '/' || letter == ' ')
+    name.trim_matches(|letter: char| letter == '/' || letter.is_whitespace())
 }
 
 /// Control characters, the backslash, characters that turn the direction of text, and the replacement character, which

@@ -92,3 +92,29 @@ fn a_client_refuses_other_versions_too() {
         "handshake_version"
     );
 }
+
+#[test]
+fn who_speaks_something_else_is_told_what_it_is() {
+    let cases: [(&[u8], &str, &[u8]); 12] = [
+        (b"\x16\x03\x01\x02\0\x01", "TLS", b"\x15\x03"),
+        (b"GET / HTTP/1.1\r\n", "HTTP", b"HTTP/1.1 400 "),
+        (b"OPTIONS /live HTTP/1.1\r\n", "HTTP", b"HTTP/1.1 400 "),
+        (b"PRI * HTTP/2.0\r\n", "HTTP", b"HTTP/1.1 400 "),
+        (b"POST /open/1 HTTP/1.1\r\n", "HTTP", b"HTTP/1.1 400 "),
+        (b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n", "PROXY header", b""),
+        (b"\r\n\r\n\0\r\nQUIT\n", "PROXY header", b""),
+        (b"\x06", "rtmpe://", b""),
+        (b"\x08", "rtmpe://", b""),
+        (b"OPTIONS rtsp://h/cam RTSP/1.0\r\n", "RTSP", b"RTSP/1.0 400 "),
+        (b"SSH-2.0-x", "does not speak RTMP", b""),
+        (b"G", "does not speak RTMP", b""),
+    ];
+    for (bytes, word, answer) in cases {
+        let mut server = Handshake::server([1; 32]);
+        let mut out = Vec::new();
+        let error = server.read(0, &mut &bytes[..], &mut out).unwrap_err();
+        assert!(error.to_string().contains(word), "{bytes:?}: {error}");
+        assert_eq!(error.reason(), "handshake_version");
+        assert!(out.starts_with(answer) && out.is_empty() == answer.is_empty(), "{bytes:?}: {out:?}");
+    }
+}

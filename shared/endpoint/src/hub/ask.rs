@@ -100,9 +100,11 @@ impl Hub {
         let request = connection.session.connect_request().ok_or("There was no connect")?;
         let app = request.target.app.clone();
         let stream = name.to_owned();
-        let vhost = match params.iter().find(|(key, _)| key == "vhost") {
+        let asked =
+            rtmp::url::vhost_of(params).map_err(|error| format!("The stream's parameters: {error}"))?;
+        let vhost = match asked {
             None => connection.vhost.as_deref().ok_or("There was no connect")?.to_owned(),
-            Some((_, asked)) => match self.config.vhost(&asked.to_lowercase()) {
+            Some(asked) => match self.config.vhost(&asked) {
                 Lookup::Found(vhost) if refer::allowed(&vhost.refer.all, request.page_url.as_deref()) => {
                     vhost.name.clone()
                 }

@@ -43,7 +43,7 @@ impl Hub {
         let now_ms = reactor::now_ms();
         let request = connection.session.connect_request();
         let text = |get: fn(&rtmp::ConnectRequest) -> Option<&str>| {
-            request.and_then(get).map_or_else(String::new, str::to_owned)
+            request.and_then(get).map_or_else(String::new, rtmp::url::mask_query)
         };
         let plays = connection.playing.iter().filter_map(|play| {
             let audience = self.audiences.get(play.audience.0)?;

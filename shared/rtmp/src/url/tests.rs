@@ -76,14 +76,14 @@ fn refused_urls() {
 
 #[test]
 fn stream_names() {
-    let name = parse_stream_name(" /a/b?token=1&vhost=v ", 255).unwrap();
+    let name = parse_stream_name(" /a/b?token=1&vhost=v ", "live", 255).unwrap();
     assert_eq!(name.name, "a/b");
     assert_eq!(name.params[0], ("token".to_owned(), "1".to_owned()));
     assert_eq!(
-        parse_stream_name("s...vhost...v", 255).unwrap().params,
+        parse_stream_name("s...vhost...v", "live", 255).unwrap().params,
         [("vhost".to_owned(), "v".to_owned())]
     );
-    assert_eq!(parse_stream_name("übung-日本", 255).unwrap().name, "übung-日本");
+    assert_eq!(parse_stream_name("übung-日本", "live", 255).unwrap().name, "übung-日本");
     let long = "x".repeat(256);
     let cases = [
         ("", UrlError::EmptyName),
@@ -102,8 +102,67 @@ fn stream_names() {
         (long.as_str(), UrlError::NameTooLong { len: 256 }),
     ];
     for (stream, error) in cases {
-        assert_eq!(parse_stream_name(stream, 255), Err(error), "{stream:?}");
+        assert_eq!(parse_stream_name(stream, "live", 255), Err(error), "{stream:?}");
     }
+}
+
+#[test]
+fn names_as_they_are_meant() {
+    let cases = [
+        ("cam\r\n", "cam", ""),
+        ("\tcam?token=x\r\n", "cam", "token=x"),
+        ("rtmp://10.0.0.1/live/cam", "cam", ""),
+        ("rtmp://user:pass@10.0.0.1:1935/live/cam?token=x", "cam", "token=x"),
+        ("RTMPS://h/live/a/b\n", "a/b", ""),
+        ("rtmp://h/other/cam", "cam", ""),
+        ("rtmp://h/live/cam...vhost...v.w", "cam", "vhost=v.w"),
+        ("cam...token...x", "cam", "token=x"),
+        ("cam...token=x", "cam", "token=x"),
+        ("cam,vhost=v.w", "cam", "vhost=v.w"),
+        ("wait...what", "wait...what", ""),
+        ("a...", "a...", ""),
+    ];
+    for (text, name, params) in cases {
+        let parsed = parse_stream_name(text, "live", 255).unwrap_or_else(|error| panic!("{text:?}: {error}"));
+        let seen: Vec<String> = parsed.params.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        assert_eq!((parsed.name.as_str(), seen.join("&").as_str()), (name, params), "{text:?}");
+    }
+    assert_eq!(parse_stream_name("rtmp://h/", "live", 255), Err(UrlError::EmptyName));
+    assert_eq!(parse_stream_name("rtmp://h/live/../x", "live", 255), Err(UrlError::NameDot));
+    let error = parse_stream_name("\u{fffd}", "live", 255).unwrap_err().to_string();
+    assert!(error.contains("not UTF-8") && error.contains("GBK"), "{error}");
+}
+
+#[test]
+fn vhosts_in_every_spelling_of_the_reference() {
+    check("rtmp://h/live?domain=v.w", "", "h", 1935, "v.w", "live", &[]);
+    check("rtmp://h/live?domain=a.b&vhost=v.w", "", "h", 1935, "v.w", "live", &[("domain", "a.b")]);
+    check("rtmp://h/live?domain=a/b", "", "h", 1935, "h", "live", &[("domain", "a/b")]);
+    check("rtmp://h/live...domain...v.w", "", "h", 1935, "v.w", "live", &[]);
+    check("rtmp://h/live,vhost=v.w", "", "h", 1935, "v.w", "live", &[]);
+    check("rtmp://h/live,vhost,v.w", "", "h", 1935, "v.w", "live", &[]);
+    check("rtmp://h/live?key=x,vhost=v.w", "", "h", 1935, "v.w", "live", &[("key", "x")]);
+    check("rtmp://h/live?vhost?v.w", "", "h", 1935, "v.w", "live", &[]);
+    check("rtmp://h/live?key=a,b", "", "h", 1935, "h", "live", &[("key", "a,b")]);
+    check("rtmp://h/live", "live?domain=v.w", "h", 1935, "v.w", "live", &[]);
+    check("rtmp://h/live", "live...vhost...v.w", "h", 1935, "v.w", "live", &[]);
+    check("rtmp://h/live\r\n", "live\r\n", "h", 1935, "h", "live", &[]);
+    check("rtmp://h/live", "rtmp://h/live", "h", 1935, "h", "live", &[]);
+    check("rtmp://h/live/_definst_", "live/_definst_", "h", 1935, "h", "live", &[]);
+    check("rtmp://user:secret@h/live", "", "h", 1935, "h", "live", &[]);
+    let asked = |text: &str| vhost_of(&parse_stream_name(text, "live", 255).unwrap().params);
+    for text in [
+        "s?vhost=V.w",
+        "s?Vhost=v.w/",
+        "s?domain=v.w",
+        "s...vhost...v.w",
+        "s?token=x&domain=v.w",
+        "s,vhost=v.w",
+    ] {
+        assert_eq!(asked(text), Ok(Some("v.w".to_owned())), "{text}");
+    }
+    assert_eq!(asked("s?token=x"), Ok(None));
+    assert_eq!(asked("s?vhost=a/b"), Err(UrlError::BadVhost));
 }
 
 #[test]
@@ -113,6 +172,15 @@ fn secrets_are_masked() {
         ("stream?token=secret", "stream?token=***"),
         ("rtmp://h/live...token...secret", "rtmp://h/live?token=***"),
         ("plain", "plain"),
+        ("rtmp://user:pass@h:1935/live", "rtmp://***@h:1935/live"),
+        ("rtmp://user:p@ss@h/live?a=b", "rtmp://***@h/live?a=***"),
+        ("rtmp://user:pass@h", "rtmp://***@h"),
+        ("rtmp://user:p/a?s@h:1935/live?a=b", "rtmp://***@h:1935/live?a=***"),
+        ("rtmp://user@[::1]:1935/live", "rtmp://***@[::1]:1935/live"),
+        ("rtmp://[::1]/at@home", "rtmp://[::1]/at@home"),
+        ("http://page/at@home?session=secret#secret", "http://page/at@home?session=***#***"),
+        ("http://page/?0123456789abcdef0123456789abcdef", "http://page/?***"),
+        ("http://page/?vhost=a/secret", "http://page/?vhost=***"),
     ];
     for (url, masked) in cases {
         assert_eq!(mask_query(url), masked);

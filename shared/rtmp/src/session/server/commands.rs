@@ -20,7 +20,7 @@ use crate::command::Command;
 use crate::control::Control;
 use crate::message;
 use crate::status;
-use crate::url::{self, StreamName};
+use crate::url::{self, StreamName, UrlError};
 use amf0::Value;
 use std::sync::Arc;
 
@@ -105,9 +105,8 @@ impl ServerSession {
     /// releaseStream, FCPublish and FCUnpublish: for a name that this connection publishes they end the publish; for
     /// any other they only tell that an FMLE-like encoder is at work.
     fn on_announce(&mut self, now_ms: u64, command: &Command) {
-        let max = self.limits.max_name_bytes;
-        let name =
-            command.arg(0).and_then(Value::as_str).and_then(|name| url::parse_stream_name(name, max).ok());
+        let name = command.arg(0).and_then(Value::as_str);
+        let name = name.and_then(|name| self.parse_name(name).ok());
         let Some(connection) = self.connection() else { return };
         match name.and_then(|name| connection.streams.publisher_of(&name.name)) {
             Some(id) => {
@@ -194,6 +193,11 @@ impl ServerSession {
         Ok(())
     }
 
+    fn parse_name(&self, name: &str) -> Result<StreamName, UrlError> {
+        let app = self.connect_request().map_or("", |request| &request.target.app);
+        url::parse_stream_name(name, app, self.limits.max_name_bytes)
+    }
+
     /// The stream name of a publish or play; when it is not allowed, the client is told before the session dies.
     fn stream_name(
         &mut self,
@@ -202,9 +206,7 @@ impl ServerSession {
         kind: &'static str,
     ) -> Result<StreamName, SessionError> {
         let parsed = match command.arg(0).and_then(Value::as_str) {
-            Some(name) => {
-                url::parse_stream_name(name, self.limits.max_name_bytes).map_err(SessionError::from)
-            }
+            Some(name) => self.parse_name(name).map_err(SessionError::from),
             None => Err(missing(command, SessionError::Argument { command: kind })),
         };
         if let Err(error) = &parsed {
