@@ -1,7 +1,9 @@
 //! Publishers: who may, where their packets go, and what their coming and going means to others.
 
+use std::hash::{Hash, Hasher};
+
 use bytes::Bytes;
-use conf::vhost::TimeJitter;
+use conf::vhost::{PublishTakeover, TimeJitter};
 use endpoint::{AudienceId, ConnectionId, End, Host, Hub};
 use ipc::SourceToReader;
 use media::timeline::Jitter;
@@ -10,6 +12,9 @@ use rtmp::PublishRequest;
 
 use crate::process::{BackSource, info};
 use crate::source::{Publisher, Put, Rules, Source};
+
+/// A publisher that was not heard for so long may be replaced by the same client, ms.
+const SILENT_MS: u64 = 2_000;
 
 impl BackSource {
     /// What the vhost says of its streams; `None` when it is not there.
@@ -64,20 +69,20 @@ impl Host for BackSource {
             hub.reject_publish(self, connection, msid, "The vhost is gone");
             return;
         };
-        let takeover = hub.vhost(&key.vhost).is_some_and(|vhost| vhost.publish_takeover);
+        let params = hash_of(&request.params);
         let current =
             self.by_key.get(&key).and_then(|id| self.sources.get(id)).and_then(|source| source.publisher);
-        match current {
-            Some(current) if takeover && current.connection != connection => {
-                tracing::info!(cid, "stream {key} is taken over from connection {}", current.cid);
-                hub.close(self, current.connection, End::TakenOver);
+        if let Some(current) = current {
+            match may_take_over(hub, &key, connection, params, current) {
+                Ok(why) => {
+                    tracing::info!(cid, "stream {key} is taken over from connection {}: {why}", current.cid);
+                    hub.close(self, current.connection, End::TakenOver);
+                }
+                Err(why) => {
+                    hub.reject_publish(self, connection, msid, &why);
+                    return;
+                }
             }
-            Some(current) => {
-                let why = format!("Stream {} is published already (connection {})", key.stream, current.cid);
-                hub.reject_publish(self, connection, msid, &why);
-                return;
-            }
-            None => {}
         }
         let stream_id = match self.source_for(hub, &key, rules) {
             Ok(stream_id) => stream_id,
@@ -87,7 +92,7 @@ impl Host for BackSource {
             }
         };
         if let Some(source) = self.sources.get_mut(&stream_id) {
-            source.begin(Publisher { connection, msid, cid, since_ms: hub.now_ms() }, rules);
+            source.begin(Publisher { connection, msid, cid, since_ms: hub.now_ms(), params }, rules);
             source.tell_live(hub.board());
             let stream = info(source);
             let renewed = source.follow_chunk_size();
@@ -186,4 +191,48 @@ impl Host for BackSource {
     }
 
     fn closed(&mut self, _: &mut Hub, _: ConnectionId) {}
+}
+
+/// Whether a newcomer may replace who publishes a stream, and why or why not.
+///
+/// An encoder whose network changed comes again while its old connection hangs, and would be refused until that is
+/// given up (`normal_timeout`, or the kernel's 30 s). By default it may take its own place: it has the address and the
+/// parameters (the key) of who was there, and that one has been silent for longer than any living encoder is. Two
+/// encoders that both send never push each other out that way.
+fn may_take_over(
+    hub: &Hub,
+    key: &StreamKey,
+    connection: ConnectionId,
+    params: u64,
+    current: Publisher,
+) -> Result<&'static str, String> {
+    let takeover = hub.vhost(&key.vhost).map(|vhost| vhost.publish_takeover).unwrap_or_default();
+    let peer = |id| hub.connection(id).map(|connection| connection.peer().ip().to_canonical());
+    let same = params == current.params && peer(connection) == peer(current.connection);
+    let silent_ms =
+        hub.connection(current.connection).map_or(0, |it| hub.now_ms().saturating_sub(it.heard_ms()));
+    let others = current.connection != connection;
+    match takeover {
+        PublishTakeover::On if others => Ok("publish_takeover is on"),
+        PublishTakeover::Same if others && same && silent_ms >= SILENT_MS => {
+            Ok("the same client comes again, and its old connection is silent")
+        }
+        _ => Err(format!(
+            "Stream {} is published already (connection {}, heard {}.{:03} s ago); publish_takeover on lets a newcomer \
+             replace it",
+            key.stream,
+            current.cid,
+            silent_ms / 1000,
+            silent_ms % 1000
+        )),
+    }
+}
+
+/// A number that stands for parameters, in whatever order.
+fn hash_of(params: &[(String, String)]) -> u64 {
+    let mut sorted: Vec<&(String, String)> = params.iter().collect();
+    sorted.sort();
+    let mut hasher = std::hash::DefaultHasher::new();
+    sorted.hash(&mut hasher);
+    hasher.finish()
 }

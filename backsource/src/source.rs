@@ -50,6 +50,8 @@ pub(crate) struct Publisher {
     pub(crate) msid: u32,
     pub(crate) cid: u64,
     pub(crate) since_ms: u64,
+    /// Stands for the parameters of the stream name, a key among them perhaps.
+    pub(crate) params: u64,
 }
 
 /// A process that reads a stream's ring.

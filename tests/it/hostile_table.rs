@@ -618,6 +618,8 @@ fn extended_connect(field: &Field, repeat: bool) -> Raw {
 fn chunk_size(field: &Field, size: u32) -> Raw {
     let mut raw = connected(field);
     raw.message(2, 0, 1, 0, &size.to_be_bytes());
+    // What it sends from here on is in chunks of that size.
+    raw.chunk_size = size.clamp(1, 0x00ff_ffff);
     raw
 }
 

@@ -166,6 +166,44 @@ fn a_newer_publisher_may_take_over() {
 }
 
 #[test]
+fn an_encoder_whose_old_connection_hangs_comes_in_again() {
+    let server = Server::start("");
+    let url = server.url("live/hangs?key=of-the-encoder");
+    let mut player = player(&server.url("live/hangs"));
+    // A connection that stands, and on which nothing comes any more.
+    let mut first = publisher(&url);
+    pattern::send_headers(&mut first);
+    pattern::send_frames(&mut first, 0..60);
+    let mut packets = receive_frames(&mut player, 60);
+    let other = Publisher::connect(&server.url("live/hangs?key=of-another"), Options::default()).unwrap_err();
+    assert_eq!(other.code(), Some("NetStream.Publish.BadName"), "{other}");
+    assert!(other.to_string().contains("publish_takeover"), "the way out is named: {other}");
+    let mut second = None;
+    wait_until("its place", || {
+        second = Publisher::connect(&url, Options::default()).ok();
+        second.is_some()
+    });
+    let mut second = second.unwrap();
+    wait_until("the end of the first publisher", || first.wait(Duration::from_millis(10)).is_err());
+    pattern::send_headers(&mut second);
+    pattern::send_frames(&mut second, 0..60);
+    packets.extend(receive_frames(&mut player, 60));
+    assert_continuous(&packets);
+}
+
+#[test]
+fn a_silent_publisher_keeps_its_place_where_that_is_wanted() {
+    let server = Server::start("vhost __defaultVhost__ { publish_takeover off; }");
+    let url = server.url("live/silent");
+    let first = publisher(&url);
+    let client = || server.clients().into_iter().find(|client| client.publish);
+    wait_until("more silence than it takes", || client().is_some_and(|client| client.alive > 2.5));
+    let refused = Publisher::connect(&url, Options::default()).unwrap_err();
+    assert_eq!(refused.code(), Some("NetStream.Publish.BadName"), "{refused}");
+    drop(first);
+}
+
+#[test]
 fn sound_and_picture_can_be_switched_off() {
     let server = Server::start("");
     let url = server.url("live/switch");

@@ -450,7 +450,7 @@ pub static DIRECTIVES: &[Directive] = &[
     D::new(TOP, "vhost", TEXT, "", "A virtual host. `__defaultVhost__` serves every name without a block of its own.").body(Body::Block("vhost")).args(1, 1).repeat(Repeat::ByName),
     D::new(VHOST, "enabled", FLAG, "on", "Off refuses every client."),
     D::new(VHOST, "chunk_size", CHUNK, "60000", "Size of outgoing RTMP chunks in bytes; the one of the top level unless given.").on_new(),
-    D::new(VHOST, "publish_takeover", FLAG, "off", "Lets a second publisher of a stream replace the first instead of refusing it."),
+    D::new(VHOST, "publish_takeover", Kind::Choice(&["same", "on", "off"]), "same", "Whether a second publisher of a stream replaces the first instead of being refused: when the same client comes again (same address and parameters, the connection before silent for two seconds), always, or never."),
     D::new(VHOST, "in_ack_size", COUNT_OR_0, "0", "Acknowledgement window asked of publishers, in bytes; 0 does not ask.").on_new(),
     D::new(VHOST, "out_ack_size", COUNT_OR_0, "2500000", "Acknowledgement window asked of viewers, in bytes; 0 does not ask.").on_new(),
     D::new(VHOST, "min_latency", FLAG, "off", "Sends at once rather than efficiently."),

@@ -19,6 +19,19 @@ pub enum TimeJitter {
     Off,
 }
 
+/// Whether a second publisher of a stream replaces the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum PublishTakeover {
+    /// When it is the same client that comes again: same address, same parameters of the stream name, and the
+    /// connection before is silent.
+    #[default]
+    Same,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
 /// How long outgoing messages may wait to be written together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum MwLatency {
@@ -118,8 +131,8 @@ pub struct Vhost {
     pub out_ack_size: u32,
     /// Which pages may embed the streams.
     pub refer: Refer,
-    /// A second publisher of the same stream replaces the first instead of being refused.
-    pub publish_takeover: bool,
+    /// Whether a second publisher of the same stream replaces the first instead of being refused.
+    pub publish_takeover: PublishTakeover,
     /// Rules for publishers.
     pub publish: Publish,
     /// Origin or edge.
@@ -178,7 +191,7 @@ impl Vhost {
             in_ack_size: 0,
             out_ack_size: 2_500_000,
             refer: Refer::default(),
-            publish_takeover: false,
+            publish_takeover: PublishTakeover::Same,
             publish: Publish::default(),
             cluster: Cluster::default(),
             forward: Forward::default(),

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use conf::config::{Level, Listen, Tank, Workers};
-use conf::vhost::{ClusterMode, Endpoint, IngestSource, MwLatency, RuleAction, TimeJitter, Vhost};
+use conf::vhost::{
+    ClusterMode, Endpoint, IngestSource, MwLatency, PublishTakeover, RuleAction, TimeJitter, Vhost,
+};
 use conf::{Config, Environment, Failure, Lookup, load, load_env_only, parse_text};
 
 fn read(text: &str) -> Result<Config, Failure> {
@@ -146,7 +148,7 @@ fn vhost_values() {
     .unwrap();
     assert_eq!((got.chunk_size, got.queue_length_ms), (128, 250));
     assert_eq!((got.time_jitter, got.mw_latency), (TimeJitter::Off, MwLatency::Auto));
-    assert_eq!((got.tcp_nodelay, got.publish_takeover), (Some(true), true));
+    assert_eq!((got.tcp_nodelay, got.publish_takeover), (Some(true), PublishTakeover::On));
     assert_eq!(got.send_min_interval_us, 10_500);
     assert!(got.refer.all.is_empty());
     assert!(got.dvr.apply.is_empty());

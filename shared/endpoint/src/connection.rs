@@ -124,6 +124,12 @@ impl Connection {
         self.peer
     }
 
+    /// When it sent anything last, monotonic ms.
+    #[must_use]
+    pub fn heard_ms(&self) -> u64 {
+        self.last_input_ms
+    }
+
     /// Resolved vhost, once connected.
     #[must_use]
     pub fn vhost(&self) -> Option<&str> {

@@ -10,8 +10,8 @@ use crate::diagnostic::{Report, quoted};
 use crate::value::Value;
 use crate::vhost::{
     Bandcheck, Cluster, ClusterMode, Dash, Dvr, DvrPlan, Exec, Forward, Hds, Hls, HlsOnError, HlsStorage,
-    HttpHooks, HttpRemux, HttpStatic, MwLatency, Publish, PullProtocol, Refer, Rule, RuleAction, Security,
-    TimeJitter,
+    HttpHooks, HttpRemux, HttpStatic, MwLatency, Publish, PublishTakeover, PullProtocol, Refer, Rule,
+    RuleAction, Security, TimeJitter,
 };
 
 /// Longest vhost name, bytes.
@@ -28,7 +28,7 @@ pub(super) fn vhost(entry: &Entry, chunk_size: u32, report: &mut Report) -> Vhos
     set(&mut vhost.enabled, block.flag("enabled"));
     set(&mut vhost.chunk_size, block.int("chunk_size"));
     delivery(&block, &mut vhost);
-    set(&mut vhost.publish_takeover, block.flag("publish_takeover"));
+    set(&mut vhost.publish_takeover, publish_takeover(&block));
     vhost.publish = publish(&block);
     vhost.refer = refer(&block);
     vhost.cluster = cluster(&block, vhost.enabled, report);
@@ -72,6 +72,14 @@ fn delivery(block: &Block<'_>, vhost: &mut Vhost) {
     set(&mut vhost.reduce_sequence_header, block.flag("reduce_sequence_header"));
     set(&mut vhost.in_ack_size, block.int("in_ack_size"));
     set(&mut vhost.out_ack_size, block.int("out_ack_size"));
+}
+
+fn publish_takeover(block: &Block<'_>) -> Option<PublishTakeover> {
+    Some(match block.text("publish_takeover")? {
+        "on" => PublishTakeover::On,
+        "off" => PublishTakeover::Off,
+        _ => PublishTakeover::Same,
+    })
 }
 
 fn time_jitter(block: &Block<'_>) -> Option<TimeJitter> {
