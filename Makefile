@@ -83,6 +83,11 @@ test-tools:
 	@$(call unpacked,promtool,prometheus,usr/bin/promtool,the metrics are not checked by it)
 	@# A proxy and a cache before the server. Its package would start a server, too.
 	@$(call unpacked,nginx,nginx,usr/sbin/nginx,nothing is tried behind a proxy)
+	@# Its module for RTMP, beside which first contacts of clients are tried.
+	@[ -f /usr/lib/nginx/modules/ngx_rtmp_module.so ] || [ -f $(TEST_TOOLS)/ngx_rtmp_module.so ] \
+	  || { cd $(TEST_TOOLS) && apt-get download -qq libnginx-mod-rtmp 2>/dev/null && dpkg -x libnginx-mod-rtmp_*.deb unpacked \
+	    && mv unpacked/usr/lib/nginx/modules/ngx_rtmp_module.so . && rm -rf unpacked libnginx-mod-rtmp_*.deb; } \
+	  || echo "libnginx-mod-rtmp can't be had: nothing is compared with nginx-rtmp"
 	@# Players: GStreamer and VLC.
 	@$(call installed,gst-launch-1.0,gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
 	  gstreamer1.0-plugins-bad gstreamer1.0-libav,nothing is played by GStreamer)

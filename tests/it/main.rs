@@ -25,6 +25,7 @@ mod dvr;
 mod dvr_append;
 mod external;
 mod faults;
+mod first_contacts;
 mod hanging_disk;
 mod he_aac;
 mod hls;

@@ -21,6 +21,8 @@ pub struct Raw {
     unread: Vec<u8>,
     /// The chunk size of [`Self::message`]; announcing it is the test's business.
     pub chunk_size: u32,
+    /// Bytes that stand behind the values of every command.
+    pub tail: Vec<u8>,
 }
 
 /// How a connection ended.
@@ -42,7 +44,13 @@ impl Raw {
         let socket = TcpStream::connect_timeout(&address, SOON).expect("a connection");
         socket.set_nodelay(true).expect("an open socket");
         socket.set_write_timeout(Some(SOON)).expect("an open socket");
-        Self { socket, reader: ChunkReader::new(&Limits::default()), unread: Vec::new(), chunk_size: 128 }
+        Self {
+            socket,
+            reader: ChunkReader::new(&Limits::default()),
+            unread: Vec::new(),
+            chunk_size: 128,
+            tail: Vec::new(),
+        }
     }
 
     /// Connects and does the simple handshake.
@@ -113,7 +121,9 @@ impl Raw {
 
     /// Sends a command.
     pub fn command(&mut self, msid: u32, name: &str, transaction: f64, args: &[Value]) {
-        self.message(3, 0, message::COMMAND, msid, &Command::encode(name, transaction, args));
+        let mut payload = Command::encode(name, transaction, args);
+        payload.extend_from_slice(&self.tail);
+        self.message(3, 0, message::COMMAND, msid, &payload);
     }
 
     /// Sends a protocol control message.
@@ -152,13 +162,17 @@ impl Raw {
     /// # Panics
     /// When the server closes before.
     pub fn wait_command(&mut self, name: &str) -> Command {
+        self.try_wait_command(name).unwrap_or_else(|| panic!("the server closed before it said {name}"))
+    }
+
+    /// Waits for a command; `None` when the server closes before.
+    pub fn try_wait_command(&mut self, name: &str) -> Option<Command> {
         loop {
-            let message =
-                self.read_message(SOON).unwrap_or_else(|| panic!("the server closed before it said {name}"));
+            let message = self.read_message(SOON)?;
             if message.type_id == message::COMMAND {
                 let command = Command::decode(&message.payload, &amf0::Limits::default()).expect("a command");
                 if command.name == name {
-                    return command;
+                    return Some(command);
                 }
             }
         }
@@ -169,13 +183,18 @@ impl Raw {
     /// # Panics
     /// When the server closes before.
     pub fn wait_status(&mut self, code: &str) {
-        loop {
-            let status = self.wait_command("onStatus");
-            let has = |value: &Value| value.get("code").and_then(Value::as_str) == Some(code);
+        assert!(self.try_wait_status(code), "the server closed before it said {code}");
+    }
+
+    /// Waits for a status with a code; false when the server closes before.
+    pub fn try_wait_status(&mut self, code: &str) -> bool {
+        let has = |value: &Value| value.get("code").and_then(Value::as_str) == Some(code);
+        while let Some(status) = self.try_wait_command("onStatus") {
             if status.args.iter().any(has) {
-                return;
+                return true;
             }
         }
+        false
     }
 
     /// Whether the server closes by then. What it says before is of no concern.

@@ -44,6 +44,15 @@ pub fn nginx() -> Option<PathBuf> {
         .or_else(|| tool("nginx", directory().join("nginx")))
 }
 
+/// nginx and its RTMP module; the test is to say so and go on without.
+#[must_use]
+pub fn nginx_rtmp() -> Option<(PathBuf, PathBuf)> {
+    let name = "ngx_rtmp_module.so";
+    let system = PathBuf::from("/usr/lib/nginx/modules").join(name);
+    let module = if system.is_file() { system } else { tool(name, directory().join(name))? };
+    Some((nginx()?, module))
+}
+
 fn installed(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).map(|directory| directory.join(name)).find(|path| path.is_file())
