@@ -50,6 +50,7 @@ mod publish_play;
 mod reload;
 mod remux_rules;
 mod runtime_directory;
+mod secrets;
 mod semantics;
 mod soak;
 mod startup;

@@ -104,7 +104,7 @@ impl Supervisor {
             cid = work.connection,
             "{name} died while it read from {}; the last bytes: {}",
             work.ip,
-            work.bytes.escape_ascii()
+            without_text(&work.bytes)
         );
         self.forget_download_of(slot, work.connection);
         let now_ms = reactor::now_ms();
@@ -139,5 +139,36 @@ impl Supervisor {
                 child.tell(&MasterToChild::Refuse { ip: *ip, for_ms: until - now_ms }, Vec::new());
             }
         }
+    }
+}
+
+/// Bytes of a client for the log. Longer text is only counted: it may be, or be a part of, a key or a password, and what
+/// a program dies of is in the bytes around it.
+fn without_text(bytes: &[u8]) -> String {
+    const SHORT: usize = 4;
+    let is_text = |byte: &u8| matches!(byte, 0x20..=0x7E | 0x80..);
+    let mut out = String::new();
+    for run in bytes.chunk_by(|a, b| is_text(a) == is_text(b)) {
+        if run.len() > SHORT && run.first().is_some_and(is_text) {
+            out.push_str(&format!("<{} bytes of text>", run.len()));
+        } else {
+            out.push_str(&run.escape_ascii().to_string());
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_text;
+
+    #[test]
+    fn what_may_be_a_secret_is_counted_only() {
+        let bytes = b"\x02\0\x05tcUrl\x02\0\x16rtmp://h/live?key=SECRET\0\0\x09abc";
+        let shown = without_text(bytes);
+        assert_eq!(
+            shown,
+            "\\x02\\x00\\x05<5 bytes of text>\\x02\\x00\\x16<24 bytes of text>\\x00\\x00\\tabc"
+        );
     }
 }

@@ -260,10 +260,12 @@ pub fn mask_query(url: &str) -> String {
     for (index, (key, value)) in params.iter().enumerate() {
         masked.push(if index == 0 { '?' } else { '&' });
         let shown = is_vhost(key) || is_domain(key);
-        let value = if shown && canonical_host(value).is_some() { value } else { "***" };
-        match key.as_str() {
-            key if value == "***" && !is_plain(key) => masked.push_str("***"),
-            key => masked.push_str(&format!("{key}={value}")),
+        let given = value;
+        let value = if shown && canonical_host(given).is_some() { given } else { "***" };
+        if value == "***" && (given.is_empty() || !is_plain(key)) {
+            masked.push_str("***");
+        } else {
+            masked.push_str(&format!("{key}={value}"));
         }
     }
     if !fragment.is_empty() {

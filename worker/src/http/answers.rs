@@ -33,7 +33,7 @@ impl Web {
     pub(crate) fn request(&mut self, key: usize, request: Request, waited: Option<(u64, u64)>) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.state = State::Answer(Body::Rest);
-        connection.page_url.clone_from(&request.referer);
+        connection.page_url = request.referer.as_deref().map(rtmp::url::mask_query);
         connection.target = shown(&request);
         if request.method == Method::Options {
             let response = self.head(200).field("Allow", "GET, HEAD, OPTIONS");
@@ -361,7 +361,7 @@ fn shown(request: &Request) -> String {
         end -= 1;
     }
     text.truncate(end);
-    text
+    rtmp::url::mask_query(&text)
 }
 
 /// A path as a URL has it.

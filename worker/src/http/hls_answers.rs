@@ -177,7 +177,7 @@ impl Web {
             since_ms: now_ms,
             seen_ms: now_ms,
             bytes: 0,
-            page_url: request.referer.clone(),
+            page_url: request.referer.as_deref().map(rtmp::url::mask_query),
         });
         self.hls.sessions.sent(name, bytes);
     }

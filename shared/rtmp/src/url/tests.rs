@@ -179,6 +179,7 @@ fn secrets_are_masked() {
         ("rtmp://user@[::1]:1935/live", "rtmp://***@[::1]:1935/live"),
         ("rtmp://[::1]/at@home", "rtmp://[::1]/at@home"),
         ("http://page/at@home?session=secret#secret", "http://page/at@home?session=***#***"),
+        ("rtmp://h/live?secret&a=b", "rtmp://h/live?***&a=***"),
         ("http://page/?0123456789abcdef0123456789abcdef", "http://page/?***"),
         ("http://page/?vhost=a/secret", "http://page/?vhost=***"),
     ];
