@@ -225,6 +225,12 @@ fn run_master(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Err
         ProcessMode::Single => Spawner::Threads { main: role_main },
     };
     let (daemon, has_pages) = (config.daemon, config.http_server.console);
+    let open: Vec<String> = config
+        .vhosts
+        .iter()
+        .filter(|vhost| vhost.lets_anybody_publish())
+        .map(|vhost| vhost.name.clone())
+        .collect();
     let prepared = Supervisor::prepare(config, spawner, loader);
     for (name, address) in inherited::close_rest() {
         tracing::warn!(
@@ -235,6 +241,13 @@ fn run_master(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Err
     supervisor.run(|serving| {
         for address in &serving.rtmp {
             tracing::info!("listening on rtmp://{address}");
+        }
+        let beyond = serving.rtmp.iter().find(|address| !address.ip().to_canonical().is_loopback());
+        if let Some(address) = beyond.filter(|_| !open.is_empty()) {
+            tracing::warn!(
+                "anybody who reaches {address} may publish (vhost {}): this version asks nobody; a firewall, or `listen 127.0.0.1:1935`, keeps strangers out",
+                open.join(", ")
+            );
         }
         if let Some(address) = serving.http_api {
             tracing::info!("http api on http://{address}");

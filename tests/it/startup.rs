@@ -220,3 +220,38 @@ fn help_and_version_are_there() {
     let unknown = srs(&["--nobody-knows-this"]);
     assert!(!unknown.status.success() && !unknown.stderr.is_empty());
 }
+
+#[test]
+fn a_server_that_is_open_to_strangers_says_so_once() {
+    let open = Server::start("listen 0.0.0.0:0;");
+    assert_eq!(open.log().matches("may publish (vhost __defaultVhost__)").count(), 1, "{}", open.log());
+    for own in
+        ["listen 127.0.0.1:0;", "listen 0.0.0.0:0;\nvhost __defaultVhost__ { refer_publish page.example; }"]
+    {
+        let closed = Server::start(own);
+        assert!(!closed.log().contains("may publish"), "{own}: {}", closed.log());
+    }
+}
+
+#[test]
+fn what_would_keep_somebody_out_and_is_not_enforced_stops_the_start() {
+    let directory = TempDir::new().unwrap();
+    let vhost = "vhost __defaultVhost__ {\n security { enabled on; deny publish all; }\n}";
+    let said = refused(directory.path(), vhost);
+    assert!(said.contains("security is not built yet") && said.contains("unsafe_ignore security"), "{said}");
+    let file = directory.path().join("srs.conf");
+    let tested = srs(&["-t", "-c", file.to_str().unwrap()]);
+    assert!(tested.status.code().is_some_and(|code| code != 0), "{}", tested.stdout);
+    let line =
+        fs::read_to_string(&file).unwrap().lines().position(|line| line.contains("security")).unwrap() + 1;
+    assert!(tested.stderr.contains(&format!("srs.conf:{line}:2: ")), "the place is told: {}", tested.stderr);
+    let server = Server::start(&format!("unsafe_ignore security;\n{vhost}"));
+    assert!(server.log().contains("security is not built yet: this block has no effect"), "{}", server.log());
+    let file = server.directory().join("srs.conf");
+    fs::write(&file, configuration(server.directory(), vhost)).unwrap();
+    let mut reload = Command::new(program::srs_cli());
+    let reloaded = run(reload.arg("--socket").arg(server.socket()).arg("reload"), SOON);
+    assert!(reloaded.status.code().is_some_and(|code| code != 0));
+    let said = format!("{}{}", reloaded.stdout, reloaded.stderr);
+    assert!(said.contains("security is not built yet"), "{said}");
+}

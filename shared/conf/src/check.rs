@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use crate::diagnostic::{Place, Report, quoted};
 use crate::directive::{self, Body, Directive, MANY, Repeat};
 use crate::encode::Pair;
-use crate::lexer::Word;
 use crate::tree::Node;
 use crate::value::{Kind, Value};
 
@@ -70,13 +69,15 @@ impl Checked {
                 report.error(&node.name.place, unknown(&node.name.text, path, block));
                 continue;
             };
-            if let Some((previous, next)) = missing_semicolon(node, row, path) {
+            if let Some(at) = missing_semicolon(node, row, path) {
+                let (one, next) = split(node, at);
                 let message = format!(
-                    "missing ';' after {}: {} begins on a new line and is a directive",
-                    quoted(&previous.text),
-                    quoted(&next.text)
+                    "missing ';' after {}: {} begins on a new line and is a directive; read as if it were there",
+                    quoted(&one.args.last().unwrap_or(&one.name).text),
+                    quoted(&next.name.text)
                 );
-                report.error(&previous.end, message);
+                report.warn(&one.args.last().unwrap_or(&one.name).end, message);
+                self.add_all(&[one, next], path, block, report);
                 continue;
             }
             if let (Some(inner), Some(nodes)) = (row.opens().filter(|path| is_grouping(path)), &node.block) {
@@ -207,9 +208,9 @@ fn pairs(nodes: &[Node], row: &Directive, report: &mut Report) -> Vec<Pair> {
     pairs
 }
 
-/// Finds the words between which a semicolon seems to be missing: the second begins a new line and is a directive,
-/// either of this block, or of any block when there are too many arguments anyway.
-fn missing_semicolon<'a>(node: &'a Node, row: &Directive, path: &str) -> Option<(&'a Word, &'a Word)> {
+/// Finds the argument before which a semicolon seems to be missing: it begins a new line and is a directive, either of
+/// this block, or of any block when there are too many arguments anyway.
+fn missing_semicolon(node: &Node, row: &Directive, path: &str) -> Option<usize> {
     let mut previous = &node.name;
     for (index, word) in node.args.iter().enumerate() {
         let begins_line = line(&word.place) > line(&previous.end);
@@ -220,12 +221,21 @@ fn missing_semicolon<'a>(node: &'a Node, row: &Directive, path: &str) -> Option<
                     && directive::DIRECTIVES.iter().any(|r| r.names().any(|n| n == word.text))
             };
             if here || elsewhere() {
-                return Some((previous, word));
+                return Some(index);
             }
         }
         previous = word;
     }
     None
+}
+
+/// Two directives out of one, the second from that argument on.
+fn split(node: &Node, at: usize) -> (Node, Node) {
+    let mut one = Node { name: node.name.clone(), args: node.args.clone(), block: None };
+    let mut rest = one.args.split_off(at.min(one.args.len())).into_iter();
+    let name = rest.next().unwrap_or_else(|| node.name.clone());
+    let next = Node { name, args: rest.collect(), block: node.block.clone() };
+    (one, next)
 }
 
 fn line(place: &Place) -> u32 {

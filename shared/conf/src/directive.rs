@@ -301,6 +301,7 @@ pub static DIRECTIVES: &[Directive] = &[
     D::new(TOP, "chunk_size", CHUNK, "60000", "Size of outgoing RTMP chunks in bytes, for vhosts without their own.").on_new(),
     D::new(TOP, "work_dir", PATH, "./", "Directory to change to at start; relative paths begin there.").on_restart(),
     D::new(TOP, "include", PATH, "", "Reads other files as if they stood here, in any block. A relative path is looked for beside this file, then in the working directory.").args(1, MANY).repeat(Repeat::All),
+    D::new(TOP, "unsafe_ignore", Kind::Choice(crate::notice::RESTRICTING), "", "Directives that keep somebody out, which this version does not enforce yet: a file that has one is refused unless its name stands here.").args(1, MANY).repeat(Repeat::All),
     D::new(TOP, "workers", Kind::ChoiceOr(&["auto"], 1, 256), "auto", "Stream processes; auto means one per processor core."),
     D::new(TOP, "backsources", number(1, 64, "processes"), "1", "Processes that receive published streams.").on_restart(),
     D::new(TOP, "http_workers", number(1, 64, "processes"), "1", "Processes that serve HTTP; each stream's HLS and recording belong to one of them.").on_restart(),
@@ -430,6 +431,7 @@ pub static DIRECTIVES: &[Directive] = &[
     D::new(BEAT, "ports", FLAG, "off", "Adds the listening ports. A block `ports { enabled on; }` says the same.").body(Body::Either("heartbeat/ports")).args(0, 1),
     D::new(&["heartbeat/ports"], "enabled", FLAG, "off", ENABLED),
     D::block(TOP, "stats", "stats", "What the statistics call the address and the disks of the machine.").not_built(Feature::Stats),
+    D::new(&["stats"], "enabled", FLAG, "on", ENABLED),
     D::new(&["stats"], "network", number(0, 1_000, ""), "0", "Index into the list of local IPv4 addresses."),
     D::new(&["stats"], "disk", TEXT, "", "Block devices to count.").args(1, MANY),
     D::block(TOP, "circuit_breaker", "circuit_breaker", "Sheds load when the processor is busy.").not_built(Feature::CircuitBreaker),
@@ -543,6 +545,7 @@ pub static DIRECTIVES: &[Directive] = &[
     D::new(REMUX, "has_audio", FLAG, "on", "The header announces audio; off: there is none for viewers over HTTP."),
     D::new(REMUX, "has_video", FLAG, "on", "The header announces video; off: there is none for viewers over HTTP."),
     D::new(REMUX, "guess_has_av", FLAG, "on", "Announces only what the stream has; off: the FLV header says what has_audio and has_video say."),
+    D::new(REMUX, "hstrs", FLAG, "off", "A request waits for its stream, and an edge fetches it; here requests always wait (stream_wait).").no_effect(),
     D::new(REMUX, "mount", TEXT, "[vhost]/[app]/[stream].flv", "URL with variables; its ending, .flv, .ts, .mp3 or .aac, chooses the container."),
     // Files on disk.
     D::block(VHOST, "hls", "vhost/hls", "HLS: MPEG-TS segments and a playlist of each stream."),

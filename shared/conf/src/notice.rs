@@ -1,5 +1,8 @@
 //! Tells the operator which of the things asked for this version does not do: once for each feature, at the first
 //! place where it would have made a difference.
+//!
+//! What would keep somebody out is more than a feature that is missing: a server that goes by such a file is open where
+//! its operator has closed it. That is an error, unless `unsafe_ignore` says that it is known.
 
 use std::collections::BTreeSet;
 
@@ -11,10 +14,19 @@ use crate::value::Value;
 
 /// Warns about unbuilt and unplanned features among the entries.
 pub(crate) fn notice(entries: &[Entry], report: &mut Report) {
-    Notices { report, told: BTreeSet::new() }.walk(entries);
+    let ignored = entries.iter().filter(|entry| entry.row.name == "unsafe_ignore");
+    let ignored = ignored.flat_map(|entry| &entry.items).filter_map(|item| match &item.value {
+        Value::Text(name) => Some(name.clone()),
+        _ => None,
+    });
+    Notices { ignored: ignored.collect(), report, told: BTreeSet::new() }.walk(entries);
 }
 
+/// Directives that keep somebody out and that this version does not enforce: what `unsafe_ignore` takes.
+pub(crate) const RESTRICTING: &[&str] = &["security", "http_hooks", "token_traverse", "hls_keys"];
+
 struct Notices<'a> {
+    ignored: Vec<String>,
     report: &'a mut Report,
     told: BTreeSet<Feature>,
 }
@@ -22,6 +34,16 @@ struct Notices<'a> {
 impl Notices<'_> {
     fn walk(&mut self, entries: &[Entry]) {
         for entry in entries {
+            if let (Some(name), Status::NotBuilt(_)) = (restricts(entry), entry.row.status())
+                && !self.ignored.iter().any(|known| known == name)
+            {
+                let message = format!(
+                    "{name} is not built yet, and without it nobody is kept out: take it out, or say `unsafe_ignore \
+                     {name};` at the top level if that is meant"
+                );
+                self.report.error(&entry.place, message);
+                continue;
+            }
             match entry.row.status() {
                 Status::NotBuilt(feature) if has_effect(entry) => {
                     self.tell(entry, feature, "is not built yet")
@@ -46,6 +68,23 @@ impl Notices<'_> {
     }
 }
 
+/// Under which name an entry keeps somebody out, if it does. Rules without a switch beside them count: who writes them
+/// means them.
+fn restricts(entry: &Entry) -> Option<&'static str> {
+    let name = RESTRICTING.iter().copied().find(|name| *name == entry.row.name)?;
+    let inner = entry.block.as_deref().unwrap_or_default();
+    let is_off = |entry: &Entry| matches!(entry.items.first(), Some(Item { value: Value::Flag(false), .. }));
+    let restricting = match name {
+        "security" => is_on(entry) || inner.iter().any(|rule| rule.row.name != "enabled"),
+        "http_hooks" => {
+            inner.iter().any(|hook| matches!(hook.row.name, "on_connect" | "on_publish" | "on_play"))
+        }
+        _ => !is_off(entry),
+    };
+    let switched_off = inner.iter().any(|entry| entry.row.name == "enabled" && is_off(entry));
+    (restricting && !switched_off).then_some(name)
+}
+
 /// Whether the directive asks for something that the server would not do without it.
 fn has_effect(entry: &Entry) -> bool {
     if entry.row.status() == Status::NotBuilt(Feature::Edge)
@@ -62,7 +101,8 @@ fn has_effect(entry: &Entry) -> bool {
         Body::Block(path) | Body::Either(path) => {
             let inner = entry.block.as_deref().unwrap_or_default();
             match directive::find(path, "enabled") {
-                Some(_) => is_on(entry),
+                Some(switch) if switch.default != "on" => is_on(entry),
+                Some(_) => is_on(entry) && inner.iter().any(has_effect),
                 None => inner.iter().any(has_effect),
             }
         }

@@ -166,6 +166,12 @@ pub struct Vhost {
 }
 
 impl Vhost {
+    /// Whether nothing that is enforced keeps any publisher out.
+    #[must_use]
+    pub fn lets_anybody_publish(&self) -> bool {
+        self.enabled && self.refer.all.is_empty() && self.refer.publish.is_empty()
+    }
+
     /// A vhost of that name as an empty block would make it.
     #[must_use]
     pub fn new(name: impl Into<String>, chunk_size: u32) -> Self {

@@ -108,27 +108,6 @@ fn errors() {
             "listen 1; daemon on}",
             &["x.conf:1:21: the file ends inside a directive: missing ';' after \"on}\""],
         ),
-        // A missing semicolon.
-        (
-            "listen 1935\nmax_connections 1000;",
-            &[
-                "x.conf:1:12: missing ';' after \"1935\": \"max_connections\" begins on a new line and is a directive",
-            ],
-        ),
-        (
-            "listen 1;\nvhost a {\n  gop_cache on\n  queue_length 10;\n}",
-            &[
-                "x.conf:3:15: missing ';' after \"on\": \"queue_length\" begins on a new line and is a directive",
-            ],
-        ),
-        (
-            "listen 1; vhost a {\n enabled on\n hls {\n enabled on; } }",
-            &["x.conf:2:12: missing ';' after \"on\": \"hls\" begins on a new line and is a directive"],
-        ),
-        (
-            "listen 1; vhost a { dvr { dvr_path\n./a\n hls_path b; } }",
-            &["x.conf:2:4: missing ';' after \"./a\": \"hls_path\" begins on a new line and is a directive"],
-        ),
         // Relations.
         ("listen 1; ring { initial 128m; }", &["x.conf:1:18: initial (134217728) is above max (67108864)"]),
         (
@@ -164,15 +143,15 @@ fn errors() {
             &["x.conf:1:44: \"/x\" is not an RTMP URL (expected rtmp://...)"],
         ),
         (
-            "listen 1; vhost a { security { allow see all; deny play 10.0.0.0/33; } }",
+            "listen 1; vhost a { security { allow see all; deny play 10.0.0.0/33; } } unsafe_ignore security;",
             &[
                 "x.conf:1:38: \"see\" is neither publish nor play",
                 "x.conf:1:57: \"10.0.0.0/33\" is not a network (expected all, an address, or a network such as 10.0.0.0/8)",
             ],
         ),
         (
-            "listen 1; vhost a { http_hooks { on_play nowhere; } }",
-            &["x.conf:1:42: \"nowhere\" is not a URL (expected a URL such as http://host/path)"],
+            "listen 1; vhost a { http_hooks { on_close nowhere; } }",
+            &["x.conf:1:43: \"nowhere\" is not a URL (expected a URL such as http://host/path)"],
         ),
         (
             "listen 1; vhost a { transcode { engine { vfilter { a { } } } } }",
@@ -281,4 +260,90 @@ fn errors_are_counted_not_piled_up() {
     let failure = parse_text("x.conf", text.as_bytes(), &Environment::empty()).unwrap_err();
     assert_eq!(failure.errors.len(), conf::diagnostic::MAX_KEPT);
     assert!(failure.to_string().ends_with("\nmore errors were not reported"));
+}
+
+#[test]
+fn a_missing_semicolon_is_read_as_if_it_were_there() {
+    let cases = [
+        ("listen 1935\nmax_connections 1000;", "1:12: missing ';' after \"1935\": \"max_connections\""),
+        (
+            "listen 1;\nvhost a {\n  gop_cache on\n  queue_length 10;\n}",
+            "3:15: missing ';' after \"on\": \"queue_length\"",
+        ),
+        (
+            "listen 1; vhost a {\n enabled on\n hls {\n enabled on; } }",
+            "2:12: missing ';' after \"on\": \"hls\"",
+        ),
+        (
+            "listen 1; vhost a { dvr { dvr_path\n./a\n hls_path b; } }",
+            "2:4: missing ';' after \"./a\": \"hls_path\"",
+        ),
+    ];
+    for (text, warning) in cases {
+        let (warnings, failed) = match parse_text("x.conf", text.as_bytes(), &Environment::empty()) {
+            Ok(loaded) => (loaded.warnings, false),
+            Err(failure) => (failure.warnings, true),
+        };
+        let wanted =
+            format!("x.conf:{warning} begins on a new line and is a directive; read as if it were there");
+        assert!(warnings.iter().any(|seen| seen.to_string() == wanted), "{text}: {warnings:?}");
+        assert_eq!(failed, text.contains("hls_path"), "{text}");
+    }
+    let text = "listen 1935\nmax_connections 77\nvhost a {\n chunk_size 128\n hls {\n enabled on\n hls_window 7\n } }";
+    let loaded = parse_text("x.conf", text.as_bytes(), &Environment::empty());
+    // What ends a block needs no semicolon before it only where one can be told to be missing.
+    assert!(loaded.is_err());
+    let loaded =
+        parse_text("x.conf", text.replace("7\n }", "7;\n }").as_bytes(), &Environment::empty()).unwrap();
+    let vhost = &loaded.config.vhosts[0];
+    assert_eq!((loaded.config.max_connections, vhost.chunk_size), (77, 128));
+    assert_eq!((vhost.hls.enabled, vhost.hls.window_ms), (true, 7_000));
+    assert_eq!(loaded.warnings.len(), 4);
+}
+
+#[test]
+fn what_keeps_somebody_out_and_is_not_enforced_is_an_error() {
+    let cases = [
+        ("security", "security { enabled on; deny publish all; }"),
+        ("security", "security { enabled on; }"),
+        ("security", "security { deny publish all; }"),
+        ("http_hooks", "http_hooks { enabled on; on_publish http://a/b; }"),
+        ("http_hooks", "http_hooks { enabled on; on_connect http://a/b; }"),
+        ("http_hooks", "http_hooks { on_play http://a/b; }"),
+        ("token_traverse", "mode remote; origin a; token_traverse on;"),
+        ("token_traverse", "cluster { mode remote; origin a; token_traverse on; }"),
+        ("hls_keys", "hls { enabled on; hls_keys on; }"),
+    ];
+    for (name, directives) in cases {
+        let text = format!("listen 1;\nvhost a {{\n {directives}\n}}");
+        let read =
+            |head: &str, env: &Environment| parse_text("x.conf", format!("{text}\n{head}").as_bytes(), env);
+        let failure = read("", &Environment::empty()).unwrap_err().to_string();
+        assert!(
+            failure.starts_with("x.conf:3:") && failure.contains(&format!("{name} is not built yet")),
+            "{directives}: {failure}"
+        );
+        assert!(failure.contains(&format!("`unsafe_ignore {name};`")), "{failure}");
+        let loaded = read(&format!("unsafe_ignore {name};"), &Environment::empty());
+        loaded.unwrap_or_else(|failure| panic!("{directives}: {failure}"));
+        let env = Environment([("SRS_UNSAFE_IGNORE".to_owned(), name.to_owned())].into());
+        read("", &env).unwrap_or_else(|failure| panic!("{directives}: {failure}"));
+        let other = if name == "hls_keys" { "security" } else { "hls_keys" };
+        assert!(read(&format!("unsafe_ignore {other};"), &Environment::empty()).is_err());
+        assert!(read("unsafe_ignore everything;", &Environment::empty()).is_err());
+    }
+    let harmless = [
+        "security { enabled off; deny publish all; }",
+        "http_hooks { enabled off; on_publish http://a/b; }",
+        "http_hooks { enabled on; on_close http://a/b; on_dvr http://a/b; }",
+        "token_traverse off;",
+        "hls { enabled off; hls_keys on; }",
+        "hls { enabled on; hls_keys off; }",
+        "enabled off; security { enabled on; deny publish all; }",
+    ];
+    for directives in harmless {
+        let text = format!("listen 1;\nvhost a {{\n {directives}\n}}");
+        let loaded = parse_text("x.conf", text.as_bytes(), &Environment::empty());
+        loaded.unwrap_or_else(|failure| panic!("{directives}: {failure}"));
+    }
 }

@@ -14,7 +14,7 @@ fn read(text: &str) -> Result<Config, Failure> {
 }
 
 fn vhost(inner: &str) -> Result<Vhost, Failure> {
-    let mut config = read(&format!("listen 1; vhost a {{ {inner} }}"))?;
+    let mut config = read(&format!("listen 1; vhost a {{ {inner} }} unsafe_ignore security http_hooks;"))?;
     Ok(config.vhosts.remove(0))
 }
 
@@ -329,7 +329,7 @@ fn passwords_stay_out_of_debug_output() {
 #[test]
 fn a_configuration_survives_the_way_to_a_child() {
     let config =
-        read("listen 1 [::]:2; vhost a { ingest b { input { url c.flv; } } security { allow play ::1; } }")
+        read("listen 1 [::]:2; vhost a { ingest b { input { url c.flv; } } security { allow play ::1; } } unsafe_ignore security;")
             .unwrap();
     let text = serde_json::to_string(&config).unwrap();
     assert_eq!(serde_json::from_str::<Config>(&text).unwrap(), config);
