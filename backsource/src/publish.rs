@@ -29,7 +29,10 @@ impl BackSource {
             absolute: vhost.atc,
             auto_absolute: vhost.atc_auto,
             gop_cache: vhost.gop_cache,
-            max_gop_frames: u64::from(vhost.gop_cache_max_frames),
+            max_gop_frames: match vhost.gop_cache_max_frames {
+                0 => u64::MAX,
+                frames => u64::from(frames),
+            },
             queue_ms: vhost.queue_length_ms,
             chunk_size: vhost.chunk_size,
             version: hub.version,

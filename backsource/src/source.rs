@@ -448,7 +448,7 @@ impl Source {
                 let key = self.ring.key().filter(|key| self.rules.gop_cache && *key < tail);
                 let gop = key.is_some_and(|key| {
                     let records = self.ring.head() - key;
-                    records < MAX_GOP_RECORDS.min(self.rules.max_gop_frames.max(1))
+                    records < MAX_GOP_RECORDS.min(self.rules.max_gop_frames)
                 });
                 if !is_young && !gop {
                     return false;

@@ -52,8 +52,17 @@ fn it_listens_in_several_places_and_on_ipv6() {
 
 #[test]
 fn a_viewer_that_lags_moves_to_a_newer_key_frame() {
+    lagging("vhost __defaultVhost__ { queue_length 2; }");
+}
+
+#[test]
+fn a_viewer_with_too_many_bytes_before_it_moves_as_well() {
+    lagging("limits { queue_bytes 2m; }");
+}
+
+fn lagging(configuration: &str) {
     const MOST: u64 = 60_000;
-    let server = Server::start("vhost __defaultVhost__ { queue_length 2; }");
+    let server = Server::start(configuration);
     let url = server.url("live/slow");
     let mut healthy = player(&url);
     let options = Options { receive_buffer: Some(4_096), read_timeout: SOON, ..Options::default() };

@@ -10,7 +10,7 @@ use srs_tests::capture::{
 };
 use srs_tests::marked::{self, Unit};
 use srs_tests::pattern::{self, GOP, Live};
-use srs_tests::raw::Raw;
+use srs_tests::raw::{Raw, connect_object};
 use srs_tests::server::Server;
 use srs_tests::wait::{SOON, wait_for, wait_until};
 
@@ -20,7 +20,9 @@ fn numbers(packets: &[Packet]) -> Vec<u64> {
 
 #[test]
 fn the_gop_cache_decides_where_a_late_player_begins() {
-    for (on, directive) in [(true, "gop_cache on;"), (false, "gop_cache off;")] {
+    for (on, directive) in
+        [(true, "gop_cache on;"), (true, "gop_cache_max_frames 0;"), (false, "gop_cache off;")]
+    {
         let server = Server::start(&format!("vhost __defaultVhost__ {{ {directive} }}"));
         let url = server.url("live/gop");
         let mut witness = player(&url);
@@ -201,6 +203,32 @@ fn a_silent_publisher_keeps_its_place_where_that_is_wanted() {
     let refused = Publisher::connect(&url, Options::default()).unwrap_err();
     assert_eq!(refused.code(), Some("NetStream.Publish.BadName"), "{refused}");
     drop(first);
+}
+
+#[test]
+fn acknowledgements_are_asked_and_given_as_configured() {
+    for (out, wanted) in
+        [("", Some(2_500_000_u32)), ("out_ack_size 77777;", Some(77_777)), ("out_ack_size 0;", None)]
+    {
+        let server = Server::start(&format!(
+            "server_id front-7;\nvhost __defaultVhost__ {{ {out} in_ack_size 4000; }}"
+        ));
+        let mut raw = Raw::handshaken(server.address());
+        raw.command(0, "connect", 1.0, &[connect_object(server.address(), "live")]);
+        let mut asked = None;
+        while let Some(message) = raw.read_message(SOON).filter(|message| message.type_id != 20) {
+            if message.type_id == 5 {
+                asked = message.payload.first_chunk().map(|bytes| u32::from_be_bytes(*bytes));
+            }
+        }
+        assert_eq!(asked, wanted, "{out}");
+        for _ in 0..10 {
+            raw.message(5, 0, 19, 0, &[0; 500]);
+        }
+        while raw.read_message(SOON).is_some_and(|message| message.type_id != 3) {}
+        let answer = srs_tests::http::ask(&server.api(), "GET", "/api/v1/versions", &["Connection: close"]);
+        assert_eq!(answer.json()["server"], "front-7");
+    }
 }
 
 #[test]

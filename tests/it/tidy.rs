@@ -233,3 +233,98 @@ fn the_demo_clip_is_small() {
     let clip = source_tree().join("conf/demo.flv");
     assert!(fs::metadata(clip).unwrap().len() < 1_000_000);
 }
+
+/// Directives that work without a field that others read: what they do is done where files are read.
+const READ_ELSEWHERE: [&str; 2] = ["include", "unsafe_ignore"];
+
+/// Fields of directives whose statement does not name them.
+const FIELDS: [(&str, &str); 6] = [
+    ("firstpkt_timeout", "firstpkt_timeout_ms"),
+    ("publish_1stpkt_timeout", "firstpkt_timeout_ms"),
+    ("normal_timeout", "normal_timeout_ms"),
+    ("publish_normal_timeout", "normal_timeout_ms"),
+    ("dvr_apply", "apply"),
+    ("type", "source"),
+];
+
+/// Fields whose names many structs have: reading one of them says nothing.
+const COMMON_FIELDS: [&str; 6] = ["enabled", "listen", "path", "name", "url", "vhost"];
+
+/// What stands between a directive's name, in quotes, and its field in the sources of `conf`: the field of the same
+/// statement. A directive without one is read by its own name.
+fn field_of(sources: &str, name: &str) -> Vec<String> {
+    let quoted = format!("\"{name}\"");
+    let mut fields = Vec::new();
+    for (at, _) in sources.match_indices(&quoted) {
+        let start = sources[..at].rfind([';', '{', '}']).map_or(0, |start| start + 1);
+        let end = sources[at..].find([';', '}']).map_or(sources.len(), |end| at + end);
+        let statement = &sources[start..end];
+        let ident = |text: &str| -> String {
+            text.chars().take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '_').collect()
+        };
+        // `set(&mut place.field, ...)`, `place.field = ...`, `field: ...`, `(&mut place.field, "name")`.
+        for (dot, _) in statement.match_indices("&mut ") {
+            let path = &statement[dot + 5..];
+            let path = path.split([',', ')']).next().unwrap_or_default();
+            if let Some(field) = path.trim().rsplit('.').next() {
+                fields.push(ident(field));
+            }
+        }
+        if let Some((left, _)) = statement.split_once(" = ") {
+            fields.extend(left.trim().rsplit('.').next().map(ident));
+        }
+        let line = sources[..at].rfind('\n').map_or(0, |line| line + 1);
+        if let Some((left, _)) = sources[line..at].split_once(": ") {
+            fields.push(ident(left.trim()));
+        }
+    }
+    fields.retain(|field| !field.is_empty());
+    fields
+}
+
+#[test]
+fn every_directive_that_works_is_read_by_somebody() {
+    let files = rust_files();
+    let of_conf = |path: &Path| path.starts_with("shared/conf");
+    let mut sources = String::new();
+    for (path, text) in
+        files.iter().filter(|(path, _)| of_conf(path) && path.to_string_lossy().contains("src/typed"))
+    {
+        // Comments are no code.
+        let _ = path;
+        sources.extend(
+            text.lines().filter(|line| !line.trim_start().starts_with("//")).flat_map(|line| [line, "\n"]),
+        );
+    }
+    let others: String = files
+        .iter()
+        .filter(|(path, _)| !of_conf(path) || path.ends_with("ffmpeg.rs"))
+        .filter(|(path, _)| {
+            !path.starts_with("tests") && !path.starts_with("bench") && !path.starts_with("fuzz")
+        })
+        .map(|(_, text)| text.as_str())
+        .collect();
+    let is_read = |field: &str| {
+        let dotted = format!(".{field}");
+        others.match_indices(&dotted).any(|(at, _)| {
+            !others[at + dotted.len()..].starts_with(|next: char| next.is_ascii_alphanumeric() || next == '_')
+        })
+    };
+    let mut unread = Vec::new();
+    for row in conf::directive::DIRECTIVES.iter().filter(|row| row.status() == conf::directive::Status::Works)
+    {
+        let elsewhere = READ_ELSEWHERE.contains(&row.name);
+        if row.opens().is_some() || elsewhere || COMMON_FIELDS.contains(&row.name) {
+            continue;
+        }
+        let mut fields: Vec<String> = row.names().flat_map(|name| field_of(&sources, name)).collect();
+        fields.extend(
+            FIELDS.iter().filter(|(name, _)| *name == row.name).map(|(_, field)| (*field).to_owned()),
+        );
+        fields.push(row.name.to_owned());
+        if !fields.iter().any(|field| is_read(field)) {
+            unread.push(format!("{} in {:?} (fields {fields:?})", row.name, row.within));
+        }
+    }
+    assert_none("a directive that is said to work, and that nobody outside conf reads", &unread);
+}

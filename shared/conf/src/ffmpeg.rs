@@ -20,7 +20,8 @@ impl Ingest {
     /// # Errors
     /// A sentence that says what is wrong with an engine.
     pub fn commands(&self, vhost: &str, port: u16, log_level: &str) -> Result<Vec<Command>, String> {
-        let copy = Engine { output: self.output.clone(), iformat: None, ..Engine::default() };
+        let copy =
+            Engine { output: self.output.clone(), oformat: Some("flv".to_owned()), ..Engine::default() };
         let engines = if self.engines.is_empty() { std::slice::from_ref(&copy) } else { &self.engines };
         engines.iter().map(|engine| self.command(engine, vhost, port, log_level)).collect()
     }
@@ -53,8 +54,10 @@ impl Ingest {
         let encodes = engine.enabled && engine.vcodec.is_some() && engine.acodec.is_some();
         let codecs = if encodes { engine.clone() } else { Engine::default() };
         arguments.codecs(&codecs)?;
-        // What an ingest makes is published by RTMP, whatever the engine says.
-        arguments.pair("f", "flv").pair("y", &output);
+        if let Some(format) = &engine.oformat {
+            arguments.pair("f", format);
+        }
+        arguments.pair("y", &output);
         Ok(Command { engine: engine.name.clone(), arguments: arguments.0, output })
     }
 }
@@ -179,6 +182,15 @@ mod tests {
         assert!(commands(off).unwrap()[0].contains("-vcodec copy -acodec copy"));
         let mute = "input { url a.flv; } engine x { enabled on; vcodec vn; acodec an; output rtmp://h/a/b; }";
         assert!(commands(mute).unwrap_err().contains("engine x"));
+        for (oformat, words) in
+            [("", "-f flv -y"), ("oformat off;", "aac -y"), ("oformat mpegts;", "-f mpegts -y")]
+        {
+            let engine = format!(
+                "input {{ url a.flv; }} engine e {{ enabled on; vcodec vn; acodec aac; {oformat} output udp://h:1; }}"
+            );
+            let command = &commands(&engine).unwrap()[0];
+            assert!(command.ends_with(&format!("{words} udp://h:1")), "{oformat}: {command}");
+        }
         assert!(commands("input { url a.flv; } engine y { output x; }").unwrap_err().contains("engine y"));
     }
 }

@@ -125,9 +125,9 @@ pub struct Vhost {
     pub send_min_interval_us: u64,
     /// Do not repeat an unchanged sequence header.
     pub reduce_sequence_header: bool,
-    /// Acknowledgement window the publisher is asked for, bytes; 0 does not ask.
+    /// Clients are acknowledged after so many bytes until they say otherwise; 0 waits until they say.
     pub in_ack_size: u32,
-    /// Acknowledgement window viewers are asked for, bytes; 0 does not ask.
+    /// Acknowledgement window that clients are asked for, bytes; 0 does not ask.
     pub out_ack_size: u32,
     /// Which pages may embed the streams.
     pub refer: Refer,

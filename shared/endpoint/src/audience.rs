@@ -63,6 +63,8 @@ pub(crate) struct Audience {
     pub(crate) tally: Option<Tally>,
     pub(crate) gop_cache: bool,
     pub(crate) queue_ms: i64,
+    /// Longest queue of one viewer in bytes.
+    pub(crate) queue_bytes: u64,
     /// How long packets are gathered.
     pub(crate) latency: MwLatency,
     /// When the gathered packets are due, ms.
@@ -98,6 +100,7 @@ impl Audience {
             tally: None,
             gop_cache: true,
             queue_ms: 30_000,
+            queue_bytes: u64::MAX,
             latency: MwLatency::Fixed(0),
             due_ms: None,
             pace_ms: None,
@@ -566,12 +569,12 @@ impl Audience {
         let behind = self.head_position - viewer.position;
         let about_to_be_lapped = behind > capacity - capacity / 8 || viewer.position < ring.tail_position();
         let mut lag_ms = 0;
-        let mut too_late = false;
+        let mut too_late = behind > self.queue_bytes;
         if look_at_time || about_to_be_lapped {
             match ring.find(viewer.position) {
                 Ok(record) => {
                     lag_ms = self.head_dts - record.dts_ms;
-                    too_late = lag_ms > self.queue_ms;
+                    too_late |= lag_ms > self.queue_ms;
                 }
                 Err(Lapped) => too_late = true,
             }

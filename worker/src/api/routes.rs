@@ -92,7 +92,7 @@ fn error(form: &Form, request: &Request, status: u16, reason: &str) -> Reply {
 
 impl Asked<'_> {
     fn respond<T: Serialize>(&self, data: T) -> Reply {
-        let server = std::process::id().to_string();
+        let server = self.config.server_id.clone().unwrap_or_else(|| std::process::id().to_string());
         reply::answer(&self.form, 200, &api::Answer { code: 0, server, data })
     }
 

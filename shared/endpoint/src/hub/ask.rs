@@ -61,6 +61,7 @@ impl Hub {
             Lookup::Found(vhost) => {
                 connection.vhost = Some(vhost.name.as_str().into());
                 tune(&connection.socket, vhost);
+                connection.session.set_windows(vhost.out_ack_size, vhost.in_ack_size);
                 None
             }
             Lookup::Disabled(vhost) => Some(format!("The vhost {} is disabled", vhost.name)),

@@ -119,7 +119,9 @@ impl Hub {
         let (gop_cache, queue_ms) =
             (vhost.gop_cache, i64::try_from(vhost.queue_length_ms).unwrap_or(i64::MAX));
         let latency = if vhost.min_latency { MwLatency::Fixed(0) } else { vhost.mw_latency };
+        let queue_bytes = self.config.limits.queue_bytes;
         if let Some(audience) = self.audiences.get_mut(id.0) {
+            audience.queue_bytes = queue_bytes;
             audience.gop_cache = gop_cache;
             audience.queue_ms = queue_ms;
             audience.latency = latency;

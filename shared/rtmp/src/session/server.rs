@@ -54,7 +54,7 @@ pub struct ServerOptions {
     pub identity: Identity,
     /// Chunk size announced when the client is identified, 128..=65536.
     pub out_chunk_size: u32,
-    /// Acknowledgement window asked of the client in bytes.
+    /// Acknowledgement window asked of the client in bytes; 0 does not ask.
     pub out_window: u32,
     /// Acknowledge every so many bytes until the client says otherwise; 0 means not before the client says so.
     pub in_ack_size: u32,
@@ -246,6 +246,16 @@ impl ServerSession {
     pub fn set_out_chunk_size(&mut self, size: u32) {
         self.wanted_chunk_size = size;
         self.wire.announce_chunk_size(size);
+    }
+
+    /// Which acknowledgements are asked of the client and given to it, in bytes, as [`ServerOptions::out_window`] and
+    /// [`ServerOptions::in_ack_size`] say. To be called before the connect is accepted; a client that has said itself how
+    /// it wants to be acknowledged keeps that.
+    pub fn set_windows(&mut self, out_window: u32, in_ack_size: u32) {
+        self.out_window = out_window;
+        if in_ack_size > 0 {
+            self.wire.acknowledge_every(in_ack_size);
+        }
     }
 
     /// The chunk size in which the owner has to write from here on: 128 until something was accepted.

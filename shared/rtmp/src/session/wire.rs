@@ -109,6 +109,11 @@ impl<E> Wire<E> {
         }
     }
 
+    /// Acknowledges after so many bytes, unless the peer has said otherwise.
+    pub(super) fn acknowledge_every(&mut self, bytes: u32) {
+        self.window.get_or_insert(bytes);
+    }
+
     /// The next message in `input`, its bytes counted as consumed.
     pub(super) fn read(&mut self, input: &mut &[u8]) -> Result<Option<Message>, SessionError> {
         let before = input.len();

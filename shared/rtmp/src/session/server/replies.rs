@@ -23,8 +23,10 @@ impl ServerSession {
             return Err(SessionError::NothingPending);
         };
         let transaction = self.connect_transaction();
-        self.wire.control(Control::WindowAckSize(self.out_window));
-        self.wire.control(Control::SetPeerBandwidth { window: self.out_window, kind: 2 });
+        if self.out_window > 0 {
+            self.wire.control(Control::WindowAckSize(self.out_window));
+            self.wire.control(Control::SetPeerBandwidth { window: self.out_window, kind: 2 });
+        }
         let answer = match self.identity.take() {
             Some(identity) => connect::success(&request, &identity),
             None => return Err(SessionError::NothingPending),
