@@ -15,6 +15,7 @@ use srs_tests::process::{descriptors, memory_kib, run};
 use srs_tests::program;
 use srs_tests::raw::Raw;
 use srs_tests::server::Server;
+use srs_tests::tools::nginx;
 use srs_tests::wait::{SOON, wait_until};
 
 #[test]
@@ -83,16 +84,73 @@ fn h81_pages_of_other_sites_change_nothing_and_rebound_names_are_not_answered() 
         assert_eq!(own.header("Access-Control-Allow-Origin"), None, "no star on what changes something");
     }
     let preflight = ask(&url, "OPTIONS", "/api/v1/clients/1", &["Origin: https://evil.example"]);
-    assert_eq!(preflight.header("Access-Control-Allow-Methods"), Some("GET, HEAD"));
+    assert_eq!(preflight.header("Access-Control-Allow-Methods"), None);
     // No other method by way of the query or of a header.
     for path in ["/api/v1/clients/1?method=DELETE", "/api/v1/reload?method=POST&_method=POST"] {
         let answer = ask(&url, "GET", path, &["X-HTTP-Method-Override: DELETE", &token]);
         assert!(matches!(answer.status, 200 | 404), "{path}");
     }
     assert!(!server.log().contains("reloaded"));
-    assert_eq!(ask(&url, "GET", "/api/v1/streams", &[]).header("Access-Control-Allow-Origin"), Some("*"));
-    let closed = Server::start("http_api { enabled on; listen 127.0.0.1:0; crossdomain off; }\n");
-    assert_eq!(ask(&closed.api(), "GET", "/api/v1/streams", &[]).header("Access-Control-Allow-Origin"), None);
+    assert_eq!(ask(&url, "GET", "/api/v1/streams", &[]).header("Access-Control-Allow-Origin"), None);
+    let open = Server::start("http_api { enabled on; listen 127.0.0.1:0; crossdomain on; }\n");
+    assert_eq!(
+        ask(&open.api(), "GET", "/api/v1/streams", &[]).header("Access-Control-Allow-Origin"),
+        Some("*")
+    );
+    let preflight = ask(&open.api(), "OPTIONS", "/api/v1/clients/1", &["Origin: https://evil.example"]);
+    assert_eq!(preflight.header("Access-Control-Allow-Methods"), Some("GET, HEAD"));
+}
+
+#[test]
+fn a_proxy_on_this_host_opens_the_api_to_nobody() {
+    let api = |reads: &str| {
+        format!(
+            "http_api {{ enabled on; listen 127.0.0.1:0; {reads} }}\nhttp_server {{ enabled on; listen 127.0.0.1:0; }}"
+        )
+    };
+    let status = |base: &str, version: &str, header: &str| {
+        let address = address(base);
+        let text = format!(
+            "GET /api/v1/clients HTTP/{version}\r\nHost: {address}\r\nConnection: close\r\n{header}\r\n"
+        );
+        exchange(address, text.as_bytes()).unwrap().status
+    };
+    let server = Server::start(&api(""));
+    let token = format!("Authorization: Bearer {}\r\n", server.token());
+    assert_eq!(status(&server.web(), "1.1", ""), 200, "a browser on this host");
+    for header in [
+        "X-Forwarded-For: 203.0.113.7\r\n",
+        "Forwarded: for=203.0.113.7\r\n",
+        "Via: 1.1 x\r\n",
+        "X-Real-IP: 1.2.3.4\r\n",
+    ] {
+        for base in [server.web(), server.api()] {
+            assert_eq!(status(&base, "1.1", header), 401, "{header}");
+            assert_eq!(status(&base, "1.1", &format!("{header}{token}")), 200, "{header}");
+        }
+    }
+    if let Some(nginx) = nginx() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let at = directory.path().display();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let configuration = format!(
+            "daemon off; master_process off; pid {at}/pid; error_log {at}/error; events {{ }}\n\
+             http {{ access_log off; client_body_temp_path {at}/b; proxy_temp_path {at}/p; fastcgi_temp_path {at}/f; \
+             uwsgi_temp_path {at}/u; scgi_temp_path {at}/s;\n\
+             server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass {}; }} }} }}",
+            server.web()
+        );
+        let file = directory.path().join("nginx.conf");
+        std::fs::write(&file, configuration).unwrap();
+        let mut command = Command::new(nginx);
+        let _running = srs_tests::process::Running::start(command.arg("-c").arg(&file));
+        wait_until("nginx", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        let proxy = format!("http://127.0.0.1:{port}");
+        assert_eq!(status(&proxy, "1.1", ""), 401, "what nginx passes on");
+        assert_eq!(status(&proxy, "1.1", &token), 200);
+    }
+    assert_eq!(status(&Server::start(&api("reads token;")).web(), "1.1", ""), 401);
+    assert_eq!(status(&Server::start(&api("reads all;")).web(), "1.0", "Via: 1.1 x\r\n"), 200);
 }
 
 #[test]

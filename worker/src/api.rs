@@ -190,7 +190,9 @@ fn observe(known: &Known) {
 fn say_who_may(addresses: &[SocketAddr], config: &Config) {
     let api = &config.http_api;
     let far = addresses.iter().find(|address| **address == api.listen && !address.ip().is_loopback());
-    if let Some(address) = far.filter(|_| api.enabled && api.auth.is_none() && !api.reads_for_all) {
+    if let Some(address) =
+        far.filter(|_| api.enabled && api.auth.is_none() && api.reads != conf::config::Reads::All)
+    {
         tracing::info!(
             "the API on {address} answers other hosts only with the token; http_api {{ reads all; }}, or auth, opens it \
              for reading"

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::limits::{Limits, Ring};
 pub use crate::service::{
-    Credentials, Exporter, Grace, Heartbeat, HttpApi, HttpServer, Https, PithyPrint, RawApi, Stats,
+    Credentials, Exporter, Grace, Heartbeat, HttpApi, HttpServer, Https, PithyPrint, RawApi, Reads, Stats,
 };
 pub use crate::vhost::Vhost;
 

@@ -9,6 +9,18 @@ fn any_address(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))
 }
 
+/// Who may read at the management API without token or password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Reads {
+    /// Programs on this host that ask for themselves.
+    #[default]
+    Loopback,
+    /// Everybody.
+    All,
+    /// Nobody.
+    Token,
+}
+
 /// The management API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpApi {
@@ -24,9 +36,8 @@ pub struct HttpApi {
     pub auth: Option<Credentials>,
     /// The same API over TLS.
     pub https: Https,
-    /// Everybody may read without token or password; otherwise only programs on this host.
-    #[serde(default)]
-    pub reads_for_all: bool,
+    /// Who may read without token or password.
+    pub reads: Reads,
     /// Host names under which it may be asked, beside addresses, localhost and the machine's name.
     #[serde(default)]
     pub hosts: Vec<String>,
@@ -187,11 +198,11 @@ impl Default for HttpApi {
         Self {
             enabled: false,
             listen: any_address(1985),
-            crossdomain: true,
+            crossdomain: false,
             raw_api: RawApi::default(),
             auth: None,
             https: Https::on_port(1990),
-            reads_for_all: false,
+            reads: Reads::Loopback,
             hosts: Vec::new(),
             jsonp: false,
             nginx_rtmp: false,

@@ -14,7 +14,7 @@ use block::{Block, set};
 use crate::check::{Entry, Item};
 use crate::config::{
     Config, Credentials, Exporter, Grace, Heartbeat, HttpApi, HttpServer, Https, Level, Limits, Listen, Log,
-    PithyPrint, ProcessMode, RawApi, Ring, Stats, Tank, Workers,
+    PithyPrint, ProcessMode, RawApi, Reads, Ring, Stats, Tank, Workers,
 };
 use crate::diagnostic::{Place, Report};
 use crate::value::Value;
@@ -145,7 +145,11 @@ fn http_api(block: &Block<'_>) -> HttpApi {
         password: auth.string("password").unwrap_or_default(),
     });
     api.https = https(&block.block("https"), api.https);
-    api.reads_for_all = block.text("reads") == Some("all");
+    api.reads = match block.text("reads") {
+        Some("all") => Reads::All,
+        Some("token") => Reads::Token,
+        _ => Reads::Loopback,
+    };
     api.hosts = block.strings("hosts");
     set(&mut api.jsonp, block.flag("jsonp"));
     set(&mut api.nginx_rtmp, block.flag("nginx_rtmp"));

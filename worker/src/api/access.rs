@@ -2,7 +2,7 @@
 //!
 //! | | who |
 //! |---|---|
-//! | reads | programs on this host; everybody with `reads all`; with `auth` on, those who know name and password |
+//! | reads | programs on this host, but no proxy for others; everybody with `reads all`; with `auth` on, those who know name and password; nobody with `reads token` |
 //! | what changes the server | who has the token |
 //! | metrics | everybody: the exporter is off unless it is wanted |
 //!
@@ -15,11 +15,11 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use api::Token;
 use base64::Engine as _;
 use conf::Config;
-use conf::config::Credentials;
+use conf::config::{Credentials, Reads};
 use subtle::ConstantTimeEq;
 use tiny_http::{Header, Request};
 
-use super::head::{DOOR, PEER};
+use super::head::{DOOR, PEER, VIA};
 
 /// Wrong guesses of one address within [`WINDOW_MS`]; then it is not listened to any more.
 const MOST_FAILURES: usize = 20;
@@ -106,12 +106,18 @@ pub(crate) fn check(
     if !said.is_empty() && failures.too_many(peer, now_ms) {
         return Err((429, "too many wrong guesses: come back in a minute"));
     }
+    // A proxy on this host asks for the world.
+    let through_proxy = header(request, VIA).is_some();
     let is_token = said.strip_prefix("Bearer ").is_some_and(|said| token.matches(said.trim()));
     let auth = config.http_api.auth.as_ref();
     let knows_password = auth.is_some_and(|auth| is_password(said, auth));
     let reads = match auth {
         Some(_) => knows_password,
-        None => config.http_api.reads_for_all || peer.is_loopback(),
+        None => match config.http_api.reads {
+            Reads::All => true,
+            Reads::Loopback => peer.is_loopback() && !through_proxy,
+            Reads::Token => false,
+        },
     };
     let allowed = is_token || wish == Wish::Read && reads;
     if allowed {
@@ -121,6 +127,11 @@ pub(crate) fn check(
         failures.note(peer, now_ms);
     }
     match wish {
+        Wish::Read if through_proxy => Err((
+            401,
+            "the request came through a proxy: the API answers who has the token, or knows the password, or everybody \
+             with http_api { reads all; }",
+        )),
         Wish::Read => Err((401, "the API answers who is on this host, has the token, or knows the password")),
         Wish::Write => Err((401, "what changes the server needs the token: Authorization: Bearer TOKEN")),
     }

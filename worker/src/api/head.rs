@@ -12,6 +12,23 @@ const MOST_HEADERS: usize = 100;
 /// Headers in which the gate tells the API who asks, and at which of the listening sockets; a client's own are left out.
 pub(crate) const PEER: &str = "X-Srs-Peer";
 pub(crate) const DOOR: &str = "X-Srs-Door";
+/// Header that says that somebody else asks through who asks.
+pub(crate) const VIA: &str = "X-Srs-Via";
+/// What proxies add to requests that they pass on.
+const ADDED_BY_PROXIES: [&str; 12] = [
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-forwarded-server",
+    "x-forwarded-port",
+    "x-real-ip",
+    "x-client-ip",
+    "x-original-forwarded-for",
+    "cf-connecting-ip",
+    "true-client-ip",
+];
 const PRIVATE_PREFIX: &str = "x-srs-";
 
 /// What came in so far.
@@ -31,6 +48,10 @@ pub(crate) struct Whole {
     method: String,
     path: String,
     headers: Vec<(String, String)>,
+    /// Who asks has it from a proxy, as far as that can be seen.
+    pub(crate) is_passed_on: bool,
+    /// HTTP/1.0: proxies ask so that are not told otherwise, and no browser does.
+    pub(crate) is_old: bool,
 }
 
 /// Reads a request as far as it has come.
@@ -96,7 +117,10 @@ pub(crate) fn read(bytes: &[u8]) -> Head {
         (!ours && !of_the_hop && plain).then(|| (header.name.to_owned(), value.to_owned()))
     });
     let headers = kept.collect();
-    Head::Whole(Whole { method: method.to_owned(), path: path.to_owned(), headers })
+    let is_added = |name: &str| ADDED_BY_PROXIES.iter().any(|added| name.eq_ignore_ascii_case(added));
+    let is_passed_on = request.headers.iter().any(|header| is_added(header.name));
+    let is_old = request.version == Some(0);
+    Head::Whole(Whole { method: method.to_owned(), path: path.to_owned(), headers, is_passed_on, is_old })
 }
 
 impl Whole {
@@ -104,6 +128,9 @@ impl Whole {
     pub(crate) fn request(&self, peer: IpAddr, door: SocketAddr) -> Vec<u8> {
         let mut text = format!("{} {} HTTP/1.1\r\nConnection: close\r\n", self.method, self.path);
         let _ = write!(text, "{PEER}: {}\r\n{DOOR}: {door}\r\n", peer.to_canonical());
+        if self.is_passed_on {
+            let _ = write!(text, "{VIA}: proxy\r\n");
+        }
         for (name, value) in &self.headers {
             let _ = write!(text, "{name}: {value}\r\n");
         }
@@ -187,6 +214,22 @@ mod tests {
             "GET /a?b HTTP/1.1\r\nConnection: close\r\nX-Srs-Peer: 192.0.2.1\r\nX-Srs-Door: 192.0.2.9:9972\r\n\
              Host: h\r\nAccept: */*\r\n\r\n"
         );
+    }
+
+    #[test]
+    fn requests_that_a_proxy_passes_on_are_known() {
+        let passed_on = |version: &str, header: &str| {
+            let text = format!("GET / HTTP/{version}\r\nHost: x\r\n{header}\r\n\r\n");
+            let Head::Whole(whole) = read(text.as_bytes()) else { panic!("{header}") };
+            (whole.is_passed_on, whole.is_old)
+        };
+        for header in
+            ["X-Forwarded-For: 192.0.2.1", "forwarded: for=_x", "Via: 1.1 cache", "X-Real-Ip: 192.0.2.1"]
+        {
+            assert_eq!(passed_on("1.1", header), (true, false), "{header}");
+        }
+        assert_eq!(passed_on("1.1", "Accept: */*"), (false, false));
+        assert_eq!(passed_on("1.0", "Accept: */*"), (false, true));
     }
 
     proptest::proptest! {

@@ -4,7 +4,7 @@ use api::{RUsage, Request as Shown, SelfProcStat, SelfSummary, Server, Summaries
 use tiny_http::Request;
 
 use super::Known;
-use super::head::{DOOR, PEER};
+use super::head::{DOOR, PEER, VIA};
 
 /// The name that users know the server by.
 const NAME: &str = "SRS(Simple RTMP Server)";
@@ -85,7 +85,7 @@ fn tenths(ms: u64) -> f64 {
 /// A request as it came, without what opens doors.
 pub(crate) fn request(known: &Known, request: &Request) -> Shown {
     let url = request.url();
-    let private = ["Authorization", "Cookie", PEER, DOOR];
+    let private = ["Authorization", "Cookie", PEER, DOOR, VIA];
     let headers = request
         .headers()
         .iter()

@@ -118,7 +118,11 @@ impl Web {
                 self.refuse(key, status);
                 return Ok(true);
             }
-            Head::Whole(whole) => whole,
+            Head::Whole(mut whole) => {
+                // The web server is what stands behind proxies.
+                whole.is_passed_on |= whole.is_old;
+                whole
+            }
         };
         // One request a connection: an answer of the API has no length but its end.
         connection.keep_alive = false;
