@@ -214,7 +214,9 @@ mod tests {
         let fields =
             [("width", Value::Number(640.0)), ("keyframes", index), ("xmp", xmp), ("height", Value::Null)];
         let message = encode(&[Value::from("onMetaData"), Value::object(fields)]);
-        let DataMessage::Metadata { bytes, .. } = read(&message, &limits, "1.2.3") else { panic!("not recognised") };
+        let DataMessage::Metadata { bytes, .. } = read(&message, &limits, "1.2.3") else {
+            panic!("not recognised")
+        };
         assert!(bytes.len() > 200_000);
         let (short, left_out) = shortened(&bytes, 65_536, &limits);
         assert_eq!(left_out, ["keyframes", "xmp"]);
