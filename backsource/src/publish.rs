@@ -68,6 +68,13 @@ impl Host for BackSource {
             hub.reject_publish(self, connection, msid, why);
             return;
         }
+        // The stream needs more descriptors, here and elsewhere.
+        if hub.connection(connection).is_some_and(ipc::in_reserve) {
+            let why = "The server has no descriptors left for another stream";
+            tracing::error!(cid, "{key} can't be published: no descriptors are left; raise `ulimit -n`");
+            hub.reject_publish(self, connection, msid, why);
+            return;
+        }
         let Some(rules) = self.rules(hub, &key.vhost) else {
             hub.reject_publish(self, connection, msid, "The vhost is gone");
             return;

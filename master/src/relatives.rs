@@ -61,6 +61,12 @@ pub(crate) fn began(pid: u32) -> Option<u64> {
     (state != "Z" && state != "X").then(|| fields.nth(18)?.parse().ok())?
 }
 
+/// Whether the main thread of a process has ended while the process has not. That nothing can be read of it says nothing.
+pub(crate) fn is_corpse(pid: u32) -> bool {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    text.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
+}
+
 /// All children of servers with this runtime directory, whoever their master is or was.
 pub(crate) fn find(runtime_dir: &Path) -> Vec<Relative> {
     let own = nix::unistd::geteuid().as_raw();

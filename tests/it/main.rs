@@ -19,6 +19,7 @@ mod codecs;
 mod console;
 mod crash;
 mod crash_points;
+mod crowding;
 mod demo;
 mod disk_faults;
 mod dvr;

@@ -130,7 +130,7 @@ impl Child {
     /// not answer, say): it does no more work, and ends for good when the kernel lets it.
     pub(super) fn take_corpse(&mut self) -> Option<Running> {
         if !matches!(self.running, Some(Running::Process(_) | Running::Adopted(_)))
-            || crate::relatives::began(self.pid).is_some()
+            || !crate::relatives::is_corpse(self.pid)
         {
             return None;
         }
@@ -208,12 +208,17 @@ impl Supervisor {
         let Err(error) = self.try_start(slot) else { return };
         let Some(child) = self.children.get_mut(slot) else { return };
         tracing::error!("{} can't be started: {error}", child.name());
+        let is_short =
+            error.raw_os_error().is_some_and(|code| code == nix::libc::EMFILE || code == nix::libc::ENFILE);
         if child.is_alive() {
             // It is there, and knows only half: its end is worked off like any other's.
             child.kill();
             return;
         }
         child.clear();
+        if is_short {
+            self.downloads.give_up();
+        }
         self.lend(slot);
         self.handle(Event::NotStarted { slot });
     }
@@ -437,6 +442,9 @@ impl Supervisor {
     }
 
     fn keep_ring(&mut self, stream: StreamInfo, fd: OwnedFd) {
+        if ipc::in_reserve(&fd) {
+            self.downloads.give_up();
+        }
         self.rings.insert(stream.stream_id, (stream, fd));
     }
 }

@@ -6,8 +6,11 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::{StartError, check_clip};
 
-/// Descriptors that a process needs beside its clients.
-const OWN_DESCRIPTORS: u64 = 256;
+/// Descriptors that a process needs beside its clients: logs, channels, listening sockets, and the reserve.
+const OWN_DESCRIPTORS: u64 = 256 + ipc::RESERVED;
+/// A publisher takes two of its back-source (its socket and its stream's ring), and the ring one of the master and of each
+/// reader. A download that goes on takes two of the http process and two of the master.
+const PER_CLIENT: u64 = 2;
 
 /// Raises the descriptor limit as far as it goes, and says so when it is too low for `max_connections`.
 pub(super) fn raise_descriptor_limit(max_connections: u32) {
@@ -15,10 +18,11 @@ pub(super) fn raise_descriptor_limit(max_connections: u32) {
     if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_err() {
         tracing::warn!("the descriptor limit stays at {soft}");
     }
-    if u64::from(max_connections) + OWN_DESCRIPTORS > hard {
+    let needed = u64::from(max_connections) * PER_CLIENT + OWN_DESCRIPTORS;
+    if needed > hard {
         tracing::warn!(
-            "max_connections {max_connections} needs more descriptors than a process may have here ({hard}): \
-             one process may run out first; raise `ulimit -n`"
+            "max_connections {max_connections} may need {needed} descriptors in one process, which may have {hard} here: \
+             newcomers are refused when they run out; raise `ulimit -n` (LimitNOFILE= of the unit)"
         );
     }
 }

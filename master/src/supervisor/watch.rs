@@ -50,6 +50,7 @@ impl Supervisor {
         (self.watch.last_ms, self.watch.next_ms) = (now_ms, now_ms + LOOK_MS);
         self.clear_empty_slots();
         self.bury();
+        self.look_after_downloads();
         let limit = self.config.watchdog_ms;
         for (slot, child) in self.children.iter_mut().enumerate() {
             if limit == 0 || !child.is_up() || !child.is_ready() {

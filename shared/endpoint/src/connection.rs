@@ -76,6 +76,12 @@ pub(crate) enum ReadTurn {
     Eof,
 }
 
+impl AsRawFd for Connection {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd()
+    }
+}
+
 impl Connection {
     pub(crate) fn new(
         socket: TcpStream,

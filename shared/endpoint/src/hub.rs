@@ -9,6 +9,8 @@ mod report;
 mod tick;
 mod transfer;
 
+pub use lifetime::unestablished_places;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::net::IpAddr;

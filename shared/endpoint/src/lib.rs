@@ -24,7 +24,7 @@ mod wire;
 pub use audience::AudienceId;
 pub use connection::Connection;
 pub use end::End;
-pub use hub::{ConnectionId, FIRST_TOKEN, Host, Hub};
+pub use hub::{ConnectionId, FIRST_TOKEN, Host, Hub, unestablished_places};
 pub use links::{LinkEvent, Links};
 pub use refer::allowed as is_page_allowed;
 pub use snapshot::ConnectionSnapshot;

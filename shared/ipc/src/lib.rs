@@ -10,6 +10,7 @@ mod fd;
 mod frame;
 mod message;
 mod rendezvous;
+mod reserve;
 mod tcp;
 mod wake;
 
@@ -21,5 +22,6 @@ pub use message::{
     SourceToReader, Start, StreamInfo,
 };
 pub use rendezvous::{Rendezvous, find_master};
+pub use reserve::{RESERVED, in_reserve};
 pub use tcp::bytes_sent;
 pub use wake::{Wake, WakeReceiver, WakeSender};

@@ -40,6 +40,8 @@ pub enum Counter {
     Ended,
     /// Of these, ended by an error, or with their process.
     Errors,
+    /// Client connections that are open now and have not said what they want.
+    Unestablished,
 }
 
 /// What a process was doing with bytes from outside.
@@ -118,6 +120,15 @@ impl Scoreboard {
         (0..SLOTS).fold(0_u64, |sum, slot| sum.wrapping_add(self.get(slot, counter)))
     }
 
+    /// Client connections of all processes that have said what they want: those that `max_connections` counts.
+    #[must_use]
+    pub fn established(&self) -> u64 {
+        let places = |slot| {
+            self.get(slot, Counter::Connections).saturating_sub(self.get(slot, Counter::Unestablished))
+        };
+        (0..SLOTS).fold(0_u64, |sum, slot| sum.wrapping_add(places(slot)))
+    }
+
     /// The process of a slot lives at `now_ms` (monotonic).
     pub fn beat(&self, slot: usize, now_ms: u64) {
         self.map.store(Self::place(slot, BEAT), now_ms, Ordering::Relaxed);
@@ -178,7 +189,9 @@ impl Scoreboard {
     /// stays.
     pub fn release(&self, slot: usize) {
         let open = self.get(slot, Counter::Connections);
-        self.map.store(Self::word(slot, Counter::Connections), 0, Ordering::Relaxed);
+        for counter in [Counter::Connections, Counter::Unestablished] {
+            self.map.store(Self::word(slot, counter), 0, Ordering::Relaxed);
+        }
         for counter in [Counter::Ended, Counter::Errors] {
             self.map.add(Self::word(slot, counter), open);
         }

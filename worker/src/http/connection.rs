@@ -93,6 +93,8 @@ pub(crate) enum Gone {
     Refused,
     /// There was no place for it.
     Full,
+    /// It asked for nothing, and others needed its place.
+    Unestablished,
     /// The server ends.
     Ending,
     /// An operator closed it.
@@ -107,6 +109,7 @@ impl Gone {
             Self::Slow => "http_slow",
             Self::Refused => "http_refused",
             Self::Full => "full",
+            Self::Unestablished => "unestablished",
             Self::Ending => "server_end",
             Self::Kicked => "kicked",
         }
@@ -114,7 +117,7 @@ impl Gone {
 
     /// Whether it ended otherwise than it should.
     pub(crate) const fn is_error(self) -> bool {
-        matches!(self, Self::Failed | Self::Slow | Self::Refused | Self::Full)
+        matches!(self, Self::Failed | Self::Slow | Self::Refused | Self::Full | Self::Unestablished)
     }
 }
 
@@ -291,6 +294,11 @@ impl Connection {
     /// Whether it may wait for as long as it likes.
     pub(crate) fn may_rest(&self) -> bool {
         matches!(self.state, State::Answer(Body::Events)) || self.is_relayed()
+    }
+
+    /// Whether it has not said what it wants (any more).
+    pub(crate) fn asks_nothing(&self) -> bool {
+        matches!(self.state, State::Head)
     }
 
     /// Whether the master keeps its download for a successor.

@@ -167,6 +167,18 @@ impl Listeners {
         for listener in &mut self.listeners {
             while listener.ready && left > 0 {
                 match listener.socket.accept() {
+                    Ok((socket, _)) if ipc::in_reserve(&socket) => {
+                        self.rest_until_ms = now_ms + REST_MS;
+                        if now_ms.saturating_sub(self.complained_ms) >= COMPLAIN_MS {
+                            self.complained_ms = now_ms;
+                            tracing::error!(
+                                "no connection can be accepted: only {} descriptors are left; raise `ulimit -n`, or lower \
+                                 max_connections",
+                                ipc::RESERVED
+                            );
+                        }
+                        return accepted;
+                    }
                     Ok((socket, peer)) => {
                         reactor::crash_point("accepted");
                         accepted.push((listener.address, socket, peer));

@@ -50,7 +50,7 @@ impl Hub {
         let _ = self.reactor.deregister(connection.fd());
         self.board.add(self.board_slot, Counter::Connections, -1);
         if !connection.established {
-            self.forget_unestablished(connection.peer.ip());
+            self.forget_unestablished(connection.peer.ip().to_canonical());
         }
         *self.ended.entry(End::HandedOver.reason()).or_default() += 1;
         Some((OwnedFd::from(connection.socket), snapshot))

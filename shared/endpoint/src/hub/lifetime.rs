@@ -18,28 +18,30 @@ use crate::end::End;
 /// How long a connection that we end may take to read our last words, ms.
 const LINGER_MS: u64 = 1000;
 
+/// Fewest places for connections that have not said what they want.
+const LEAST_PLACES: u32 = 64;
+
+/// How many connections of a process may not have said what they want, over RTMP and over HTTP.
+#[must_use]
+pub fn unestablished_places(max_connections: u32) -> u32 {
+    (max_connections / 2).max(LEAST_PLACES)
+}
+
 impl Hub {
     /// Takes a connection that was accepted.
     pub fn adopt<H: Host>(&mut self, host: &mut H, socket: TcpStream, peer: SocketAddr) {
         self.board.add(self.board_slot, Counter::Accepted, 1);
-        let open = self.board.sum(Counter::Connections);
         let limit = u64::from(self.config.max_connections);
         if self.refused.get(&peer.ip().to_canonical()).is_some_and(|until| *until > self.now_ms) {
             self.refused_at_once(&End::Poison);
             return;
         }
-        // A few places beyond the limit are for telling clients why they are refused.
-        if open >= limit + 64 || prepare(&socket).is_err() {
+        if prepare(&socket).is_err() {
             self.refused_at_once(&End::Full);
             return;
         }
-        let ip = peer.ip();
-        let limits = &self.config.limits;
-        if self.unestablished.get(&ip).copied().unwrap_or(0) >= limits.unestablished_per_ip
-            || self.unestablished_total >= limits.unestablished_total
-        {
-            self.evict_unestablished(host, ip);
-        }
+        let ip = peer.ip().to_canonical();
+        self.make_room(host, ip);
         let id = self.next_id;
         self.next_id += 1;
         let mut seed = [0; 32];
@@ -63,9 +65,11 @@ impl Hub {
             },
         );
         let mut connection = Connection::new(socket, peer, id, session, self.now_ms);
-        connection.refuse = open >= limit;
+        // It is told why when it says what it wants.
+        connection.refuse = self.board.established() >= limit;
         *self.unestablished.entry(ip).or_default() += 1;
         self.unestablished_total += 1;
+        self.board.set(self.board_slot, Counter::Unestablished, self.unestablished_total.into());
         if let Some(key) = self.insert(connection) {
             if self.may_log() {
                 tracing::info!(cid = id, "RTMP client ip={ip}:{}", peer.port());
@@ -96,16 +100,28 @@ impl Hub {
         Some(key)
     }
 
-    /// The oldest connection that has not said what it wants makes room: of the same address first.
-    pub(super) fn evict_unestablished<H: Host>(&mut self, host: &mut H, ip: IpAddr) {
-        let candidates = |same: bool| {
+    /// Connections that have not said what they want have places of their own, beside those that `max_connections` counts.
+    /// When these are used up the oldest goes, of the address that has most of them: whoever holds them all makes room for
+    /// everybody else.
+    fn make_room<H: Host>(&mut self, host: &mut H, ip: IpAddr) {
+        let limits = &self.config.limits;
+        let places = unestablished_places(self.config.max_connections).min(limits.unestablished_total);
+        let of_one = limits.unestablished_per_ip.min(places);
+        let greediest = if self.unestablished.get(&ip).copied().unwrap_or(0) >= of_one {
+            Some(ip)
+        } else if self.unestablished_total >= places {
+            self.unestablished.iter().max_by_key(|(_, count)| **count).map(|(ip, _)| *ip)
+        } else {
+            None
+        };
+        let oldest = greediest.and_then(|greedy| {
             self.connections
                 .iter()
-                .filter(move |(_, c)| !c.established && (!same || c.peer.ip() == ip))
+                .filter(|(_, c)| !c.established && c.peer.ip().to_canonical() == greedy)
                 .min_by_key(|(_, c)| c.id)
                 .map(|(key, _)| key)
-        };
-        if let Some(key) = candidates(true).or_else(|| candidates(false)) {
+        });
+        if let Some(key) = oldest {
             self.end(host, key, End::Unestablished);
         }
     }
@@ -114,13 +130,14 @@ impl Hub {
         let Some(connection) = self.connections.get_mut(key) else { return };
         if !connection.established {
             connection.established = true;
-            let ip = connection.peer.ip();
+            let ip = connection.peer.ip().to_canonical();
             self.forget_unestablished(ip);
         }
     }
 
     pub(super) fn forget_unestablished(&mut self, ip: IpAddr) {
         self.unestablished_total = self.unestablished_total.saturating_sub(1);
+        self.board.set(self.board_slot, Counter::Unestablished, self.unestablished_total.into());
         if let Some(count) = self.unestablished.get_mut(&ip) {
             *count = count.saturating_sub(1);
             if *count == 0 {
@@ -195,7 +212,7 @@ impl Hub {
             self.board.add(self.board_slot, Counter::Errors, 1);
         }
         if !connection.established {
-            self.forget_unestablished(connection.peer.ip());
+            self.forget_unestablished(connection.peer.ip().to_canonical());
         }
         *self.ended.entry(end.reason()).or_default() += 1;
         self.buffered = self.buffered.saturating_sub(connection.buffered);

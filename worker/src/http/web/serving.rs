@@ -1,6 +1,8 @@
 //! One connection: accepted, asked, answered, ended.
 
-use std::net::{SocketAddr, TcpStream};
+use std::collections::HashMap;
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 
 use mediaring::Counter;
 use reactor::{Reactor, Token};
@@ -11,19 +13,27 @@ use crate::http::live::Filled;
 use crate::http::transport::Transport;
 use crate::http::tunnel;
 
+/// What a client is told for whom there is no place.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\n\
+    Content-Type: text/plain;charset=utf-8\r\nContent-Length: 47\r\n\r\nThe server is full: max_connections is reached\n";
+
 impl Web {
     pub(super) fn adopt(&mut self, reactor: &Reactor, at: SocketAddr, socket: TcpStream, peer: SocketAddr) {
         self.board.add(self.slot, Counter::Accepted, 1);
-        let open = self.board.sum(Counter::Connections);
         let is_refused =
             self.refused.get(&peer.ip().to_canonical()).is_some_and(|until_ms| *until_ms > self.now_ms);
-        if is_refused || open >= u64::from(self.config.max_connections) {
+        if is_refused || self.board.established() >= u64::from(self.config.max_connections) {
             for counter in [Counter::Refused, Counter::Ended, Counter::Errors] {
                 self.board.add(self.slot, counter, 1);
             }
             *self.ended.entry(Gone::Full.reason()).or_default() += 1;
+            if !is_refused && !self.tls.contains(&at) {
+                // One write: who is told why does not have to guess.
+                let _ = socket.set_nonblocking(true).and_then(|()| (&socket).write(FULL));
+            }
             return;
         }
+        self.make_room();
         let id = self.next_id;
         self.next_id += 1;
         let transport = match (self.tls.contains(&at), self.certificate.config()) {
@@ -38,11 +48,41 @@ impl Web {
         self.begin(reactor, connection);
     }
 
+    /// Connections that have asked for nothing have places of their own, beside those that `max_connections` counts. When
+    /// these are used up the one goes that has asked for nothing longest, of the address that has most of them.
+    fn make_room(&mut self) {
+        let places = endpoint::unestablished_places(self.config.max_connections) as usize;
+        if self.connections.len() < places {
+            return;
+        }
+        let mut of_address: HashMap<IpAddr, (usize, u64, usize)> = HashMap::new();
+        let mut all = 0;
+        for (key, connection) in self.connections.iter().filter(|(_, connection)| connection.asks_nothing()) {
+            all += 1;
+            let (count, oldest, at) = of_address.entry(connection.peer.ip().to_canonical()).or_insert((
+                0,
+                connection.deadline_ms,
+                key,
+            ));
+            *count += 1;
+            if connection.deadline_ms < *oldest {
+                (*oldest, *at) = (connection.deadline_ms, key);
+            }
+        }
+        self.board.set(self.slot, Counter::Unestablished, all as u64);
+        let greediest = of_address.into_values().max_by_key(|(count, ..)| *count).filter(|_| all >= places);
+        if let Some((_, _, key)) = greediest {
+            self.end(key, Gone::Unestablished);
+        }
+    }
+
     /// A connection is served here from now on.
     pub(in crate::http) fn begin(&mut self, reactor: &Reactor, connection: Connection) {
         let fd = connection.fd();
         let key = self.connections.insert(connection);
         self.board.add(self.slot, Counter::Connections, 1);
+        // The next sweep knows it exactly.
+        self.board.add(self.slot, Counter::Unestablished, 1);
         if let Err(error) = reactor.register(fd, Token(FIRST_TOKEN + key)) {
             tracing::error!("a connection can't be registered: {error}");
             self.end(key, Gone::Failed);

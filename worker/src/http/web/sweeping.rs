@@ -38,6 +38,8 @@ impl Web {
         self.ping_listeners();
         // Whatever others may have written there.
         self.board.set(self.slot, Counter::Connections, self.connections.len() as u64);
+        let idle = self.connections.iter().filter(|(_, connection)| connection.asks_nothing()).count();
+        self.board.set(self.slot, Counter::Unestablished, idle as u64);
         self.look_at_waiting();
         let now_ms = self.now_ms;
         for (_, connection) in &mut self.connections {
