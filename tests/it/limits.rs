@@ -158,3 +158,39 @@ fn streams_that_ended_leave_nothing_behind() {
         count().iter().zip(&before).all(|(now, before)| *now <= before + 2)
     });
 }
+
+/// A list and its segments outlive their stream by far; its ring, in three processes, does not.
+#[test]
+fn streams_with_hls_that_have_ended_hold_no_ring() {
+    let server = Server::start(
+        "http_server { enabled on; listen 127.0.0.1:0; }\n\
+         vhost __defaultVhost__ { hls { enabled on; hls_fragment 1; hls_storage memory; hls_dispose 300; hls_ctx off; } }",
+    );
+    let pids: Vec<u32> = server.processes().iter().map(|process| process.pid).collect();
+    let open = || pids.iter().map(|pid| srs_tests::process::descriptors(*pid)).sum::<usize>();
+    let before = open();
+    let publish = |name: &str, frames: std::ops::Range<u64>| {
+        let mut publisher = publisher(&server.url(&format!("live/{name}")));
+        pattern::send_headers(&mut publisher);
+        pattern::send_frames(&mut publisher, frames);
+        publisher.finish().unwrap();
+    };
+    let list = |name: &str| {
+        let answer = ureq::get(format!("{}/live/{name}.m3u8", server.web())).call();
+        answer.ok().and_then(|mut answer| answer.body_mut().read_to_string().ok()).unwrap_or_default()
+    };
+    for number in 0..30 {
+        publish(&format!("short-{number}"), 0..150);
+    }
+    wait_until("all lists", || (0..30).all(|number| list(&format!("short-{number}")).contains("#EXTINF")));
+    assert!(open() >= before + 30);
+    wait_until("descriptors as before", || open() <= before + 6);
+    let ended = list("short-7");
+    assert!(ended.contains("#EXTINF"), "{ended}");
+    // The numbers go on when it is published again.
+    publish("short-7", 0..150);
+    let segments =
+        |list: &str| list.lines().filter(|line| line.contains(".ts")).map(str::to_owned).collect::<Vec<_>>();
+    wait_until("more segments", || segments(&list("short-7")).len() > segments(&ended).len());
+    assert!(segments(&list("short-7")).starts_with(&segments(&ended)));
+}

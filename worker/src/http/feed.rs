@@ -58,6 +58,8 @@ pub(crate) type Sink<'a> = dyn FnMut(&Happening, &Lineup) + 'a;
 pub(crate) struct Feed {
     pub(crate) key: StreamKey,
     ring: Option<RingReader>,
+    /// Which stream was read last, also when its ring was given back since.
+    born_ns: Option<u64>,
     next: u64,
     /// The tracks are known; the ring is read.
     settled: bool,
@@ -103,6 +105,7 @@ impl Feed {
             whole: false,
             publish: Publish::default(),
             ring: None,
+            born_ns: None,
             next: 0,
             settled: false,
             lineup: Lineup::default(),
@@ -126,7 +129,14 @@ impl Feed {
 
     /// Whether nobody publishes it, and all that was published is read.
     pub(crate) fn has_ended(&self) -> bool {
-        self.resting && self.ring.as_ref().is_some_and(|ring| self.next >= ring.head())
+        let is_read = self.ring.as_ref().map_or(self.born_ns.is_some(), |ring| self.next >= ring.head());
+        self.resting && is_read
+    }
+
+    /// Gives the ring back when all of it is read and nobody publishes: a list of segments needs none. Returns whether it was
+    /// there.
+    pub(crate) fn give_ring_back(&mut self) -> bool {
+        self.has_ended() && !self.is_watched() && self.ring.take().is_some()
     }
 
     /// Whether anybody wants it.
@@ -190,8 +200,8 @@ impl Feed {
     /// Reads from another ring from now on. A next generation, or the same ring from a successor of its writer, goes on where
     /// it was.
     pub(crate) fn set_ring(&mut self, ring: RingReader) {
-        let same =
-            self.ring.as_ref().is_some_and(|known| known.note(NOTE_BORN_NS) == ring.note(NOTE_BORN_NS));
+        let born_ns = ring.note(NOTE_BORN_NS);
+        let same = self.born_ns.replace(born_ns) == Some(born_ns);
         let goes_on = same && ring.head() >= self.next && ring.tail() <= self.next;
         if !goes_on {
             // The first packet of a publish that was waited for, else the newest key frame, else what comes from now on.

@@ -282,6 +282,10 @@ impl Web {
     /// A stream begins or rests.
     fn stream(&mut self, key: StreamKey, live: bool) {
         if let Some(feed) = self.feed_of.get(&key).copied() {
+            if live {
+                // Its ring may have been given back.
+                self.links.watch(AudienceId::new(feed), &key);
+            }
             if let Some(feed) = self.feeds.get_mut(feed) {
                 feed.set_live(live, self.now_ms);
             }

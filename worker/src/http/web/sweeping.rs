@@ -83,10 +83,21 @@ impl Web {
             self.end_live(key);
             self.serve(key, false);
         }
+        self.give_rings_back();
         self.trim();
         self.mounts.close_roots(now_ms);
         self.sweep_hls();
         self.certificate.look(&self.config.http_server.https, false);
+    }
+
+    /// Rings of streams that have ended are memory and descriptors of three processes: what is left here (lists, recordings)
+    /// needs none. With the next publish the stream is watched again.
+    fn give_rings_back(&mut self) {
+        for (_, feed) in &mut self.feeds {
+            if feed.give_ring_back() {
+                self.links.unwatch(&feed.key);
+            }
+        }
     }
 
     /// Lets go of what no viewer needs any more.
