@@ -117,10 +117,11 @@ bench-instructions: bench-build ## instructions per packet and viewer against be
 bench-build: release
 	$(CARGO) build --release -p srs-bench
 
-soak: release ## long runs on the release: 1000 kills of random children, 100 of the master, 200 reloads, under load
+soak: release ## long runs on the release: 1000 kills of random children, 100 of the master, 1000 storms, 200 reloads
 	SRS_TESTS_BIN_DIR=$(abspath $(BUILT)) SRS_SOAK_KILLS=$${SRS_SOAK_KILLS:-1000} SRS_SOAK_MASTERS=$${SRS_SOAK_MASTERS:-100} \
 	  SRS_SOAK_RELOADS=$${SRS_SOAK_RELOADS:-200} SRS_SOAK_VIEWERS=$${SRS_SOAK_VIEWERS:-500} \
-	  $(CARGO) test -p srs-tests --test it -- --nocapture --test-threads 1 soak:: many_reloads_under_load
+	  SRS_SOAK_STORM=$${SRS_SOAK_STORM:-1000} \
+	  $(CARGO) test -p srs-tests --test it -- --nocapture --test-threads 1 soak:: storm:: many_reloads_under_load
 	SRS_TESTS_BIN_DIR=$(abspath $(BUILT)) $(CARGO) test -p srs-tests --test it three_hundred_players -- --ignored --nocapture
 
 fuzz: ## each fuzz target for FUZZ_SECONDS (needs a nightly toolchain and cargo-fuzz)

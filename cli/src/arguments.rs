@@ -113,10 +113,16 @@ pub(crate) enum Command {
         dry_run: bool,
     },
     /// Lets a stream process end with its last client; another takes its place at once
-    #[command(after_help = "Example:\n  srs-cli drain stream#1")]
+    #[command(after_help = "Examples:\n  srs-cli drain stream#1\n  srs-cli drain stream#1 --timeout 600")]
     Drain {
         /// Such as stream#1
         process: String,
+        /// Ends whoever is left after so many seconds
+        #[arg(long, value_name = "SECONDS")]
+        timeout: Option<u64>,
+        /// Ends all its clients at once
+        #[arg(long, conflicts_with = "timeout")]
+        force: bool,
     },
     /// Checks a configuration file; `-` reads standard input
     #[command(after_help = "Example:\n  srs-cli check /etc/srs/srs.conf")]

@@ -70,7 +70,10 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         }
         Command::Kick { ids } => kick(&places, format, ids),
         Command::Reload { dry_run } => each(&places, |place| reload(place, *dry_run, format)),
-        Command::Drain { process } => each(&places, |place| drain(place, process, format)),
+        Command::Drain { process, timeout, force } => {
+            let within_s = if *force { Some(0) } else { *timeout };
+            each(&places, |place| drain(place, process, within_s, format))
+        }
         Command::Logs { file, follow, cid, lines } => {
             let path = match file {
                 Some(path) => path.clone(),
@@ -258,8 +261,8 @@ fn reload(place: &Place, dry_run: bool, format: Format) -> Result<bool, String> 
     Ok(result.error.is_none() && result.applied >= result.processes)
 }
 
-fn drain(place: &Place, process: &str, format: Format) -> Result<bool, String> {
-    let done = place.drain(process)?;
+fn drain(place: &Place, process: &str, within_s: Option<u64>, format: Format) -> Result<bool, String> {
+    let done = place.drain(process, within_s)?;
     if let Some(error) = done.error {
         return Err(error);
     }

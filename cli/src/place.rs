@@ -130,11 +130,15 @@ impl Place {
         }
     }
 
-    pub(crate) fn drain(&self, process: &str) -> Result<Done, String> {
+    /// Lets a process end with its last client, or after so many seconds.
+    pub(crate) fn drain(&self, process: &str, within_s: Option<u64>) -> Result<Done, String> {
         match self {
-            Self::Http(api) => api.drain(process).map_err(|error| error.to_string()),
+            Self::Http(api) => api.drain(process, within_s).map_err(|error| error.to_string()),
             Self::Socket(socket) => {
-                let order = Order::Drain { process: process.to_owned() };
+                let order = Order::Drain {
+                    process: process.to_owned(),
+                    within_ms: within_s.map(|seconds| seconds.saturating_mul(1000)),
+                };
                 control::order(socket, &order).map_err(|error| error.to_string())
             }
         }

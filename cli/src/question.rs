@@ -157,10 +157,11 @@ impl Api {
         Ok(self.ask::<Reloaded>(&Verb::Post, path, RELOAD_PATIENCE)?.reload)
     }
 
-    pub(crate) fn drain(&self, process: &str) -> Result<Done, AskError> {
+    pub(crate) fn drain(&self, process: &str, within_s: Option<u64>) -> Result<Done, AskError> {
         let (role, slot) = process.split_once('#').unwrap_or((process, "0"));
+        let end = within_s.map_or_else(String::new, |seconds| format!("?timeout={seconds}"));
         let answer: Answer<Done> =
-            self.ask(&Verb::Post, &format!("processes/{role}/{slot}/drain"), PATIENCE)?;
+            self.ask(&Verb::Post, &format!("processes/{role}/{slot}/drain{end}"), PATIENCE)?;
         Ok(answer.data)
     }
 

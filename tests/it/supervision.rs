@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use socket2::{Domain, Socket, Type};
 use srs_tests::pattern::{Live, Watcher};
-use srs_tests::process::{signal, wait_gone};
+use srs_tests::process::{is_alive, signal, wait_gone};
 use srs_tests::server::{Server, configuration};
 use srs_tests::wait::{SOON, wait_until};
 use tempfile::TempDir;
@@ -84,7 +84,7 @@ fn input_that_kills_twice_is_named_and_its_sender_is_taken_no_more() {
         wait_until("a death", || server.log().matches("died while it read from 127.0.0.2").count() == death);
         wait_until("its successor", || server.pids("stream").len() == 1);
     }
-    wait_until("the last bytes", || server.log().contains("\\x03\\x00\\x01P0ISON\\n"));
+    wait_until("the last bytes", || server.log().contains("\\x03\\x00\\x01<6 bytes of text>\\n"));
     wait_until("the refusal", || server.log().contains("nobody is taken from there"));
     // The sender is closed at once; what it sends kills nobody.
     let pid = server.pids("stream");
@@ -190,4 +190,56 @@ fn a_storm_of_signals_ends_in_order() {
     for left in ["srs.sock", "ports.json"] {
         assert!(!directory.join(left).exists(), "{left}");
     }
+}
+
+/// A viewer whose stream has ended would keep a drained process for ever.
+#[test]
+fn a_drain_has_an_end_when_one_is_wanted() {
+    let server = Server::start("workers 1;\nvhost __defaultVhost__ { }");
+    let url = server.url("live/dead");
+    let mut players: Vec<client::Player> = Vec::new();
+    let drain = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(srs_tests::program::srs_cli());
+        command.arg("--socket").arg(server.socket()).arg("drain").arg("stream#0").args(arguments);
+        srs_tests::process::run(&mut command, SOON)
+    };
+    for arguments in [vec!["--timeout", "1"], vec!["--force"]] {
+        let victim = server.pids("stream")[0];
+        players.push(client::Player::connect(&url, client::Options::default()).unwrap());
+        let waits = drain(&[]);
+        assert!(waits.status.success(), "{}", waits.stderr);
+        assert!(is_alive(victim), "its client is there");
+        let ended = drain(&arguments);
+        assert!(ended.status.success() && ended.stdout.contains("drains already"), "{}", ended.stdout);
+        wait_gone("the drained process", victim, SOON);
+        wait_until("its successor alone", || {
+            let pids = server.pids("stream");
+            pids.len() == 1 && pids[0] != victim
+        });
+    }
+}
+
+#[test]
+fn viewers_of_a_stream_that_nobody_publishes_are_ended_when_that_is_wanted() {
+    let server = Server::start("vhost __defaultVhost__ { play { idle_timeout 1; } }");
+    let url = server.url("live/ends");
+    let options = || client::Options { read_timeout: SOON, ..client::Options::default() };
+    let mut never = client::Player::connect(&server.url("live/never"), options()).unwrap();
+    let live = Live::start(&url, Duration::from_millis(10));
+    let mut player = client::Player::connect(&url, options()).unwrap();
+    // Longer than the time after which nobody would be left.
+    live.wait_more(150);
+    let ended = |player: &mut client::Player| loop {
+        match player.next() {
+            Ok(Some(_)) => {}
+            Ok(None) => return true,
+            Err(error) => return !error.is_timeout(),
+        }
+    };
+    assert!(ended(&mut never), "nobody ever published");
+    let count = |server: &Server| server.clients().iter().filter(|client| client.kind == "play").count();
+    assert_eq!(count(&server), 1, "who watches stays");
+    let _undisturbed = live.stop();
+    assert!(ended(&mut player), "it has ended");
+    wait_until("the reason in the log", || server.log().matches("longer than idle_timeout").count() == 2);
 }

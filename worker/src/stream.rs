@@ -32,6 +32,8 @@ pub(crate) struct StreamProcess {
     waiting: Waiting,
     /// Nobody is accepted any more; the process ends with its last client.
     draining: bool,
+    /// Who is left then is ended, monotonic ms.
+    drain_until_ms: Option<u64>,
     stop: bool,
 }
 
@@ -61,6 +63,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
         listeners: Listeners::new(config.limits.turn_accepts),
         waiting: Waiting::default(),
         draining: false,
+        drain_until_ms: None,
         stop: false,
     };
     let mut others = Vec::new();
@@ -84,7 +87,8 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
         process.accept(&mut hub);
         hub.run(&mut process);
         process.give_up_waiting(&mut hub);
-        if process.draining && hub.connection_count() == 0 {
+        let is_over = process.drain_until_ms.is_some_and(|until_ms| hub.now_ms() >= until_ms);
+        if process.draining && (hub.connection_count() == 0 || is_over) {
             break;
         }
     }
@@ -151,13 +155,12 @@ impl StreamProcess {
                     self.listeners.borrow(&hub.reactor, slot, &addresses, fds);
                 }
                 MasterToChild::TakeBack { slot } => self.listeners.give_back(&hub.reactor, slot),
-                MasterToChild::Drain => {
-                    tracing::info!("no new clients: {} are left", hub.connection_count());
-                    self.draining = true;
-                    self.control.draining = true;
-                    for (socket, peer) in self.listeners.remove_all(&hub.reactor) {
-                        hub.adopt(self, socket, peer);
-                    }
+                MasterToChild::Drain => self.drain(hub),
+                MasterToChild::DrainWithin { ms } => {
+                    self.drain(hub);
+                    let until_ms = hub.now_ms().saturating_add(ms);
+                    self.drain_until_ms = Some(until_ms);
+                    hub.wake_at(until_ms);
                 }
                 MasterToChild::Configure { generation, config } => {
                     child::configure_log(&config.log);
@@ -175,6 +178,16 @@ impl StreamProcess {
             }
         }
         Ok(())
+    }
+
+    /// Takes nobody any more but those who wait in the backlogs.
+    fn drain(&mut self, hub: &mut Hub) {
+        tracing::info!("no new clients: {} are left", hub.connection_count());
+        self.draining = true;
+        self.control.draining = true;
+        for (socket, peer) in self.listeners.remove_all(&hub.reactor) {
+            hub.adopt(self, socket, peer);
+        }
     }
 
     fn apply(&mut self, hub: &mut Hub, events: Vec<LinkEvent>) {

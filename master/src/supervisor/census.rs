@@ -91,8 +91,8 @@ impl Supervisor {
 
     /// A stream process takes nobody more and ends with its last client; another one takes its place at once, so that its
     /// listening sockets are served.
-    pub(super) fn drain(&mut self, operator: OperatorId, process: &str) {
-        let done = match self.try_drain(process) {
+    pub(super) fn drain(&mut self, operator: OperatorId, process: &str, within_ms: Option<u64>) {
+        let done = match self.try_drain(process, within_ms) {
             Ok(said) => {
                 tracing::info!("an operator drains {process}");
                 Done { said, error: None }
@@ -102,9 +102,22 @@ impl Supervisor {
         self.operators.answer(operator, &done);
     }
 
-    fn try_drain(&mut self, process: &str) -> Result<String, String> {
+    fn try_drain(&mut self, process: &str, within_ms: Option<u64>) -> Result<String, String> {
         if self.plan.is_stopping() {
             return Err("the server ends".to_owned());
+        }
+        let order = within_ms.map_or(MasterToChild::Drain, |ms| MasterToChild::DrainWithin { ms });
+        // One that drains already may be given an end.
+        let drains = |child: &&mut Child| child.name() == process && child.is_up() && child.draining;
+        if let Some(ms) = within_ms
+            && let Some(child) = self.children.iter_mut().find(drains)
+        {
+            child.tell(&order, Vec::new());
+            return Ok(format!(
+                "{process} (pid {}) drains already, and ends within {} s",
+                child.last_pid(),
+                ms / 1000
+            ));
         }
         let is_it = |child: &Child| child.name() == process && child.is_up() && !child.draining;
         let Some(slot) = self.children.iter().position(is_it) else {
@@ -121,10 +134,15 @@ impl Supervisor {
         let (pid, number) = (child.last_pid(), child.number);
         child.draining = true;
         self.plan.retire(slot);
-        child.tell(&MasterToChild::Drain, Vec::new());
+        child.tell(&order, Vec::new());
         self.add_child(Role::Stream, number, None);
         self.tell_processes();
         self.save();
-        Ok(format!("{process} (pid {pid}) takes nobody more and ends with its last client"))
+        let end = match within_ms {
+            None => String::new(),
+            Some(0) => ", which are ended now".to_owned(),
+            Some(ms) => format!(", or after {} s", ms / 1000),
+        };
+        Ok(format!("{process} (pid {pid}) takes nobody more and ends with its last clients{end}"))
     }
 }

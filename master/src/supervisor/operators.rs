@@ -197,7 +197,7 @@ impl Supervisor {
                 let census = self.census();
                 self.operators.answer(operator, &census);
             }
-            Ok(Order::Drain { process }) => self.drain(operator, &process),
+            Ok(Order::Drain { process, within_ms }) => self.drain(operator, &process, within_ms),
             Err(error) => {
                 let result =
                     api::Reload { error: Some(format!("not a request: {error}")), ..api::Reload::default() };

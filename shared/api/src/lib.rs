@@ -109,6 +109,9 @@ pub enum Order {
     Drain {
         /// Such as `stream#1`.
         process: String,
+        /// Who is left after so many milliseconds is ended with it; 0: at once. Without, it waits for ever.
+        #[serde(default)]
+        within_ms: Option<u64>,
     },
 }
 

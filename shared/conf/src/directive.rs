@@ -469,6 +469,7 @@ pub static DIRECTIVES: &[Directive] = &[
     D::new(PLAY, "mix_correct", FLAG, "off", "Brings audio and video into the order of their times.").not_built(Feature::MixCorrect),
     D::new(PLAY, "mw_latency", Kind::ChoiceOr(&["auto"], 0, 60_000), "auto", "How long messages may wait to be written together, in milliseconds."),
     D::new(PLAY, "mw_msgs", COUNT_OR_0, "", "Messages that wait before a write. This server writes what there is.").no_effect(),
+    D::new(PLAY, "idle_timeout", SECONDS_OR_0, "0", "Ends viewers of a stream that nobody publishes after so many seconds; 0 lets them wait.").on_new(),
     D::new(PLAY, "send_min_interval", FINE_MILLIS, "0", "Least time between two messages, in milliseconds. This server has no such brake.").no_effect(),
     D::new(PLAY, "reduce_sequence_header", FLAG, "off", "Leaves out repeated sequence headers.").no_effect(),
     D::block(VHOST, "publish", "vhost/publish", "Rules for publishers."),

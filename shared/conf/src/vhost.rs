@@ -123,6 +123,8 @@ pub struct Vhost {
     pub tcp_notsent_lowat: u32,
     /// Least time between two messages to a viewer, microseconds; 0 has none.
     pub send_min_interval_us: u64,
+    /// Viewers of a stream that nobody publishes are ended after so long, ms; 0: they wait.
+    pub play_idle_timeout_ms: u64,
     /// Do not repeat an unchanged sequence header.
     pub reduce_sequence_header: bool,
     /// Clients are acknowledged after so many bytes until they say otherwise; 0 waits until they say.
@@ -193,6 +195,7 @@ impl Vhost {
             send_buffer: 0,
             tcp_notsent_lowat: 131_072,
             send_min_interval_us: 0,
+            play_idle_timeout_ms: 0,
             reduce_sequence_header: false,
             in_ack_size: 0,
             out_ack_size: 2_500_000,

@@ -87,6 +87,8 @@ pub(crate) struct Audience {
     pub(crate) expectant: bool,
     /// Nobody publishes: nothing more comes for now.
     pub(crate) resting: bool,
+    /// When that began, monotonic ms.
+    pub(crate) rests_since_ms: u64,
     /// When the ring was last asked to hold more, ms.
     pub(crate) hold_asked_ms: u64,
 }
@@ -114,6 +116,7 @@ impl Audience {
             has_keys: false,
             expectant: false,
             resting: false,
+            rests_since_ms: 0,
             hold_asked_ms: 0,
         }
     }

@@ -38,6 +38,8 @@ pub enum End {
     HandedOver,
     /// No back-source takes the publisher.
     NoSource,
+    /// Nobody publishes what it watches.
+    NoPublisher,
     /// The stream's time the viewer asked for is over.
     Finished,
     /// The server ends.
@@ -75,6 +77,7 @@ impl End {
             Self::TakenOver => "taken_over",
             Self::HandedOver => "handed_over",
             Self::NoSource => "no_source",
+            Self::NoPublisher => "no_publisher",
             Self::Finished => "finished",
             Self::Shutdown => "shutdown",
             Self::Kicked => "kicked",
@@ -96,6 +99,7 @@ impl End {
                 | Self::Shutdown
                 | Self::Kicked
                 | Self::VhostGone
+                | Self::NoPublisher
         )
     }
 
@@ -132,6 +136,7 @@ impl fmt::Display for End {
             Self::TakenOver => f.write_str("another publisher took the name over"),
             Self::HandedOver => f.write_str("handed over to the back-source"),
             Self::NoSource => f.write_str("no back-source is there to take the publisher"),
+            Self::NoPublisher => f.write_str("nobody published the stream for longer than idle_timeout"),
             Self::Finished => f.write_str("the duration that was asked for is over"),
             Self::Shutdown => f.write_str("the server ends"),
             Self::Kicked => f.write_str("closed by an operator"),

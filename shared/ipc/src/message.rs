@@ -235,6 +235,11 @@ pub enum MasterToChild {
         /// As [`Start::key`].
         key: api::Token,
     },
+    /// As [`Self::Drain`]; who is left after this time is ended.
+    DrainWithin {
+        /// Milliseconds from now; 0: at once.
+        ms: u64,
+    },
     /// Something that you wanted to be kept has not arrived, for want of descriptors: say all of it again.
     KeepAgain,
 }

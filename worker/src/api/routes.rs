@@ -282,7 +282,15 @@ impl Asked<'_> {
     }
 
     fn drain(&self, process: String) -> Reply {
-        match master::order::<Done>(&self.config.runtime_dir, &Order::Drain { process }) {
+        let said = |name| query(self.request.url(), name);
+        let force = said("force").is_some_and(|value| value != "0");
+        let timeout = match said("timeout").map(|seconds| seconds.parse::<u64>()) {
+            None => None,
+            Some(Ok(seconds)) => Some(seconds.saturating_mul(1000)),
+            Some(Err(_)) => return error(&self.form, self.request, 400, "timeout is a number of seconds"),
+        };
+        let within_ms = if force { Some(0) } else { timeout };
+        match master::order::<Done>(&self.config.runtime_dir, &Order::Drain { process, within_ms }) {
             Ok(Done { said, error: None }) => self.respond(json!({"said": said})),
             Ok(Done { error: Some(why), .. }) => error(&self.form, self.request, 409, &why),
             Err(cause) => self.master_is_silent(&cause),

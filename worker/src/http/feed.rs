@@ -129,7 +129,8 @@ impl Feed {
 
     /// Whether nobody publishes it, and all that was published is read.
     pub(crate) fn has_ended(&self) -> bool {
-        let is_read = self.ring.as_ref().map_or(self.born_ns.is_some(), |ring| self.next >= ring.head());
+        let is_read =
+            self.ring.as_ref().map_or_else(|| self.born_ns.is_some(), |ring| self.next >= ring.head());
         self.resting && is_read
     }
 

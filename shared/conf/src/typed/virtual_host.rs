@@ -68,6 +68,7 @@ fn delivery(block: &Block<'_>, vhost: &mut Vhost) {
     vhost.tcp_nodelay = block.flag("tcp_nodelay");
     set(&mut vhost.send_buffer, block.int("send_buffer"));
     set(&mut vhost.tcp_notsent_lowat, block.int("tcp_notsent_lowat"));
+    set(&mut vhost.play_idle_timeout_ms, block.number("idle_timeout"));
     set(&mut vhost.send_min_interval_us, block.number("send_min_interval"));
     set(&mut vhost.reduce_sequence_header, block.flag("reduce_sequence_header"));
     set(&mut vhost.in_ack_size, block.int("in_ack_size"));

@@ -233,9 +233,11 @@ impl Hub {
 
     /// Nothing more comes for now (the publisher has gone): send what was gathered.
     pub fn rest<H: Host>(&mut self, host: &mut H, id: AudienceId) {
+        let now_ms = self.now_ms();
         if let Some(audience) = self.audiences.get_mut(id.0) {
             audience.refresh();
             audience.resting = true;
+            audience.rests_since_ms = now_ms;
             self.fan_out(host, id);
         }
     }

@@ -7,7 +7,7 @@ use super::{Host, Hub, LINES_PER_TICK, MAX_GATHER_MS};
 use crate::audience::AudienceId;
 use crate::connection::Mark;
 use crate::end::End;
-use crate::viewer::{BLOCKED, PAUSED};
+use crate::viewer::{BLOCKED, PAUSED, Viewer};
 
 /// Between two marks of a connection, ms: rates are those of the last 15 to 30 seconds.
 const MARK_MS: u64 = 15_000;
@@ -33,6 +33,18 @@ impl Hub {
         let mut ends = Vec::new();
         let mut holds = Vec::new();
         for (_, audience) in &mut self.audiences {
+            let idle_ms = match self.config.vhost(&audience.key.vhost) {
+                conf::Lookup::Found(vhost) if audience.resting || audience.ring.is_none() => {
+                    vhost.play_idle_timeout_ms
+                }
+                _ => 0,
+            };
+            if idle_ms > 0 {
+                let since_ms = |viewer: &Viewer| viewer.progress_ms.max(audience.rests_since_ms);
+                let idle = |viewer: &&Viewer| self.now_ms.saturating_sub(since_ms(viewer)) > idle_ms;
+                let viewers = audience.viewers.iter().map(|(_, viewer)| viewer).filter(idle);
+                ends.extend(viewers.map(|viewer| (viewer.connection, End::NoPublisher)));
+            }
             let laggards: Vec<(usize, usize, u16)> = audience
                 .viewers
                 .iter()
