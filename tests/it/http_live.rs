@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use srs_tests::capture::{Frames, Recorder, ffmpeg_publish, publisher};
 use srs_tests::clip::{Clip, QUIET};
+use srs_tests::marked::{self, Unit};
 use srs_tests::pattern;
 use srs_tests::process::{Running, run, signal};
 use srs_tests::program::{have, optional};
@@ -310,4 +311,47 @@ vhost __defaultVhost__ { http_remux { enabled on; } queue_length 2; }",
     let clients = server.clients();
     let lagged = clients.iter().filter(|client| client.jumps > 0 && client.dropped > 0).count();
     assert_eq!(lagged, 1, "{clients:?}");
+}
+
+/// What is asked for as AAC is AAC, and what is not there is not waited for.
+#[test]
+fn sound_is_what_its_name_says_or_not_found_at_once() {
+    let server = Server::start(WEB);
+    let mp3 = [&[0x2f, 0xff, 0xfb, 0x90, 0x00][..], &[7; 400]].concat();
+    let (mut aac, mut mpeg) = (publisher(&server.url("live/aac")), publisher(&server.url("live/mpeg")));
+    let mut silent = publisher(&server.url("live/silent"));
+    marked::send_headers(&mut aac, true, true);
+    marked::send_headers(&mut mpeg, true, false);
+    marked::send_headers(&mut silent, true, false);
+    for unit in marked::usual(2000, 1000) {
+        unit.send(&mut aac);
+        if unit.is_video {
+            unit.send(&mut silent);
+        }
+        unit.send_as(&mut mpeg, if unit.is_video { unit.body() } else { mp3.clone() }.as_slice());
+    }
+    let began = std::time::Instant::now();
+    for (path, is_there) in [
+        ("live/aac.aac", true),
+        ("live/aac.mp3", false),
+        ("live/mpeg.mp3", true),
+        ("live/mpeg.aac", false),
+        ("live/silent.aac", false),
+        ("live/silent.mp3", false),
+    ] {
+        let mut socket = TcpStream::connect(srs_tests::http::address(&server.web())).unwrap();
+        socket.set_read_timeout(Some(SOON)).unwrap();
+        socket.write_all(format!("GET /{path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
+        // The next sound; without one there may be nothing to begin with.
+        for unit in [Unit::sound(9001, 2000), Unit::sound(9003, 2023)] {
+            unit.send(&mut aac);
+            unit.send_as(&mut mpeg, &mp3);
+        }
+        let mut answer = vec![0; 1000];
+        let count = socket.read(&mut answer).unwrap();
+        let status = String::from_utf8_lossy(&answer[..count]).into_owned();
+        let wanted = if is_there { "HTTP/1.1 200" } else { "HTTP/1.1 404" };
+        assert!(status.starts_with(wanted), "{path}: {status}");
+    }
+    assert!(began.elapsed() < SOON, "nothing is waited for");
 }

@@ -210,6 +210,16 @@ pub(crate) fn adts(config: &AacConfig) -> Adts {
 
 /// Sounds outside of a container: AAC frames with their headers, MP3 frames as they are.
 impl Lineup {
+    /// Whether the sounds are MP3, as they stand alone; `None` when they can't.
+    #[must_use]
+    pub fn bare_is_mp3(&self) -> Option<bool> {
+        match &self.audio {
+            Some(AudioTrack::Aac(_)) => Some(false),
+            Some(AudioTrack::Mp3 { .. }) => Some(true),
+            _ => None,
+        }
+    }
+
     /// Appends one sound.
     ///
     /// # Errors

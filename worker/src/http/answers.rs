@@ -279,6 +279,7 @@ impl Web {
         let until_ms = self.now_ms + self.config.http_server.stream_wait_ms.max(10_000);
         let mut viewer = Viewer::new(feed, format, framing, head, until_ms);
         // The first fragment begins with the newest key frame.
+        viewer.wants_mp3 = name.ends_with(".mp3");
         viewer.snapshot = format == Format::Mp4 && request.parameter("snapshot").is_some();
         if let Some(known) = self.feeds.get_mut(feed) {
             known.set_live(live, self.now_ms);

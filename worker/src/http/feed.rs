@@ -189,6 +189,21 @@ impl Feed {
         self.settled
     }
 
+    /// Whether there is, or may be, anything in this format. Of sounds alone it matters which they are.
+    pub(crate) fn can_be(&self, format: Format, is_mp3: bool) -> bool {
+        if !self.settled {
+            return true;
+        }
+        let own = self.rules.lineup(&self.lineup, format);
+        let lineup = own.as_ref().unwrap_or(&self.lineup);
+        match format {
+            Format::Flv => true,
+            Format::Ts => lineup.ts_tracks().video.is_some() || lineup.ts_tracks().audio.is_some(),
+            Format::Mp4 => !lineup.mp4_tracks().is_empty(),
+            Format::Bare => lineup.bare_is_mp3() == Some(is_mp3),
+        }
+    }
+
     /// Whether its times are the publisher's own.
     pub(crate) fn is_absolute(&self) -> bool {
         self.ring.as_ref().is_some_and(|ring| ring.note(NOTE_ABSOLUTE_TIME) != 0)

@@ -51,6 +51,8 @@ pub(crate) struct Viewer {
     epoch: u64,
     /// It was there before the publisher, and gets all of it.
     waited: bool,
+    /// It wants MP3 (or AAC), and nothing else.
+    pub(crate) wants_mp3: bool,
     /// It wants the newest place to begin and no more.
     pub(crate) snapshot: bool,
     /// The head of the answer, until there is something to answer with.
@@ -73,6 +75,7 @@ impl Viewer {
             wants_prelude: true,
             epoch: 0,
             waited: false,
+            wants_mp3: false,
             snapshot: false,
             head: Some(head),
             until_ms,
@@ -107,6 +110,9 @@ impl Viewer {
     /// Puts what comes next into the outbox.
     pub(crate) fn fill(&mut self, feed: &Feed, queue_ms: i64, outbox: &mut Outbox) -> Filled {
         let Some(packing) = feed.packing(self.format) else { return Filled::Nothing };
+        if !feed.can_be(self.format, self.wants_mp3) {
+            return Filled::End;
+        }
         let backlog = packing.backlog();
         let Some(mut next) = self.place(backlog, feed, queue_ms) else {
             return Filled::Nothing;
