@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::avc::ConfigError;
-use crate::bitwise::Bits;
+use crate::bitwise::{BadBits, Bits};
 
 /// Sample rates by index.
 pub(crate) const SAMPLE_RATES: [u32; 13] =
@@ -14,21 +14,26 @@ pub(crate) const SAMPLE_RATES: [u32; 13] =
 pub struct AacConfig {
     /// The whole configuration, as MP4 files keep it.
     pub record: Bytes,
-    /// Object type of the core: 2 is LC. That of what is around it (SBR, PS) is not kept.
+    /// Object type of the core: 2 is LC, 42 xHE-AAC. That of what is around it (SBR, PS) is not kept.
     pub object_type: u8,
-    /// Index of the core's sample rate, 0 to 12.
-    pub rate_index: u8,
+    /// Index of the core's sample rate, 0 to 12, where it is one of those.
+    pub rate_index: Option<u8>,
     /// The core's sample rate in Hz.
     pub sample_rate: u32,
-    /// Channel configuration, 1 to 7 (7 means 8 channels).
+    /// Channel configuration: 1 to 7 (7 means 8 channels), 11 to 14, or 0: the channels are described one by one.
     pub channel_config: u8,
+    /// That description as an element of a frame (`program_config_element` with its identifier), whole bytes; empty where there
+    /// is none.
+    pub description: Bytes,
+    /// Channels that it describes.
+    described: u16,
 }
 
 impl AacConfig {
     /// Reads an AudioSpecificConfig.
     ///
     /// # Errors
-    /// [`ConfigError`] when it can't be what a decoder needs, or what the formats here can carry.
+    /// [`ConfigError`] when it can't be what a decoder needs.
     pub fn parse(record: &Bytes) -> Result<Self, ConfigError> {
         let mut bits = Bits::new(record);
         let object = |bits: &mut Bits<'_>| {
@@ -49,29 +54,108 @@ impl AacConfig {
             rate(&mut bits)?;
             object_type = object(&mut bits)?;
         }
-        let rate_index = SAMPLE_RATES.iter().position(|known| *known == sample_rate);
         let byte = |value: u32| u8::try_from(value).unwrap_or(u8::MAX);
-        match (object_type, rate_index.and_then(|index| u8::try_from(index).ok()), channels) {
-            (1..=30, Some(rate_index), 1..=7) => Ok(Self {
-                record: record.clone(),
-                object_type: byte(object_type),
-                rate_index,
-                sample_rate,
-                channel_config: byte(channels),
-            }),
-            _ => Err(ConfigError::Audio {
-                object_type: byte(object_type),
-                sample_rate,
-                channels: byte(channels),
-            }),
+        let is_known = matches!(channels, 0..=7 | 11..=14);
+        if !matches!(object_type, 1..=30 | 32..=45) || sample_rate == 0 || !is_known {
+            let (object_type, channels) = (byte(object_type), byte(channels));
+            return Err(ConfigError::Audio { object_type, sample_rate, channels });
         }
+        let is_general = matches!(object_type, 1..=4);
+        let (described, description) =
+            if channels == 0 && is_general { description(&mut bits)? } else { (0, Vec::new()) };
+        let index = SAMPLE_RATES.iter().position(|known| *known == sample_rate);
+        Ok(Self {
+            record: record.clone(),
+            object_type: byte(object_type),
+            rate_index: index.and_then(|index| u8::try_from(index).ok()),
+            sample_rate,
+            channel_config: byte(channels),
+            description: description.into(),
+            described,
+        })
     }
 
     /// Channels that are heard.
     #[must_use]
     pub fn channels(&self) -> u16 {
-        if self.channel_config == 7 { 8 } else { u16::from(self.channel_config) }
+        match self.channel_config {
+            0 if self.described == 0 => 2,
+            0 => self.described,
+            7 | 12 | 14 => 8,
+            11 => 7,
+            13 => 24,
+            config => u16::from(config),
+        }
     }
+
+    /// Whether the header of ADTS can say all of it: three bits for the channels, or their description in each frame.
+    #[must_use]
+    pub fn fits_adts(&self) -> bool {
+        let says_channels = matches!(self.channel_config, 1..=7) || !self.description.is_empty();
+        matches!(self.object_type, 1..=4) && self.rate_index.is_some() && says_channels
+    }
+}
+
+/// Bits that are put together to bytes.
+#[derive(Default)]
+struct Written {
+    bytes: Vec<u8>,
+    count: usize,
+}
+
+impl Written {
+    fn put(&mut self, value: u32, bits: u32) {
+        for bit in (0..bits).rev() {
+            if self.count.is_multiple_of(8) {
+                self.bytes.push(0);
+            }
+            if let Some(last) = self.bytes.last_mut().filter(|_| value >> bit & 1 != 0) {
+                *last |= 0x80 >> (self.count % 8);
+            }
+            self.count += 1;
+        }
+    }
+}
+
+/// Copies `program_config_element` (ISO/IEC 14496-3, 4.4.1.1) out of the rest of a configuration, behind its identifier. Returns
+/// how many channels it describes.
+fn description(bits: &mut Bits<'_>) -> Result<(u16, Vec<u8>), BadBits> {
+    bits.skip(1)?;
+    if bits.bit()? {
+        bits.skip(14)?;
+    }
+    bits.skip(1)?;
+    let mut out = Written::default();
+    out.put(5, 3);
+    let mut copy = |count: u32| {
+        let value = bits.take(count)?;
+        out.put(value, count);
+        Ok::<_, BadBits>(value)
+    };
+    copy(10)?;
+    let (front, side, back) = (copy(4)?, copy(4)?, copy(4)?);
+    let (low, data, coupled) = (copy(2)?, copy(3)?, copy(4)?);
+    for count in [4, 4, 3] {
+        if copy(1)? == 1 {
+            copy(count)?;
+        }
+    }
+    let mut channels = low;
+    for _ in 0..front + side + back {
+        // A pair, or one.
+        channels += 1 + copy(1)?;
+        copy(4)?;
+    }
+    for _ in 0..low + data {
+        copy(4)?;
+    }
+    for _ in 0..coupled {
+        copy(5)?;
+    }
+    // Here bytes begin anew, in the configuration and in a frame; what somebody may have written there is left out.
+    let mut bytes = out.bytes;
+    bytes.push(0);
+    Ok((u16::try_from(channels).unwrap_or(0), bytes))
 }
 
 #[cfg(test)]
@@ -97,8 +181,38 @@ mod tests {
         assert!(matches!(read(&[0x12]), Err(ConfigError::Bits(_))));
         assert!(matches!(read(&[0x17, 0x80, 0, 0, 0x10]), Err(ConfigError::Audio { sample_rate: 0, .. })));
         assert!(matches!(read(&[0x16, 0x90]), Err(ConfigError::Audio { sample_rate: 0, .. })));
-        assert!(matches!(read(&[0x12, 0x00]), Err(ConfigError::Audio { channels: 0, .. })));
+        // It says that the channels are described, and ends there; channel configurations that nobody has given a meaning.
+        assert!(matches!(read(&[0x12, 0x00]), Err(ConfigError::Bits(_))));
+        assert!(matches!(read(&[0x12, 0x40]), Err(ConfigError::Audio { channels: 8, .. })));
         assert!(matches!(read(&[0x02, 0x10]), Err(ConfigError::Audio { object_type: 0, .. })));
+    }
+
+    #[test]
+    fn channels_are_described_or_numbered() {
+        // Configuration 12 of 48 kHz: eight channels, which three bits can't say.
+        let config = AacConfig::parse(&Bytes::from_static(&[0x11, 0xe0])).unwrap();
+        assert_eq!((config.channels(), config.fits_adts()), (8, false));
+        // Front: one and a pair; back: a pair; one for low frequencies.
+        let mut bits = Written::default();
+        for (value, count) in
+            [(2, 5), (3, 4), (0, 4), (0, 3), (0, 4), (1, 2), (3, 4), (2, 4), (0, 4), (1, 4), (1, 2)]
+        {
+            bits.put(value, count);
+        }
+        for (value, count) in [(0, 3), (0, 4), (0, 3), (0, 5), (16, 5), (17, 5), (0, 4)] {
+            bits.put(value, count);
+        }
+        bits.bytes.extend([3, b'a', b'b', b'c']);
+        let config = AacConfig::parse(&bits.bytes.into()).unwrap();
+        assert_eq!((config.channels(), config.fits_adts(), config.channel_config), (6, true, 0));
+        assert!(
+            config.description.len() == 8 && config.description[0] >> 5 == 5,
+            "{:x?}",
+            config.description
+        );
+        // xHE-AAC: object type 42.
+        let config = AacConfig::parse(&Bytes::from_static(&[0xf9, 0x46, 0x40])).unwrap();
+        assert_eq!((config.object_type, config.sample_rate, config.fits_adts()), (42, 48_000, false));
     }
 
     proptest::proptest! {

@@ -238,6 +238,25 @@ impl Lineup {
         is_new
     }
 
+    /// What the pictures or sounds are, in words; empty where there are none.
+    #[must_use]
+    pub fn name(&self, kind: Kind) -> String {
+        match kind {
+            Kind::Video => self.video.as_ref().map_or_else(String::new, |video| {
+                let codec = match video {
+                    VideoTrack::Avc(_) => unit::H264,
+                    VideoTrack::Hevc(_) => unit::HEVC,
+                    VideoTrack::Av1 { .. } => unit::AV1,
+                    VideoTrack::Vp9 { .. } => unit::VP9,
+                };
+                format!("its pictures, {codec}")
+            }),
+            _ => {
+                self.audio.as_ref().map_or_else(String::new, |audio| format!("its sound, {}", audio.codec()))
+            }
+        }
+    }
+
     /// Whether these tracks are the ones of `other` and perhaps more.
     #[must_use]
     pub fn extends(&self, other: &Self) -> bool {
@@ -255,7 +274,7 @@ impl Lineup {
                 VideoTrack::Av1 { .. } | VideoTrack::Vp9 { .. } => None,
             }),
             audio: self.audio.as_ref().and_then(|audio| match audio {
-                AudioTrack::Aac(_) => Some(AudioType::Aac),
+                AudioTrack::Aac(config) => config.fits_adts().then_some(AudioType::Aac),
                 AudioTrack::Mp3 { .. } => Some(AudioType::Mp3),
                 AudioTrack::Opus(head) => {
                     head.get(1).filter(|channels| (1..=8).contains(*channels)).map(|it| AudioType::Opus(*it))

@@ -167,7 +167,8 @@ impl TsPackager {
         }
         match &lineup.audio {
             Some(AudioTrack::Aac(config)) => {
-                if !adts(config).write(&mut self.sounds, &coded.data) {
+                let adts = adts(config).ok_or(Refused::Codec(flv::unit::AAC))?;
+                if !adts.write(&mut self.sounds, &coded.data) {
                     return Err(Refused::Frame(coded.data.len()));
                 }
             }
@@ -200,12 +201,15 @@ impl TsPackager {
     }
 }
 
-pub(crate) fn adts(config: &AacConfig) -> Adts {
-    Adts {
+/// What stands in front of each frame; `None` when that can't say what the frames are.
+pub(crate) fn adts(config: &AacConfig) -> Option<Adts<'_>> {
+    let rate_index = config.rate_index.filter(|_| config.fits_adts())?;
+    Some(Adts {
         object_type: config.object_type,
-        rate_index: config.rate_index,
+        rate_index,
         channel_config: config.channel_config,
-    }
+        description: &config.description,
+    })
 }
 
 /// Sounds outside of a container: AAC frames with their headers, MP3 frames as they are.
@@ -214,7 +218,7 @@ impl Lineup {
     #[must_use]
     pub fn bare_is_mp3(&self) -> Option<bool> {
         match &self.audio {
-            Some(AudioTrack::Aac(_)) => Some(false),
+            Some(AudioTrack::Aac(config)) if config.fits_adts() => Some(false),
             Some(AudioTrack::Mp3 { .. }) => Some(true),
             _ => None,
         }
@@ -226,8 +230,10 @@ impl Lineup {
     /// [`Refused`] when it can't stand alone; nothing was written then.
     pub fn write_bare(&self, coded: &Coded, out: &mut Vec<u8>) -> Result<(), Refused> {
         match &self.audio {
-            Some(AudioTrack::Aac(config)) if adts(config).write(out, &coded.data) => Ok(()),
-            Some(AudioTrack::Aac(_)) => Err(Refused::Frame(coded.data.len())),
+            Some(AudioTrack::Aac(config)) => {
+                let adts = adts(config).ok_or(Refused::Codec(flv::unit::AAC))?;
+                if adts.write(out, &coded.data) { Ok(()) } else { Err(Refused::Frame(coded.data.len())) }
+            }
             Some(AudioTrack::Mp3 { .. }) => {
                 out.extend_from_slice(&coded.data);
                 Ok(())

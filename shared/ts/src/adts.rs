@@ -7,19 +7,21 @@ const MAX_FRAME_BYTES: usize = 0x1fff;
 
 /// What the headers of a stream have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Adts {
+pub struct Adts<'a> {
     /// MPEG-4 object type of the core: 1 Main, 2 LC, 3 SSR, 4 LTP; others are written as LC, which decoders go by.
     pub object_type: u8,
     /// Index of the sample rate, 0 to 12.
     pub rate_index: u8,
-    /// Channel configuration, 1 to 7.
+    /// Channel configuration, 1 to 7; 0: the description says.
     pub channel_config: u8,
+    /// What describes the channels in front of each frame, whole bytes.
+    pub description: &'a [u8],
 }
 
-impl Adts {
+impl Adts<'_> {
     /// Appends a frame with its header; `false` when no header can say its length.
     pub fn write(self, out: &mut Vec<u8>, frame: &[u8]) -> bool {
-        let len = frame.len() + HEADER_BYTES;
+        let len = frame.len() + self.description.len() + HEADER_BYTES;
         if frame.is_empty() || len > MAX_FRAME_BYTES {
             return false;
         }
@@ -35,6 +37,7 @@ impl Adts {
             byte((len & 7) << 5) | 0x1f,
             0xfc,
         ]);
+        out.extend_from_slice(self.description);
         out.extend_from_slice(frame);
         true
     }
@@ -46,7 +49,7 @@ mod tests {
 
     #[test]
     fn headers_are_laid_out_as_the_specification_says() {
-        let lc = Adts { object_type: 2, rate_index: 4, channel_config: 2 };
+        let lc = Adts { object_type: 2, rate_index: 4, channel_config: 2, description: &[] };
         let mut out = Vec::new();
         assert!(lc.write(&mut out, &[0; 200]));
         assert_eq!(out[..7], [0xff, 0xf1, 0x50, 0x80, 0x19, 0xff, 0xfc]);
