@@ -43,7 +43,15 @@ pub(crate) fn hls(pictures: &[Picture], colours: bool) -> String {
             lines.add(&picture.node, cells);
         }
     }
-    lines.text("no stream has HLS")
+    let lacks = pictures.iter().flat_map(|picture| &picture.hls);
+    let lacks = lacks.map(|hls| (format!("{}/{}/{}", hls.vhost, hls.app, hls.name), &hls.left_out));
+    format!("{}{}", lines.text("no stream has HLS"), left_out(lacks))
+}
+
+/// What streams lack there, a line for each that lacks something.
+fn left_out<'a>(streams: impl Iterator<Item = (String, &'a Vec<String>)>) -> String {
+    let lines = streams.filter(|(_, lacks)| !lacks.is_empty());
+    lines.map(|(name, lacks)| format!("\n{} lacks {}", plain(&name), plain(&lacks.join("; ")))).collect()
 }
 
 /// Streams that are recorded, then the files that were finished.
@@ -73,5 +81,8 @@ pub(crate) fn dvr(pictures: &[Picture], colours: bool) -> String {
             files.add(&picture.node, cells);
         }
     }
-    format!("{}\n\n{}", recordings.text("nothing is recorded"), files.text("no file was finished yet"))
+    let lacks = pictures.iter().flat_map(|picture| &picture.dvr.recordings);
+    let lacks = lacks.map(|one| (format!("{}/{}/{}", one.vhost, one.app, one.name), &one.left_out));
+    let lacks = left_out(lacks);
+    format!("{}{lacks}\n\n{}", recordings.text("nothing is recorded"), files.text("no file was finished yet"))
 }

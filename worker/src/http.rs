@@ -14,6 +14,7 @@ mod formats;
 mod handoff;
 mod hls;
 mod hls_answers;
+mod left_out;
 mod live;
 mod mount;
 mod opening;

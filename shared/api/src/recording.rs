@@ -31,6 +31,9 @@ pub struct Hls {
     pub lost: u64,
     /// Packets that could not be packed.
     pub refused: u64,
+    /// What of the stream is in no segment, in words.
+    #[serde(default)]
+    pub left_out: Vec<String>,
     /// Whether somebody publishes the stream.
     pub live: bool,
     /// Process that makes it.
@@ -56,6 +59,9 @@ pub struct Recording {
     pub bytes: u64,
     /// Whether an operator began it, not the configuration.
     pub by_operator: bool,
+    /// What of the stream is in no file, in words.
+    #[serde(default)]
+    pub left_out: Vec<String>,
     /// Process that records.
     pub process: String,
 }

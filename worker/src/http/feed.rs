@@ -11,6 +11,7 @@ use remux::{Coded, Lineup, Refused, Seen};
 
 use super::backlog::{Format, Prelude};
 use super::formats::Packing;
+use super::left_out::LeftOut;
 use super::rules::Rules;
 
 /// How long a new publish may take until both tracks have shown themselves, ms.
@@ -28,8 +29,9 @@ pub(crate) enum Happening {
     Changed,
     /// Something to pack.
     Coded(i64, Coded),
-    /// Something that can't be packed: a configuration that makes no sense, or a codec without a place in any container.
-    Unfit,
+    /// Something that can't be packed: a configuration that makes no sense, or a codec without a place in any container. What it
+    /// is, in words.
+    Unfit(String),
     /// A packet as it came, behind what it was found to be.
     Raw(Packet),
 }
@@ -93,6 +95,7 @@ pub(crate) struct Feed {
     pub(crate) rests_since_ms: Option<u64>,
     /// Packets that nothing could be made of.
     pub(crate) refused: u64,
+    left_out: LeftOut,
     /// Where what is sent is counted for the stream.
     pub(crate) tally: Option<Tally>,
 }
@@ -123,6 +126,7 @@ impl Feed {
             resting: false,
             rests_since_ms: None,
             refused: 0,
+            left_out: LeftOut::default(),
             tally: None,
         }
     }
@@ -383,7 +387,24 @@ impl Feed {
         Ok(())
     }
 
+    /// Says what viewers of a format do not get.
+    fn note_left_out(&mut self, happening: &Happening) {
+        match happening {
+            Happening::Coded(_, coded) if !self.lineup.fits_ts(coded.kind) => {
+                if self.viewers.get(Format::Ts.index()).is_some_and(|count| *count > 0) {
+                    let name = self.lineup.name(coded.kind);
+                    self.left_out.note(&self.key, "the transport stream", &name);
+                }
+            }
+            Happening::Unfit(what) => {
+                self.left_out.note(&self.key, "every output but RTMP and FLV", what);
+            }
+            _ => {}
+        }
+    }
+
     fn pass_on(&mut self, happening: &Happening, sink: &mut Sink<'_>) {
+        self.note_left_out(happening);
         let headers = [&self.metadata, &self.video_header, &self.audio_header];
         for packing in self.packings.iter_mut().flatten() {
             packing.take(happening, &self.lineup, || prelude(headers));
@@ -534,7 +555,8 @@ impl Past {
             Err(error) => {
                 tracing::debug!("a packet is not packed: {error}");
                 if matches!(error, Refused::Config(_) | Refused::Codec(_)) {
-                    happened.push(Happening::Unfit);
+                    let what = if packet.kind == Kind::Video { "pictures" } else { "sound" };
+                    happened.push(Happening::Unfit(format!("its {what}: {error}")));
                 }
                 true
             }

@@ -254,6 +254,7 @@ impl Web {
                 clients: players.map(|viewers| viewers.clients).sum(),
                 lost: stream.lost,
                 refused: stream.refused,
+                left_out: stream.left_out.names().to_vec(),
                 live: stream.rests_since_ms.is_none(),
                 process: process.to_owned(),
             });

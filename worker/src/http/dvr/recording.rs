@@ -16,6 +16,7 @@ use super::mp4_file::Mp4File;
 use crate::http::disk::{Disk, Job, place};
 use crate::http::feed::{Happening, Packet, Publish};
 use crate::http::hls::stream::moment;
+use crate::http::left_out::LeftOut;
 
 /// Bytes that are gathered before they are written.
 const BATCH_BYTES: usize = 128 << 10;
@@ -71,6 +72,8 @@ pub(crate) struct Recording {
     /// This publish has shown a key frame, and nothing since then is missing: pictures can be decoded.
     has_key: bool,
     rests_until_ms: u64,
+    /// What of the stream is in no file.
+    pub(super) left_out: LeftOut,
     now: (i64, u64),
 }
 
@@ -105,6 +108,7 @@ impl Recording {
             audio_header: None,
             has_key: false,
             rests_until_ms: 0,
+            left_out: LeftOut::default(),
             now: (0, 0),
         }
     }
@@ -166,7 +170,8 @@ impl Recording {
             Happening::Coded(dts_ms, coded) if self.is_mp4() => {
                 self.mp4_packet(*dts_ms, coded, lineup, disk, &mut ended);
             }
-            Happening::Coded(..) | Happening::Unfit => {}
+            Happening::Unfit(what) if self.is_mp4() => self.left_out.note(&self.key, "dvr", what),
+            Happening::Coded(..) | Happening::Unfit(_) => {}
         }
         ended
     }

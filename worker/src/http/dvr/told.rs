@@ -102,6 +102,7 @@ impl Web {
                 duration_ms,
                 bytes,
                 by_operator: self.dvr.ordered.get(&recording.key) == Some(&true),
+                left_out: recording.left_out.names().to_vec(),
                 process: process.to_owned(),
             }
         };

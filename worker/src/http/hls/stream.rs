@@ -12,6 +12,7 @@ use remux::{Coded, Lineup, TsPackager};
 use super::list;
 use crate::http::disk::{Disk, Job, NUMBER, Place, place};
 use crate::http::feed::Happening;
+use crate::http::left_out::LeftOut;
 
 /// Sounds that are not further apart are written together, ms.
 const GATHER_MS: i64 = 70;
@@ -87,6 +88,8 @@ pub(crate) struct HlsStream {
     /// It was said that they are too many.
     is_told: bool,
     pub(crate) refused: u64,
+    /// What of the stream is in no segment.
+    pub(crate) left_out: LeftOut,
     /// Segments have begun without a key frame, which was said.
     is_cut_between: bool,
 }
@@ -124,6 +127,7 @@ impl HlsStream {
             kept: 0,
             is_told: false,
             refused: 0,
+            left_out: LeftOut::default(),
             is_cut_between: false,
             key,
             config,
@@ -200,12 +204,18 @@ impl HlsStream {
             }
             // MPEG-TS has no place for it.
             Happening::Coded(_, coded) if !lineup.fits_ts(coded.kind) => {
+                self.refused += 1;
+                self.left_out.note(&self.key, "hls", &lineup.name(coded.kind));
                 changes.is_unfit = self.config.on_error == HlsOnError::Disconnect;
             }
             Happening::Coded(dts_ms, coded) => {
                 self.coded(*dts_ms, coded, lineup, unix_ms, disk, &mut changes)
             }
-            Happening::Unfit => changes.is_unfit = self.config.on_error == HlsOnError::Disconnect,
+            Happening::Unfit(what) => {
+                self.refused += 1;
+                self.left_out.note(&self.key, "hls", what);
+                changes.is_unfit = self.config.on_error == HlsOnError::Disconnect;
+            }
             Happening::Raw(_) => {}
         }
         changes
