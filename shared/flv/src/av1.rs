@@ -16,7 +16,12 @@ pub fn is_record(record: &[u8]) -> bool {
 /// Width and height, where the sequence header stands in the record. A label: nothing is sized by it.
 #[must_use]
 pub fn size_of(record: &[u8]) -> Option<(u32, u32)> {
-    let mut units = record.get(HEAD..)?;
+    size_in(record.get(HEAD..)?)
+}
+
+/// The same of the units of a picture that a decoder can begin with: a record may be without them.
+#[must_use]
+pub fn size_in(mut units: &[u8]) -> Option<(u32, u32)> {
     for _ in 0..8 {
         let (first, mut rest) = units.split_first()?;
         if first & 4 != 0 {
@@ -103,6 +108,8 @@ mod tests {
             }
         }
         assert_eq!(size_of(b"\x81\x00\x0c\x00"), None);
+        // The same behind a temporal delimiter, in a picture.
+        assert_eq!(size_in(&[b"\x12\0", &RECORDS[0][4..]].concat()), Some((322, 182)));
         assert!(!is_record(b"\x01\x00\x0c\x00"));
     }
 

@@ -177,7 +177,8 @@ fn av1(config: &[u8]) -> Option<VideoFacts> {
     };
     let index = byte & 0x1f;
     let level = if index == 31 { String::new() } else { format!("{}.{}", 2 + index / 4, index % 4) };
-    Some(VideoFacts { profile, level, ..VideoFacts::default() })
+    let (width, height) = crate::av1::size_of(config).unwrap_or_default();
+    Some(VideoFacts { profile, level, width, height })
 }
 
 fn aac(config: &[u8]) -> Option<AudioFacts> {

@@ -181,7 +181,12 @@ impl Lineup {
                 _ => Err(Refused::Layout),
             },
             unit::AV1 if flv::av1::is_record(&record) => {
-                let size = flv::av1::size_of(&record);
+                // Repeated, it is the same configuration.
+                let known = match &self.video {
+                    Some(VideoTrack::Av1 { record: known, size }) if *known == record => *size,
+                    _ => None,
+                };
+                let size = flv::av1::size_of(&record).or(known);
                 Ok(set(&mut self.video, VideoTrack::Av1 { record, size }))
             }
             unit::VP9 => {
@@ -213,11 +218,18 @@ impl Lineup {
                 let (sample_rate, channels) = mpeg_audio::describe(data).ok_or(Refused::Layout)?;
                 return Ok(self.sounds_are(AudioTrack::Mp3 { sample_rate, channels }));
             }
-            unit::AV1 => matches!(self.video, Some(VideoTrack::Av1 { .. })),
+            // Where the configuration does not say how large pictures are, the first one does.
+            unit::AV1 => match &mut self.video {
+                Some(VideoTrack::Av1 { size: size @ None, .. }) => {
+                    *size = flv::av1::size_in(data);
+                    return Ok(size.is_some());
+                }
+                known => matches!(known, Some(VideoTrack::Av1 { .. })),
+            },
             unit::VP9 => match &mut self.video {
                 Some(VideoTrack::Vp9 { size, .. }) => {
-                    *size = flv::vp9::size_of(data).or(*size);
-                    true
+                    let before = std::mem::replace(size, flv::vp9::size_of(data).or(*size));
+                    return Ok(before.is_none() && size.is_some());
                 }
                 _ => false,
             },

@@ -389,12 +389,11 @@ impl Feed {
 
     /// Says what viewers of a format do not get.
     fn note_left_out(&mut self, happening: &Happening) {
+        let is_watched = self.viewers.get(Format::Ts.index()).is_some_and(|count| *count > 0);
         match happening {
-            Happening::Coded(_, coded) if !self.lineup.fits_ts(coded.kind) => {
-                if self.viewers.get(Format::Ts.index()).is_some_and(|count| *count > 0) {
-                    let name = self.lineup.name(coded.kind);
-                    self.left_out.note(&self.key, "the transport stream", &name);
-                }
+            Happening::Coded(_, coded) if is_watched && !self.lineup.fits_ts(coded.kind) => {
+                let name = self.lineup.name(coded.kind);
+                self.left_out.note(&self.key, "the transport stream", &name);
             }
             Happening::Unfit(what) => {
                 self.left_out.note(&self.key, "every output but RTMP and FLV", what);
