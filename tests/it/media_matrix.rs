@@ -12,6 +12,7 @@ use client::Publisher;
 use srs_tests::capture::{player, publisher, receive_frames};
 use srs_tests::live::HttpViewer;
 use srs_tests::marked::{self, Unit, assert_same, assert_shown, of_kind, usual};
+use srs_tests::pattern::AUDIO_CONFIGURATION;
 use srs_tests::server::{Server, configuration};
 use srs_tests::site::{list, segments};
 use srs_tests::wait::{wait_for, wait_until};
@@ -199,6 +200,68 @@ impl Running {
                     marked::of_flv(&flv.bytes()).iter().any(|unit| part.contains(unit))
                 });
             }
+        }
+    }
+}
+
+/// Sound that begins when outputs have begun without it: where it was announced it was waited for, and where not, it costs
+/// nothing of the pictures.
+#[test]
+fn a_track_that_begins_later_costs_nothing_of_the_other() {
+    let server = server();
+    let units = moved(&usual(6000, 1000), 0, 1500);
+    let (before, after) = units.split_at(units.iter().position(|unit| !unit.is_video).unwrap());
+    let begin = |name: &str, is_announced: bool| {
+        let watch = |ending| HttpViewer::start(&server.web(), &format!("/live/{name}.{ending}"));
+        let viewers = [watch("mp4"), watch("flv")];
+        let urls = [format!("live/{name}"), format!("live?vhost=second/{name}")];
+        let mut publishers = urls.map(|url| publisher(&server.url(&url)));
+        for publisher in &mut publishers {
+            let codec = |name: &str, id: f64| (name.to_owned(), amf0::Value::Number(id));
+            let mut properties = vec![codec("videocodecid", 7.0)];
+            properties.extend(is_announced.then(|| codec("audiocodecid", 10.0)));
+            let mut metadata = Vec::new();
+            amf0::encode_all(&["onMetaData".into(), amf0::Value::EcmaArray(properties)], &mut metadata);
+            publisher.send_metadata(0, &metadata).unwrap();
+            marked::send_headers(publisher, true, false);
+            before.iter().for_each(|unit| unit.send(publisher));
+        }
+        (viewers, publishers)
+    };
+    let announced = begin("announced", true);
+    let surprising = begin("surprising", false);
+    wait_until("an output that has begun without sound", || surprising.0[0].has_begun());
+    let mut whole = Vec::new();
+    for ([mp4, flv], mut publishers) in [announced, surprising] {
+        for publisher in &mut publishers {
+            marked::send_headers(publisher, false, true);
+            after.iter().for_each(|unit| unit.send(publisher));
+        }
+        wait_until("all of it", || marked::of_flv(&flv.bytes()).len() == units.len());
+        publishers.into_iter().for_each(|publisher| drop(publisher.finish()));
+        whole.push((mp4, flv));
+    }
+    for ((mp4, flv), name) in whole.into_iter().zip(["announced", "surprising"]) {
+        check_live(name, "flv", &flv.whole(), &units);
+        for ending in ["flv", "mp4"] {
+            let files = wait_for("a recording", Duration::from_secs(20), || {
+                Some(recorded(&server, name, ending)).filter(|files| !files.is_empty())
+            });
+            assert_eq!(files.len(), 1, "{name}.{ending}: {files:?}");
+            let bytes = fs::read(&files[0]).unwrap();
+            check_live(&format!("recorded {name}"), ending, &bytes, &units);
+            let is_described = |record: &[u8]| bytes.windows(record.len()).any(|window| window == record);
+            assert!(
+                is_described(if ending == "mp4" { b"esds" } else { &AUDIO_CONFIGURATION[2..] }),
+                "{name}.{ending}"
+            );
+        }
+        let path = format!("live/{name}");
+        let listed = list(&server, &path).unwrap();
+        let bytes = segments(&server, &path, &listed).concat();
+        assert_shown(&format!("hls of {name}"), &marked::of_ts(&bytes), &units, 1);
+        if name == "announced" {
+            check_live(name, "mp4", &mp4.whole(), &units);
         }
     }
 }

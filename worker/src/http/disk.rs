@@ -130,6 +130,8 @@ pub(crate) enum Job {
     Remove(Vec<Place>),
     /// Begin a recording with these bytes. A failure is told with [`Done::Failed`], also of what follows.
     Begin(u64, Place, Bytes),
+    /// Write over a part of a recording.
+    Patch(u64, Patch),
     /// Append to a recording, all or nothing.
     Append(u64, Bytes),
     /// Go on with the recording that is there, or begin one. Answered with [`Done::GoesOn`].
@@ -277,6 +279,7 @@ fn work(job: Job, recordings: &mut Recordings) -> Option<Done> {
     match job {
         Job::Begin(id, place, bytes) => failure(id, recordings.begin(id, place, &bytes)),
         Job::Append(id, bytes) => failure(id, recordings.append(id, &bytes)),
+        Job::Patch(id, patch) => failure(id, recordings.patch(id, &patch)),
         Job::GoOn(id, place, start) => Some(match recordings.go_on(id, &place, &start) {
             Ok(before) => Done::GoesOn(id, before),
             Err(error) => Done::Failed(id, error),

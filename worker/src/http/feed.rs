@@ -16,6 +16,8 @@ use super::rules::Rules;
 
 /// How long a new publish may take until both tracks have shown themselves, ms.
 const SETTLE_MS: u64 = 600;
+/// How long a track may take that the publisher's metadata announce, ms.
+const ANNOUNCED_MS: u64 = 3_000;
 /// Packets that are looked through for tracks without a sequence header.
 const LOOK_AHEAD: u64 = 200;
 
@@ -341,8 +343,13 @@ impl Feed {
             let Ok(packet) = ring.record(seq).and_then(|record| read(ring, &record)) else { continue };
             past.take(packet);
         }
-        let until = ring.note(NOTE_BEGAN_NS) / 1_000_000 + SETTLE_MS;
-        let complete = past.lineup.video.is_some() && past.lineup.audio.is_some();
+        let has = [past.lineup.video.is_some(), past.lineup.audio.is_some()];
+        let complete = has == [true; 2];
+        let metadata = past.metadata.as_ref().or(self.metadata.as_ref());
+        let announced = metadata.map(|metadata| announced_by(metadata)).unwrap_or_default();
+        let is_awaited = announced.into_iter().zip(has).any(|(announced, has)| announced && !has);
+        let patience_ms = if is_awaited { ANNOUNCED_MS } else { SETTLE_MS };
+        let until = ring.note(NOTE_BEGAN_NS) / 1_000_000 + patience_ms;
         if !complete && now_ms < until && !self.resting {
             return Some(until);
         }
@@ -470,6 +477,20 @@ fn begin_ms(ring: &RingReader, from: u64) -> Option<i64> {
 fn newest_publish(ring: &RingReader) -> Publish {
     let first_seq = ring.note(NOTE_FIRST_SEQ).saturating_sub(1);
     Publish { born_ns: ring.note(NOTE_BORN_NS), first_seq }
+}
+
+/// Whether metadata announce pictures, and sounds.
+fn announced_by(metadata: &[u8]) -> [bool; 2] {
+    let values = amf0::decode_all(metadata, &amf0::Limits::default()).unwrap_or_default();
+    let Some(properties) = values.get(1) else { return [false; 2] };
+    let says = |flag: &str, codec: &str| {
+        let is_set = matches!(properties.get(flag), Some(amf0::Value::Boolean(true)));
+        let has_codec = properties.get(codec).is_some_and(|codec| {
+            codec.as_f64().is_some_and(|id| id > 0.0) || codec.as_str().is_some_and(|name| !name.is_empty())
+        });
+        is_set || has_codec
+    };
+    [says("hasVideo", "videocodecid"), says("hasAudio", "audiocodecid")]
 }
 
 /// Metadata and sequence headers as packets.

@@ -97,6 +97,12 @@ impl Recordings {
         written
     }
 
+    /// Writes over a part of what is there.
+    pub(crate) fn patch(&mut self, id: u64, patch: &Patch) -> io::Result<()> {
+        let Some(open) = self.0.get(&id).filter(|open| !open.failed) else { return Ok(()) };
+        open.file.write_all_at(&patch.bytes, patch.at)
+    }
+
     /// Something that was to be appended is lost.
     pub(crate) fn fail(&mut self, id: u64) {
         if let Some(open) = self.0.get_mut(&id) {
@@ -121,7 +127,7 @@ impl Recordings {
         let patch = patch.filter(|patch| patch.at + patch.bytes.len() as u64 <= open.len);
         let ended = match patch {
             // It has less than what the end was made for.
-            _ if open.failed => mend(&open.file, &open.place).map(drop),
+            _ if open.failed => mend(&open.file, &open.place).map(|_| ()),
             Some(patch) => open.file.write_all_at(&patch.bytes, patch.at),
             None => Ok(()),
         };
@@ -220,26 +226,46 @@ fn unfinished(root: &Path, path: &Path) -> Option<String> {
 pub(super) fn repair_one(path: &Path, place: Place) -> io::Result<Option<PathBuf>> {
     let file = File::options().read(true).write(true).open(path)?;
     lock(&file)?;
-    if !mend(&file, &place)? {
+    let mended = mend(&file, &place)?;
+    if mended == Mended::Not {
         return Ok(None);
     }
     let (directory, name) = place.directory(false)?;
     let temporary = format!("{name}{UNFINISHED}");
+    if mended == Mended::Empty {
+        // No player opens it, and nothing is lost.
+        unlinkat(&directory, &temporary, AtFlags::empty())?;
+        return Ok(None);
+    }
     self::name(&directory, &temporary, &place).map(Some)
 }
 
-/// Cuts a recording where it is whole, and finishes it. `false` when it is none.
-fn mend(file: &File, place: &Place) -> io::Result<bool> {
-    let (len, index, patch) = if place.below.ends_with(".flv") {
-        let Some(back) = FlvTail::read_back(file)? else { return Ok(false) };
-        (back.length().bytes, Vec::new(), back.finish())
+/// What a file that was left behind is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mended {
+    /// No recording.
+    Not,
+    /// The beginning of one, without a picture or sound.
+    Empty,
+    /// Whole.
+    Whole,
+}
+
+/// Cuts a recording where it is whole, and finishes it.
+fn mend(file: &File, place: &Place) -> io::Result<Mended> {
+    let (len, index, patch, is_empty) = if place.below.ends_with(".flv") {
+        let Some(back) = FlvTail::read_back(file)? else { return Ok(Mended::Not) };
+        (back.length().bytes, Vec::new(), back.finish(), back.is_empty())
     } else {
-        let Some(back) = Mp4File::read_back(file)? else { return Ok(false) };
+        let Some(back) = Mp4File::read_back(file)? else { return Ok(Mended::Not) };
         let (index, patch) = back.finish();
-        (back.len(), index, patch)
+        (back.len(), index, patch, back.is_empty())
     };
     if file.metadata()?.len().saturating_sub(len) > MAX_TORN {
-        return Ok(false);
+        return Ok(Mended::Not);
+    }
+    if is_empty {
+        return Ok(Mended::Empty);
     }
     file.set_len(len)?;
     file.write_all_at(&patch.bytes, patch.at)?;
@@ -248,7 +274,7 @@ fn mend(file: &File, place: &Place) -> io::Result<bool> {
         tracing::warn!("{} has no index: {error}", place.below);
         file.set_len(len)?;
     }
-    Ok(true)
+    Ok(Mended::Whole)
 }
 
 #[cfg(test)]
@@ -289,14 +315,14 @@ mod tests {
         assert!(top.join("live/e.flv.tmp").exists() && !top.join("live/e.flv").exists());
         drop(recordings);
         repair(&top);
-        assert!(top.join("live/e.flv").exists());
+        assert!(!top.join("live/e.flv").exists() && !top.join("live/e.flv.tmp").exists(), "nothing is in it");
         let repaired = File::open(top.join("live/b.flv")).unwrap();
         let length = FlvTail::read_back(&repaired).unwrap().unwrap().length();
         assert!(length.bytes < whole.len() as u64 && length.bytes == repaired.metadata().unwrap().len());
         assert_eq!(length.duration_ms, 0, "the last tag was not whole");
         assert!(top.join("live/c.flv.tmp").exists());
-        // What is whole, and an index without entries.
-        assert_eq!(std::fs::read(top.join("live/d.mp4")).unwrap().len(), 33 + 48);
+        // The first fragment was never whole.
+        assert!(!top.join("live/d.mp4").exists() && !top.join("live/d.mp4.tmp").exists());
         std::fs::remove_dir_all(&top).unwrap();
     }
 }

@@ -284,6 +284,11 @@ impl FlvTail {
         Ok(())
     }
 
+    /// Whether there is neither a picture nor a sound in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self.last_ms, [None, None, _])
+    }
+
     pub(crate) fn finish(&self) -> Patch {
         self.flv.finish()
     }

@@ -16,6 +16,25 @@ const MAX_NOTE: u64 = 256;
 /// The track that the index is about: pictures (number 1) where there are any, else sounds.
 const TRACKS: [u32; 2] = [1, 2];
 
+/// Room behind a beginning for a track that shows itself later.
+const ROOM: usize = 3072;
+
+/// A beginning with room for a track more.
+pub(super) fn with_room(head: &[u8]) -> Vec<u8> {
+    padded(head, head.len() + ROOM).unwrap_or_else(|| head.to_vec())
+}
+
+/// A beginning with a box behind it that players pass over; `None` when it does not fit into so many bytes.
+fn padded(head: &[u8], len: usize) -> Option<Vec<u8>> {
+    let room = len.checked_sub(head.len())?;
+    let filler = match room.checked_sub(8) {
+        Some(room) => mp4::note(&vec![0; room]),
+        None if room == 0 => Vec::new(),
+        None => return None,
+    };
+    Some([head, &filler].concat())
+}
+
 /// A file.
 #[derive(Debug, Clone)]
 pub(crate) struct Mp4File {
@@ -74,6 +93,17 @@ impl Mp4File {
     /// Bytes so far.
     pub(crate) fn len(&self) -> u64 {
         self.len
+    }
+
+    /// Whether there is no fragment in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sequence == 0
+    }
+
+    /// Another beginning, for a file that gets a track more. `None` when there is no room for it.
+    pub(super) fn set_head(&mut self, head: &[u8]) -> Option<Patch> {
+        self.head = padded(head, self.head.len())?;
+        Some(Patch { at: 0, bytes: self.head.clone() })
     }
 
     /// A fragment is appended.

@@ -12,7 +12,7 @@ use remux::{Coded, Lineup, Mp4Packager};
 use super::Finished;
 use super::continued::{Length, Piece, Start};
 use super::flv_file::FlvFile;
-use super::mp4_file::Mp4File;
+use super::mp4_file::{Mp4File, with_room};
 use crate::http::disk::{Disk, Job, place};
 use crate::http::feed::{Happening, Packet, Publish};
 use crate::http::hls::stream::moment;
@@ -52,6 +52,8 @@ struct Current {
     pending_ms: i64,
     /// Bytes of the packets so far.
     bytes: u64,
+    /// The tracks that it says it has.
+    lineup: Lineup,
 }
 
 /// A stream that is recorded.
@@ -159,7 +161,9 @@ impl Recording {
                 self.has_key = false;
             }
             // Of a file of fragments the tracks are fixed; FLV has the new configuration as a tag.
-            Happening::Changed if self.is_mp4() => ended.extend(self.close(disk)),
+            Happening::Changed if self.is_mp4() && !self.has_grown(lineup, disk) => {
+                ended.extend(self.close(disk));
+            }
             Happening::Changed => {}
             Happening::Raw(packet) => {
                 self.note(packet);
@@ -174,6 +178,18 @@ impl Recording {
             Happening::Coded(..) | Happening::Unfit(_) => {}
         }
         ended
+    }
+
+    /// Whether the change is a track more that the open file has got room for.
+    fn has_grown(&mut self, lineup: &Lineup, disk: &Disk) -> bool {
+        let Some(current) = self.current.as_mut().filter(|current| lineup.extends(&current.lineup)) else {
+            return false;
+        };
+        let Container::Mp4 { file, .. } = &mut current.container else { return false };
+        let head = Mp4Packager::init_of_file(lineup);
+        let Some(patch) = head.and_then(|head| file.set_head(&head)) else { return false };
+        current.lineup = lineup.clone();
+        disk.push(Job::Patch(current.id, patch))
     }
 
     fn note(&mut self, packet: &Packet) {
@@ -229,6 +245,8 @@ impl Recording {
             (container, Job::GoOn(id, file, Box::new(start)))
         } else if self.is_mp4() {
             let Some(init) = Mp4Packager::init_of_file(lineup) else { return };
+            let is_whole = lineup.video.is_some() && lineup.audio.is_some();
+            let init = if is_whole { init } else { with_room(&init) };
             let packager = Box::new(Mp4Packager::new(FRAGMENT_MS));
             let container = Container::Mp4 { packager, file: Box::new(Mp4File::begin(init.clone())) };
             (container, Job::Begin(id, file, init.into()))
@@ -257,6 +275,7 @@ impl Recording {
             pending: Vec::new(),
             pending_ms: dts_ms,
             bytes: 0,
+            lineup: lineup.clone(),
         });
     }
 
