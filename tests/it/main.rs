@@ -54,6 +54,7 @@ mod runtime_directory;
 mod secrets;
 mod semantics;
 mod soak;
+mod sound_layouts;
 mod startup;
 mod storm;
 mod supervision;
