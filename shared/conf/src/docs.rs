@@ -20,8 +20,9 @@ An environment variable overrides the file: `SRS_` and the path of the directive
 *Reload* says when a changed value works after a reload: at once (`now`), for connections and streams that begin
 afterwards (`new`), or not before a restart (`restart`).
 
-*State*: `works`; `not built` is understood and kept, and warned about when it would have made a difference; `no effect`
-is understood and changes nothing here; `not planned` is skipped with a warning.
+*State*: `works`; `not built` is understood and kept, and warned about when it would have made a difference, or refused when
+it would keep somebody out (all of it: [not-built.md](not-built.md)); `no effect` is understood and changes nothing here; `not
+planned` is skipped with a warning.
 ";
 
 /// The page as Markdown.
@@ -36,6 +37,55 @@ pub fn directives_markdown() -> String {
     }
     for path in paths {
         section(&mut page, path);
+    }
+    page
+}
+
+const NOT_BUILT_HEAD: &str = "\
+# What is not built yet
+
+This page is generated from the table in `shared/conf/src/directive.rs`; change that, not this.
+
+Files that have these directives are read, and the server says at start, in its log and at `-t` what of them has no effect.
+Those that would keep somebody out are an error instead, with their place, unless `unsafe_ignore NAME;` says that it is known:
+a server that is open where its operator has closed it must not look like one that works.
+";
+
+/// What the server does not do, as Markdown.
+#[must_use]
+pub fn not_built_markdown() -> String {
+    let mut page = String::from(NOT_BUILT_HEAD);
+    let is_own = |row: &Directive| {
+        // What stands in a block that is not built is told by the block.
+        let around = row.within.first().and_then(|path| directive::block_of(path));
+        around.is_none_or(|block| block.status() == Status::Works)
+    };
+    type Wanted = fn(Status) -> bool;
+    let parts: [(&str, &str, Wanted); 3] = [
+        ("To come", "", |status| matches!(status, Status::NotBuilt(_))),
+        ("Not planned", "Skipped with a warning.", |status| matches!(status, Status::Unplanned(_))),
+        (
+            "Nothing to do",
+            "Understood; this server has nothing that they could change, so nothing is missing.",
+            |status| status == Status::NoEffect,
+        ),
+    ];
+    for (title, lead, wanted) in parts {
+        let _ = write!(page, "\n## {title}\n\n");
+        if !lead.is_empty() {
+            let _ = write!(page, "{lead}\n\n");
+        }
+        page.push_str("| directive | in | what it would do | a file that has it |\n|---|---|---|---|\n");
+        for row in DIRECTIVES.iter().filter(|row| wanted(row.status()) && is_own(row)) {
+            let place = row.within.first().copied().unwrap_or("");
+            let place = if place.is_empty() { "top level".to_owned() } else { format!("`{place}`") };
+            let outcome = match row.status() {
+                Status::NotBuilt(_) if crate::notice::RESTRICTING.contains(&row.name) => "is refused",
+                Status::NoEffect => "is taken",
+                _ => "is taken, with a warning",
+            };
+            let _ = writeln!(page, "| `{}` | {place} | {} | {outcome} |", row.name, row.about);
+        }
     }
     page
 }
