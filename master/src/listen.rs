@@ -76,8 +76,7 @@ pub fn shared(address: SocketAddr, count: u32) -> Result<(SocketAddr, Vec<OwnedF
     }
     let mut actual = address;
     if address.port() != 0 {
-        let probe = socket(address, false).map_err(fail)?;
-        probe.listen(1).map_err(fail)?;
+        drop(probe(address)?);
     }
     let mut sockets = Vec::new();
     for _ in 0..count {
@@ -86,6 +85,17 @@ pub fn shared(address: SocketAddr, count: u32) -> Result<(SocketAddr, Vec<OwnedF
         sockets.append(&mut one);
     }
     Ok((actual, sockets))
+}
+
+/// Whether an address can be listened on: taken for as long as what is returned lives.
+///
+/// # Errors
+/// [`ListenError`].
+pub fn probe(address: SocketAddr) -> Result<OwnedFd, ListenError> {
+    let fail = |source| error(address, source);
+    let probe = socket(address, false).map_err(fail)?;
+    probe.listen(1).map_err(fail)?;
+    Ok(OwnedFd::from(TcpListener::from(probe)))
 }
 
 /// More sockets for an address that is ours already.

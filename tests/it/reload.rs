@@ -442,3 +442,40 @@ fn a_dry_run_names_whom_it_would_touch_and_touches_nobody() {
         let _ = live.stop();
     }
 }
+
+#[test]
+fn a_dry_run_fails_where_the_reload_would() {
+    let server = Server::start("http_server { enabled on; listen 127.0.0.1:0; }");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let bad = [
+        format!("listen 127.0.0.1:0 {address};"),
+        format!("http_api {{ enabled on; listen {address}; }}"),
+        format!("exporter {{ enabled on; listen {address}; }}"),
+        format!("http_server {{ enabled on; listen {address}; }}"),
+        "vhost __defaultVhost__ { ingest i { enabled on; input { url ./nothing.flv; } } }".to_owned(),
+    ];
+    for own in bad {
+        rewrite(&server, &own);
+        for arguments in [&["--dry-run"][..], &[]] {
+            let ended = cli(&server, arguments);
+            let result: Reload = serde_json::from_str(&ended.stdout).unwrap();
+            assert!(result.error.is_some(), "{own} {arguments:?}: {}", ended.stdout);
+            assert!(ended.status.code().is_some_and(|code| code != 0), "{own} {arguments:?}");
+        }
+    }
+    // What is tried is given back, and what is listened on already is not in the way.
+    drop(taken);
+    let own = format!(
+        "http_server {{ enabled on; listen 127.0.0.1:0; }}\nexporter {{ enabled on; listen {address}; }}"
+    );
+    rewrite(&server, &own);
+    for arguments in [&["--dry-run"][..], &["--dry-run"], &[]] {
+        let ended = cli(&server, arguments);
+        let result: Reload = serde_json::from_str(&ended.stdout).unwrap();
+        assert_eq!(result.error, None, "{arguments:?}");
+    }
+    let answer =
+        srs_tests::http::ask(&format!("http://{address}"), "GET", "/metrics", &["Connection: close"]);
+    assert_eq!(answer.status, 200);
+}

@@ -39,7 +39,11 @@ impl Supervisor {
     /// An operator wants to know what a reload would do.
     pub(super) fn preview(&mut self, operator: OperatorId) {
         let mut result = Reload { generation: self.generation, ..Reload::default() };
-        let draft = match self.draft() {
+        let tried = self.draft().and_then(|draft| {
+            self.try_out(&draft.config).map_err(|error| error.to_string())?;
+            Ok(draft)
+        });
+        let draft = match tried {
             Ok(draft) => draft,
             Err(error) => {
                 result.error = Some(error);

@@ -89,6 +89,14 @@ fn lines(old: &Config, new: &Config) -> Vec<String> {
     conf::diff::diff(old, new).iter().map(ToString::to_string).collect()
 }
 
+/// The ingests that a configuration asks for, when there is room for all its processes.
+fn count_children(new: &Config) -> Result<Vec<(String, String)>, StartError> {
+    let ingests = runtime::ingests(new)?;
+    let others = (new.backsources + new.http_workers + runtime::workers(new)) as usize;
+    let count = others + 1 + ingests.len();
+    if count > MAX_CHILDREN { Err(StartError::TooMany(count)) } else { Ok(ingests) }
+}
+
 fn ingest<'c>(config: &'c Config, name: &(String, String)) -> Option<&'c Ingest> {
     let vhost = config.vhosts.iter().find(|vhost| vhost.name == name.0)?;
     vhost.ingests.iter().find(|ingest| ingest.id == name.1)
@@ -169,14 +177,37 @@ impl Supervisor {
         }
     }
 
+    /// Tries what can fail without changing anything: new ports are taken for a moment, and given back.
+    pub(super) fn try_out(&self, new: &Config) -> Result<(), StartError> {
+        count_children(new)?;
+        let mut known: Vec<SocketAddr> = self.asked.listen.iter().map(|listen| listen.address).collect();
+        let mut probes = Vec::new();
+        for listen in &new.listen {
+            match known.iter().position(|address| *address == listen.address) {
+                Some(at) => drop(known.swap_remove(at)),
+                None => probes.push(listen::probe(listen.address)?),
+            }
+        }
+        let moved =
+            |is_on: bool, was_on: bool, new: SocketAddr, old: SocketAddr| is_on && !(was_on && new == old);
+        let (api, was) = (&new.http_api, &self.asked.http_api);
+        if moved(api.enabled, self.api.is_some(), api.listen, was.listen) {
+            probes.push(listen::probe(api.listen)?);
+        }
+        let (exporter, was) = (&new.exporter, &self.asked.exporter);
+        if moved(exporter.enabled, self.metrics.is_some(), exporter.listen, was.listen) {
+            probes.push(listen::probe(exporter.listen)?);
+        }
+        for address in web::new_addresses(&new.http_server, &self.web) {
+            probes.push(listen::probe(address)?);
+        }
+        Ok(())
+    }
+
     /// Tries all that can fail.
     fn bind(&self, new: &Config) -> Result<Bound, StartError> {
         let workers = runtime::workers(new) as usize;
-        let ingests = runtime::ingests(new)?;
-        let count = (new.backsources + new.http_workers) as usize + workers + 1 + ingests.len();
-        if count > MAX_CHILDREN {
-            return Err(StartError::TooMany(count));
-        }
+        let ingests = count_children(new)?;
         let mut known: Vec<_> = self.asked.listen.iter().zip(&self.rtmp).collect();
         let mut rtmp = Vec::new();
         for listen in &new.listen {

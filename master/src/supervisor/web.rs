@@ -46,6 +46,13 @@ pub(super) fn bind(server: &HttpServer, workers: u32, known: &[Web]) -> Result<V
     Ok(web)
 }
 
+/// Addresses that `server` asks for and that are not listened on yet.
+pub(super) fn new_addresses(server: &HttpServer, known: &[Web]) -> Vec<SocketAddr> {
+    let is_new =
+        |(tls, asked): &(bool, SocketAddr)| !known.iter().any(|web| web.tls == *tls && web.asked == *asked);
+    wanted(server).into_iter().filter(is_new).map(|(_, asked)| asked).collect()
+}
+
 /// Puts the addresses that are really bound into the configuration.
 pub(super) fn note(config: &mut Config, web: &[Web]) {
     for web in web {
