@@ -126,7 +126,10 @@ fn present(
         [picture] => form(picture),
         several => {
             let node = |picture: &Picture| {
-                let mut value = form(picture);
+                let mut value = match &picture.down {
+                    Some(error) => json!({"code": 1, "error": error}),
+                    None => form(picture),
+                };
                 if let Value::Object(fields) = &mut value {
                     fields.insert("node".to_owned(), Value::from(picture.node.clone()));
                 }

@@ -37,6 +37,9 @@ pub(crate) struct Picture {
     pub(crate) dvr: Dvr,
     /// Something that the user should know.
     pub(crate) note: Option<String>,
+    /// It is one of several servers, and can't be asked: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) down: Option<String>,
 }
 
 impl Picture {
@@ -49,6 +52,6 @@ impl Picture {
     pub(crate) fn is_sound(&self) -> bool {
         let fine =
             |process: &Process| matches!(process.state, State::Serving | State::Draining) && process.answered;
-        self.processes.iter().all(fine)
+        self.down.is_none() && self.processes.iter().all(fine)
     }
 }

@@ -74,17 +74,35 @@ pub(crate) fn look_at_all(places: &[Place], want: Want) -> (Vec<Picture>, Vec<St
         })
         .collect();
     let (mut pictures, mut errors) = (Vec::new(), Vec::new());
-    for thread in asked {
-        match thread.join() {
-            Ok(Ok(picture)) => pictures.push(picture),
-            Ok(Err(error)) => errors.push(error),
-            Err(_) => errors.push("a question has failed".to_owned()),
+    for (place, thread) in places.iter().zip(asked) {
+        let error = match thread.join() {
+            Ok(Ok(picture)) => {
+                pictures.push(picture);
+                continue;
+            }
+            Ok(Err(error)) => error,
+            Err(_) => "a question has failed".to_owned(),
+        };
+        if places.len() > 1 {
+            pictures.push(Picture { node: place.node(), down: Some(error.clone()), ..Picture::default() });
         }
+        errors.push(error);
+    }
+    if pictures.iter().all(|picture| picture.down.is_some()) {
+        pictures.clear();
     }
     (pictures, errors)
 }
 
 impl Place {
+    /// What it is called beside others.
+    fn node(&self) -> String {
+        match self {
+            Self::Http(api) => api.node(),
+            Self::Socket(socket) => socket.display().to_string(),
+        }
+    }
+
     /// What the server is now. When the master does not answer, its API process may.
     pub(crate) fn look(&self, want: Want) -> Result<Picture, String> {
         match self {

@@ -72,6 +72,12 @@ enum Verb {
 }
 
 impl Api {
+    /// Host and port, without what may be secret.
+    pub(crate) fn node(&self) -> String {
+        let host = self.base.split_once("://").map_or("", |(_, host)| host);
+        host.rsplit_once('@').map_or(host, |(_, host)| host).to_owned()
+    }
+
     /// An API at `base`, such as `http://127.0.0.1:1985`, `127.0.0.1:1985` or `http://name:password@host:1985`.
     pub(crate) fn new(base: &str, token: Option<&Token>) -> Self {
         let base = base.trim_end_matches('/');
@@ -96,7 +102,7 @@ impl Api {
         let answer: Answer<Processes> = self.get("processes")?;
         let master = answer.data.processes.first();
         let mut picture = Picture {
-            node: self.base.split_once("://").map_or("", |(_, host)| host).to_owned(),
+            node: self.node(),
             server: answer.server,
             version: joined(version)?,
             uptime_ms: master.map_or(0, |master| master.uptime_ms),

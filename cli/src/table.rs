@@ -71,6 +71,8 @@ pub(crate) struct Lines {
     /// Lines say which server.
     nodes: bool,
     empty: bool,
+    /// Servers that can't be asked.
+    down: Vec<String>,
 }
 
 impl Lines {
@@ -78,7 +80,9 @@ impl Lines {
         let nodes = pictures.len() > 1;
         let mut all: Vec<Column> = if nodes { vec![("NODE", false)] } else { Vec::new() };
         all.extend(columns);
-        Self { table: table(&all, colours), colours, nodes, empty: true }
+        let down = pictures.iter().filter(|picture| picture.down.is_some());
+        let down = down.map(|picture| plain(&picture.node)).collect();
+        Self { table: table(&all, colours), colours, nodes, empty: true, down }
     }
 
     pub(crate) fn add(&mut self, node: &str, mut cells: Vec<Cell>) {
@@ -97,8 +101,16 @@ impl Lines {
         }
     }
 
+    /// The table, or what there is to say when it is empty; servers that can't be asked at its end.
     pub(crate) fn text(&self, nothing: &str) -> String {
-        if self.empty { nothing.to_owned() } else { text(&self.table) }
+        if self.empty && self.down.is_empty() {
+            return nothing.to_owned();
+        }
+        let mut table = self.table.clone();
+        for node in &self.down {
+            table.add_row([Cell::new(node), self.cell("down", Some(Color::Red))]);
+        }
+        text(&table)
     }
 }
 
@@ -106,7 +118,11 @@ impl Lines {
 pub(crate) fn status(pictures: &[Picture], colours: bool) -> String {
     let mut text = String::new();
     for picture in pictures {
-        let node = if pictures.len() > 1 { format!("{}: ", picture.node) } else { String::new() };
+        let node = if pictures.len() > 1 { format!("{}: ", plain(&picture.node)) } else { String::new() };
+        if let Some(error) = &picture.down {
+            let _ = writeln!(text, "{node}DOWN: {}", plain(error));
+            continue;
+        }
         let _ = writeln!(
             text,
             "{node}SRS {}, up {}, configuration {}{}",
@@ -123,7 +139,7 @@ pub(crate) fn status(pictures: &[Picture], colours: bool) -> String {
     for external in pictures.iter().flat_map(|picture| &picture.externals) {
         let _ = writeln!(text, "{}", program(external));
     }
-    for picture in pictures {
+    for picture in pictures.iter().filter(|picture| picture.down.is_none()) {
         if pictures.len() > 1 {
             let _ = write!(text, "{}: ", picture.node);
         }

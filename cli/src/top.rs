@@ -92,7 +92,7 @@ fn show(mut terminal: DefaultTerminal, looks: &Receiver<Look>, ended: &AtomicBoo
 
 fn draw(frame: &mut Frame<'_>, (pictures, errors): &Look, scroll: usize) {
     let mut head: Vec<Line<'_>> = Vec::new();
-    for picture in pictures {
+    for picture in pictures.iter().filter(|picture| picture.down.is_none()) {
         let state = if picture.is_sound() { "" } else { ", NOT ALL PROCESSES SERVE" };
         head.push(Line::from(format!(
             "{}  SRS {}, up {}, configuration {}{state}",

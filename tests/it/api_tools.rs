@@ -11,6 +11,7 @@ use srs_tests::http::ask;
 use srs_tests::pattern::Live;
 use srs_tests::process::run;
 use srs_tests::program::{self, have, source_tree};
+use srs_tests::raw::Raw;
 use srs_tests::server::{Server, configuration};
 use srs_tests::tools;
 use srs_tests::wait::{SOON, wait_until};
@@ -307,4 +308,90 @@ fn examples_of_the_document_do_what_it_says() {
         );
         assert!(!ended.stdout.contains("\"code\":3011"), "{example}\n{}", ended.stdout);
     }
+}
+
+#[test]
+fn vhosts_are_servers_of_nginx_and_its_scripts_may_be_let_in() {
+    let api = |more: &str| {
+        format!(
+            "http_api {{ enabled on; listen 127.0.0.1:0; nginx_rtmp on; {more} }}\nvhost __defaultVhost__ {{ }}\nvhost two.example {{ }}"
+        )
+    };
+    let server = Server::start(&api("nginx_control loopback;"));
+    let one = Raw::publishing(server.address(), "live", "same");
+    let two = Raw::publishing(server.address(), "live", "same?vhost=two.example");
+    wait_until("both", || server.streams().iter().filter(|stream| stream.publish.active).count() == 2);
+    let get = |path: &str, headers: &[&str]| {
+        let headers = [headers, &["Connection: close"]].concat();
+        ask(&server.api(), "GET", path, &headers)
+    };
+    let stat = get("/stat.json", &[]).json();
+    let names: Vec<_> =
+        stat["servers"].as_array().unwrap().iter().map(|server| server["name"].clone()).collect();
+    assert_eq!(names, ["__defaultVhost__", "two.example"]);
+    for server in stat["servers"].as_array().unwrap() {
+        assert_eq!(server["applications"][0]["live"]["streams"].as_array().unwrap().len(), 1);
+    }
+    let xml = String::from_utf8(get("/stat", &[]).body).unwrap();
+    assert_eq!(xml.matches("<server><name>").count(), 2, "{xml}");
+    // A script is let in, a page and what a proxy passes on are not.
+    let drop_two = "/control/drop/publisher?app=live&name=same&srv=1";
+    for header in ["Sec-Fetch-Site: cross-site", "Referer: http://page/", "X-Forwarded-For: 1.2.3.4"] {
+        assert_eq!(get(drop_two, &[header]).status, 401, "{header}");
+    }
+    assert_eq!(get(drop_two, &[]).body, b"1");
+    wait_until("one to be left", || {
+        server.streams().iter().filter(|stream| stream.publish.active).count() == 1
+    });
+    assert!(
+        server.streams().iter().any(|stream| stream.vhost == "__defaultVhost__" && stream.publish.active)
+    );
+    assert_eq!(get("/control/drop/publisher?app=live&vhost=__defaultVhost__", &[]).body, b"1");
+    drop((one, two));
+    let closed = Server::start(&api(""));
+    let refused = ask(&closed.api(), "GET", drop_two, &["Connection: close"]);
+    assert_eq!(refused.status, 401);
+}
+
+#[test]
+fn what_later_versions_answer_is_answered() {
+    let server = Server::start(
+        "http_api { enabled on; listen 127.0.0.1:0; ids strings; raw_api { enabled on; } auth { enabled on; username u; password SECRET; } }",
+    );
+    let token = format!("Authorization: Bearer {}", server.token());
+    let get = |path: &str| {
+        let answer = ask(&server.api(), "GET", path, &[&token, "Connection: close"]);
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(!String::from_utf8_lossy(&answer.body).contains("SECRET"), "{path}");
+        answer.json()
+    };
+    let _publisher = Raw::publishing(server.address(), "live", "strings");
+    wait_until("the stream", || {
+        get("/api/v1/streams")["streams"].as_array().is_some_and(|all| !all.is_empty())
+    });
+    let stream = get("/api/v1/streams")["streams"][0].clone();
+    let id = stream["id"].as_str().unwrap().to_owned();
+    assert!(stream["publish"]["cid"].is_string(), "{stream}");
+    assert_eq!(get(&format!("/api/v1/streams/{id}"))["stream"]["name"], "strings");
+    let client = get("/api/v1/clients")["clients"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(get(&format!("/api/v1/clients/{client}"))["client"]["publish"], true);
+    assert_eq!(get("/api/v1/features")["data"]["features"]["hls"], true);
+    assert_eq!(get("/api/v1/clusters?app=live&stream=s")["data"]["query"]["app"], "live");
+    assert_eq!(get("/api/v1/raw?rpc=raw")["http_api"]["raw_api"]["enabled"], true);
+    assert_eq!(get("/api/v1/raw?rpc=query&scope=global")["global"]["vhosts"][0]["id"], "__defaultVhost__");
+    assert_eq!(get("/api/v1/raw?rpc=query&scope=vhost&vhost=__defaultVhost__")["vhost"]["enabled"], true);
+    assert_eq!(get("/api/v1/reload")["reload"]["generation"], 1);
+    let argv = get("/api/v1/summaries")["data"]["self"]["argv"].as_str().unwrap().to_owned();
+    assert!(argv.contains("-c ") && argv.contains("srs.conf"), "{argv}");
+}
+
+#[test]
+fn the_web_server_has_a_picture_and_a_page_for_what_is_not_there() {
+    let server = Server::start("http_server { enabled on; listen 127.0.0.1:0; }");
+    let get = |path: &str| ask(&server.web(), "GET", path, &["Connection: close"]);
+    let icon = get("/favicon.ico");
+    assert_eq!((icon.status, icon.header("Content-Type")), (200, Some("image/svg+xml")));
+    let nothing = get("/nothing.html");
+    assert_eq!(nothing.status, 404);
+    assert!(String::from_utf8_lossy(&nothing.body).contains("<h1>404 Not Found</h1>"));
 }

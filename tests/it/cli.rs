@@ -137,6 +137,21 @@ fn several_servers_are_one_cluster() {
     let ended = run(command.args(["--api", &one.api(), "--api", &port.to_string(), "status"]), SOON);
     assert_eq!(ended.status.code(), Some(3));
     assert!(ended.stdout.contains("master#0") && ended.stderr.contains(&port.port().to_string()));
+    let down = ended.stdout.lines().find(|line| line.contains(&port.to_string()) && line.contains("DOWN"));
+    assert!(down.is_some(), "{}", ended.stdout);
+    let mut command = Command::new(program::srs_cli());
+    let ended = run(command.args(["--api", &one.api(), "--api", &port.to_string(), "streams"]), SOON);
+    assert!(ended.stdout.starts_with("NODE"), "{}", ended.stdout);
+    let down = ended.stdout.lines().find(|line| line.starts_with(&port.to_string()));
+    assert!(down.is_some_and(|line| line.trim_end().ends_with("down")), "{}", ended.stdout);
+    let mut command = Command::new(program::srs_cli());
+    let file = one.directory().join("srs.conf");
+    let checked = run(command.env("SRS_SOCKET", one.socket()).arg("check").arg(&file), SOON);
+    assert!(
+        !checked.stderr.contains("SRS_SOCKET") && !checked.stdout.contains("SRS_SOCKET"),
+        "{}",
+        checked.stderr
+    );
 }
 
 #[test]

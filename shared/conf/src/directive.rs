@@ -389,6 +389,8 @@ pub static DIRECTIVES: &[Directive] = &[
     D::new(API, "hosts", TEXT, "", "Host names under which the API may be asked, beside addresses, localhost and this machine's own name: a page that makes a browser ask under another name gets nothing.").args(1, MANY),
     D::new(API, "jsonp", FLAG, "off", "Answers as a script when the query has a callback."),
     D::new(API, "nginx_rtmp", FLAG, "off", "Answers /stat, /stat.json and /control/drop as nginx-rtmp does."),
+    D::new(API, "ids", Kind::Choice(&["numbers", "strings"]), "numbers", "Ids of streams and clients: numbers, as versions 1 to 3 have them, or strings, as later ones do."),
+    D::new(API, "nginx_control", Kind::Choice(&["token", "loopback"]), "token", "Who may use /control: who has the token, or programs on this host, too (no browsers, and no proxies that say so)."),
     D::block(API, "raw_api", "http_api/raw_api", "Requests that change the server. They need the token, too."),
     D::new(&["http_api/raw_api"], "enabled", FLAG, "off", ENABLED),
     D::new(&["http_api/raw_api"], "allow_reload", FLAG, "off", "Allows a reload over HTTP."),

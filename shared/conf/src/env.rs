@@ -15,6 +15,9 @@ use crate::directive::{self, Body, Directive, Repeat};
 use crate::value::Value;
 
 const PREFIX: &str = "SRS_";
+/// Variables of our other programs and of the tests, which name no directive: `srs-cli`'s, and families that begin so.
+const OF_OTHERS: [&str; 3] = ["SRS_SOCKET", "SRS_API", "SRS_TOKEN_FILE"];
+const FAMILIES_OF_OTHERS: [&str; 3] = ["SRS_TEST_", "SRS_TESTS_", "SRS_SOAK_"];
 /// Longest value that is read, bytes.
 const MAX_VALUE_BYTES: usize = 64 << 10;
 
@@ -44,6 +47,8 @@ impl Environment {
             let Some(rest) = variable.strip_prefix(PREFIX) else { continue };
             let place = Place::Variable(variable.as_str().into());
             match resolve("", rest) {
+                None if OF_OTHERS.contains(&variable.as_str())
+                    || FAMILIES_OF_OTHERS.iter().any(|family| variable.starts_with(family)) => {}
                 None => report.warn(&place, unknown(variable)),
                 Some(_) if value.len() > MAX_VALUE_BYTES => {
                     report.error(&place, format!("the value has more than {MAX_VALUE_BYTES} bytes"));

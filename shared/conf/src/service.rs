@@ -38,6 +38,12 @@ pub struct HttpApi {
     pub https: Https,
     /// Who may read without token or password.
     pub reads: Reads,
+    /// Whether ids of streams and clients are strings.
+    #[serde(default)]
+    pub string_ids: bool,
+    /// Whether programs on this host may use the control paths of nginx-rtmp without the token.
+    #[serde(default)]
+    pub control_for_loopback: bool,
     /// Host names under which it may be asked, beside addresses, localhost and the machine's name.
     #[serde(default)]
     pub hosts: Vec<String>,
@@ -203,6 +209,8 @@ impl Default for HttpApi {
             auth: None,
             https: Https::on_port(1990),
             reads: Reads::Loopback,
+            string_ids: false,
+            control_for_loopback: false,
             hosts: Vec::new(),
             jsonp: false,
             nginx_rtmp: false,

@@ -153,6 +153,8 @@ fn http_api(block: &Block<'_>) -> HttpApi {
     api.hosts = block.strings("hosts");
     set(&mut api.jsonp, block.flag("jsonp"));
     set(&mut api.nginx_rtmp, block.flag("nginx_rtmp"));
+    api.string_ids = block.text("ids") == Some("strings");
+    api.control_for_loopback = block.text("nginx_control") == Some("loopback");
     api
 }
 

@@ -236,6 +236,8 @@ fn environment_overrides() {
         ("SRS_HTTP_STREAM_LISTEN", "81"),
         ("SRS_LISTEM", "1"),
         ("PATH", "/bin"),
+        ("SRS_SOCKET", "/run/srs.sock"),
+        ("SRS_TESTS_TOOLS", "x"),
     ]);
     let loaded = parse_text("x.conf", text, &env).unwrap();
     let config = loaded.config;

@@ -34,6 +34,8 @@ pub(crate) enum Wish {
     Read,
     /// To change something.
     Write,
+    /// The same by a path of nginx-rtmp, whose scripts have no token.
+    Control,
 }
 
 /// Why it does not get it: a status and a sentence.
@@ -98,7 +100,7 @@ pub(crate) fn check(
         let host = origin.split_once("://").map_or("", |(_, host)| host);
         !is_known_host(host, &config.http_api.hosts)
     };
-    if wish == Wish::Write && header(request, "Origin").is_some_and(foreign) {
+    if wish != Wish::Read && header(request, "Origin").is_some_and(foreign) {
         return Err((403, "pages of other sites can't change anything"));
     }
     let said = header(request, "Authorization").unwrap_or("");
@@ -119,7 +121,14 @@ pub(crate) fn check(
             Reads::Token => false,
         },
     };
-    let allowed = is_token || wish == Wish::Read && reads;
+    // Scripts of this host, where they are let in; browsers say what they are, and any page can make them ask.
+    let browser = ["Origin", "Referer", "Sec-Fetch-Site", "Sec-Fetch-Mode"];
+    let by_script = wish == Wish::Control
+        && config.http_api.control_for_loopback
+        && peer.is_loopback()
+        && !through_proxy
+        && !browser.iter().any(|name| header(request, name).is_some());
+    let allowed = is_token || by_script || wish == Wish::Read && reads;
     if allowed {
         return Ok(());
     }
@@ -134,6 +143,11 @@ pub(crate) fn check(
         )),
         Wish::Read => Err((401, "the API answers who is on this host, has the token, or knows the password")),
         Wish::Write => Err((401, "what changes the server needs the token: Authorization: Bearer TOKEN")),
+        Wish::Control => Err((
+            401,
+            "/control needs the token (Authorization: Bearer TOKEN), or http_api { nginx_control loopback; } for programs on \
+             this host",
+        )),
     }
 }
 

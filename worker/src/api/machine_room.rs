@@ -61,7 +61,7 @@ pub(crate) fn summaries(known: &Known) -> Summaries {
         version: known.version.clone(),
         pid: stat.pid,
         ppid: stat.ppid.unsigned_abs(),
-        argv: std::env::args().next().unwrap_or_default(),
+        argv: command_line(processes.first().map_or(0, |master| master.pid)),
         cwd: std::env::current_dir().map(|path| path.display().to_string()).unwrap_or_default(),
         mem_kbyte: mem_bytes / 1024,
         mem_percent: share(mem_bytes / 1024, memory.mem_total),
@@ -69,6 +69,13 @@ pub(crate) fn summaries(known: &Known) -> Summaries {
         srs_uptime: tenths(uptime_ms),
     };
     Summaries { ok: stat.ok && memory.ok, now_ms: now_ms(), own, system }
+}
+
+/// The command line of a process, as it was typed; empty when it has gone.
+fn command_line(pid: u32) -> String {
+    let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words: Vec<_> = bytes.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
+    words.join(" ").trim_end().to_owned()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people")]

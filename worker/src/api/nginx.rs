@@ -10,13 +10,16 @@ use serde_json::{Value, json};
 use super::reply::{self, Reply, query};
 use super::{Known, gather};
 
-/// Streams by application: what it calls an application is an application of a vhost here.
-fn applications(merged: &Merged) -> BTreeMap<&str, Vec<&Stream>> {
-    let mut applications: BTreeMap<&str, Vec<&Stream>> = BTreeMap::new();
+/// Streams by application, and those by vhost: each vhost is what nginx-rtmp calls a server. There is one at least.
+fn servers(merged: &Merged) -> BTreeMap<&str, BTreeMap<&str, Vec<&Stream>>> {
+    let mut servers: BTreeMap<&str, BTreeMap<&str, Vec<&Stream>>> = BTreeMap::new();
     for stream in &merged.streams {
-        applications.entry(&stream.app).or_default().push(stream);
+        servers.entry(&stream.vhost).or_default().entry(&stream.app).or_default().push(stream);
     }
-    applications
+    if servers.is_empty() {
+        servers.insert("__defaultVhost__", BTreeMap::new());
+    }
+    servers
 }
 
 fn clients_of<'m>(merged: &'m Merged, stream: &'m Stream) -> impl Iterator<Item = &'m Client> {
@@ -69,20 +72,24 @@ pub(crate) fn stat_xml(known: &Known, merged: &Merged) -> Reply {
     element(&mut out, "bytes_in", totals.recv_bytes);
     element(&mut out, "bw_out", bandwidth(totals.kbps.send_30s));
     element(&mut out, "bytes_out", totals.send_bytes);
-    out.push_str("<server>");
-    for (name, streams) in applications(merged) {
-        out.push_str("<application>");
-        element(&mut out, "name", name);
-        out.push_str("<live>");
-        let mut count = 0;
-        for stream in streams {
-            count += stream.clients;
-            stream_xml(&mut out, merged, stream);
+    for (vhost, applications) in servers(merged) {
+        out.push_str("<server>");
+        element(&mut out, "name", vhost);
+        for (name, streams) in applications {
+            out.push_str("<application>");
+            element(&mut out, "name", name);
+            out.push_str("<live>");
+            let mut count = 0;
+            for stream in streams {
+                count += stream.clients;
+                stream_xml(&mut out, merged, stream);
+            }
+            element(&mut out, "nclients", count);
+            out.push_str("</live></application>");
         }
-        element(&mut out, "nclients", count);
-        out.push_str("</live></application>");
+        out.push_str("</server>");
     }
-    out.push_str("</server></rtmp>\n");
+    out.push_str("</rtmp>\n");
     reply::text(200, "text/xml;charset=utf-8", &out)
 }
 
@@ -134,14 +141,16 @@ fn stream_xml(out: &mut String, merged: &Merged, stream: &Stream) {
 /// `/stat.json`
 pub(crate) fn stat_json(known: &Known, merged: &Merged) -> Reply {
     let (processes, totals) = known.census();
-    let applications: Vec<Value> = applications(merged)
-        .into_iter()
-        .map(|(name, streams)| {
-            let count: u64 = streams.iter().map(|stream| stream.clients).sum();
-            let streams: Vec<Value> = streams.iter().map(|stream| stream_json(merged, stream)).collect();
-            json!({"name": name, "live": {"streams": streams, "nclients": count}})
-        })
-        .collect();
+    let application = |(name, streams): (&str, Vec<&Stream>)| {
+        let count: u64 = streams.iter().map(|stream| stream.clients).sum();
+        let streams: Vec<Value> = streams.iter().map(|stream| stream_json(merged, stream)).collect();
+        json!({"name": name, "live": {"streams": streams, "nclients": count}})
+    };
+    let server = |(vhost, applications): (&str, BTreeMap<&str, Vec<&Stream>>)| {
+        let applications: Vec<Value> = applications.into_iter().map(application).collect();
+        json!({"name": vhost, "applications": applications})
+    };
+    let servers: Vec<Value> = servers(merged).into_iter().map(server).collect();
     let body = json!({
         "srs_version": known.version, "nginx_version": known.version, "nginx_rtmp_version": known.version,
         "pid": processes.first().map_or(0, |master| master.pid),
@@ -151,7 +160,7 @@ pub(crate) fn stat_json(known: &Known, merged: &Merged) -> Reply {
         "bytes_in": totals.recv_bytes,
         "bw_out": bandwidth(totals.kbps.send_30s),
         "bytes_out": totals.send_bytes,
-        "servers": [{"applications": applications}],
+        "servers": servers,
     });
     reply::text(200, "application/json;charset=utf-8", &body.to_string())
 }
@@ -186,9 +195,15 @@ pub(crate) fn drop(known: &Known, processes: &[Process], whom: &str, url: &str, 
     }
     let [app, name, address, id] = ["app", "name", "addr", "clientid"].map(|name| query(url, name));
     let Some(app) = app else { return reply::text(400, "text/plain;charset=utf-8", "which app?\n") };
+    // Of all vhosts, unless one is said: by its name, or by its place among the servers of /stat.
+    let by_place = query(url, "srv").and_then(|place| place.parse::<usize>().ok());
+    let by_place =
+        by_place.map(|place| servers(merged).keys().nth(place).map_or("", |vhost| *vhost).to_owned());
+    let vhost = query(url, "vhost").or(by_place);
     let is = |client: &&Client| {
         let (client_app, client_name) = client.stream.rsplit_once('/').unwrap_or(("", ""));
         wanted(client)
+            && vhost.as_ref().is_none_or(|vhost| *vhost == client.vhost)
             && client_app == app
             && name.as_ref().is_none_or(|name| name == client_name)
             && address.as_ref().is_none_or(|address| same_address(address, &client.ip))

@@ -38,7 +38,8 @@ pub(crate) fn answer(request: &Request, known: &Known) -> Reply {
     };
     let wish = match (request.method(), parts.as_slice()) {
         (Method::Options, _) => return preflight(&config),
-        (Method::Get, ["api", "v1", "raw"] | ["control", ..]) => Wish::Write,
+        (Method::Get, ["api", "v1", "raw"]) => Wish::Write,
+        (Method::Get, ["control", ..]) => Wish::Control,
         (Method::Get | Method::Head, _) => Wish::Read,
         (Method::Delete | Method::Post, _) => Wish::Write,
         _ => return error(&form, request, 405, "Method Not Allowed"),
@@ -55,7 +56,7 @@ pub(crate) fn answer(request: &Request, known: &Known) -> Reply {
     let asked = Asked { request, known, config: &config, form };
     let mut reply = match wish {
         Wish::Read => asked.read(&parts),
-        Wish::Write => asked.write(&parts),
+        Wish::Write | Wish::Control => asked.write(&parts),
     };
     if wish == Wish::Read && config.http_api.crossdomain {
         reply::add(&mut reply, "Access-Control-Allow-Origin", "*");
@@ -93,6 +94,11 @@ fn error(form: &Form, request: &Request, status: u16, reason: &str) -> Reply {
 impl Asked<'_> {
     fn respond<T: Serialize>(&self, data: T) -> Reply {
         let server = self.config.server_id.clone().unwrap_or_else(|| std::process::id().to_string());
+        if !self.config.http_api.string_ids {
+            return reply::answer(&self.form, 200, &api::Answer { code: 0, server, data });
+        }
+        let mut data = serde_json::to_value(data).unwrap_or_default();
+        ids_as_strings(&mut data);
         reply::answer(&self.form, 200, &api::Answer { code: 0, server, data })
     }
 
@@ -190,7 +196,17 @@ impl Asked<'_> {
                 }
                 self.respond(dvr)
             }
-            ["api", "v1", "reload"] => self.respond(json!({"reload": known.reload()})),
+            ["api", "v1", "reload"] => self.respond(json!({"reload": self.last_reload()})),
+            ["api", "v1", "features"] => self.data(features()),
+            ["api", "v1", "clusters"] => {
+                let said = |name| query(self.request.url(), name).unwrap_or_default();
+                let query = json!({"ip": said("ip"), "vhost": said("vhost"), "app": said("app"), "stream": said("stream")});
+                // There is no cluster of origins: every stream is here or nowhere.
+                self.data(json!({"query": query, "origin": serde_json::Value::Null}))
+            }
+            ["favicon.ico"] => {
+                reply::text(404, "text/plain;charset=utf-8", "there is no picture of an API\n")
+            }
             ["stat"] if self.config.http_api.nginx_rtmp => {
                 if query(self.request.url(), "format").as_deref() == Some("json") {
                     nginx::stat_json(known, &self.merged(true))
@@ -219,6 +235,14 @@ impl Asked<'_> {
             (Method::Get, ["api", "v1", "raw"]) => {
                 let raw = &self.config.http_api.raw_api;
                 match query(self.request.url(), "rpc").as_deref() {
+                    Some("raw") => self.respond(json!({"http_api": self.raw_api()})),
+                    Some("query") if raw.enabled => self.raw_query(),
+                    Some("query") => error(
+                        &self.form,
+                        self.request,
+                        403,
+                        "raw_api { enabled on; } is not in the configuration",
+                    ),
                     Some("reload") if raw.enabled && raw.allow_reload => self.reload(false),
                     Some("reload") => error(
                         &self.form,
@@ -235,6 +259,60 @@ impl Asked<'_> {
             }
             _ => self.not_found(),
         }
+    }
+
+    /// What the raw API may do.
+    fn raw_api(&self) -> serde_json::Value {
+        let (api, raw) = (&self.config.http_api, &self.config.http_api.raw_api);
+        json!({
+            "enabled": api.enabled, "listen": api.listen.to_string(), "crossdomain": api.crossdomain,
+            "raw_api": {
+                "enabled": raw.enabled, "allow_reload": raw.allow_reload, "allow_query": raw.enabled, "allow_update": false,
+            },
+        })
+    }
+
+    /// The configuration in force, without its secrets: `scope` is `global`, `vhosts`, or `vhost` with its name as `vhost`.
+    fn raw_query(&self) -> Reply {
+        let config = self.config;
+        let vhost = |vhost: &conf::config::Vhost| {
+            json!({
+                "id": vhost.name, "name": vhost.name, "enabled": vhost.enabled, "hls": {"enabled": vhost.hls.enabled},
+                "dvr": {"enabled": vhost.dvr.enabled}, "http_remux": {"enabled": vhost.http_remux.enabled},
+                "http_static": {"enabled": vhost.http_static.enabled}, "ingests": vhost.ingests.len(),
+            })
+        };
+        match query(self.request.url(), "scope").as_deref().unwrap_or("global") {
+            "global" | "minimal" => {
+                let listen: Vec<String> =
+                    config.listen.iter().map(|listen| listen.address.to_string()).collect();
+                let vhosts: Vec<_> = config.vhosts.iter().map(vhost).collect();
+                self.respond(json!({"global": {
+                    "listen": listen, "max_connections": config.max_connections, "pid": config.pid, "chunk_size": config.chunk_size,
+                    "ff_log_dir": config.ff_log_dir, "srs_log_file": config.log.file, "daemon": config.daemon,
+                    "http_api": self.raw_api(), "vhosts": vhosts,
+                }}))
+            }
+            "vhosts" => self.respond(json!({"vhosts": config.vhosts.iter().map(vhost).collect::<Vec<_>>()})),
+            "vhost" => {
+                let name = query(self.request.url(), "vhost").unwrap_or_default();
+                match config.vhosts.iter().find(|known| known.name == name) {
+                    Some(known) => self.respond(json!({"vhost": vhost(known)})),
+                    None => self.not_found(),
+                }
+            }
+            _ => error(&self.form, self.request, 400, "the scope is global, minimal, vhosts, or vhost"),
+        }
+    }
+
+    /// What the last reload did. Where this process has not heard of one, it asks which configuration is in force.
+    fn last_reload(&self) -> Reload {
+        let mut reload = self.known.reload();
+        if reload.generation == 0 {
+            let census = master::order::<api::Census>(&self.config.runtime_dir, &Order::Processes);
+            reload.generation = census.map_or(1, |census| census.generation);
+        }
+        reload
     }
 
     fn kick(&self, id: &str) -> Reply {
@@ -303,8 +381,39 @@ impl Asked<'_> {
     }
 }
 
+/// Ids as versions from 4 on have them.
+fn ids_as_strings(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            for (name, value) in fields {
+                match value {
+                    serde_json::Value::Number(id) if matches!(name.as_str(), "id" | "cid") => {
+                        *value = id.to_string().into()
+                    }
+                    value => ids_as_strings(value),
+                }
+            }
+        }
+        serde_json::Value::Array(values) => values.iter_mut().for_each(ids_as_strings),
+        _ => {}
+    }
+}
+
+/// What this server can do, in the words of the reference: `true` for what works here.
+fn features() -> serde_json::Value {
+    json!({
+        "options": "", "options2": "", "build": "", "build2": "",
+        "features": {
+            "ssl": true, "hls": true, "hds": false, "callback": false, "api": true, "httpd": true, "dvr": true,
+            "transcode": false, "ingest": true, "stat": true, "caster": false, "forward": false, "srt": false,
+            "rtc": false, "dash": false, "security": false,
+            "complex_send": true, "tcp_nodelay": true, "so_sendbuf": true, "mr": false,
+        },
+    })
+}
+
 /// What is below `/api/v1`.
-const URLS: [(&str, &str); 15] = [
+const URLS: [(&str, &str); 17] = [
     ("versions", "the version of this server"),
     ("summaries", "the server and the machine in short"),
     ("rusages", "what all processes have used"),
@@ -313,6 +422,8 @@ const URLS: [(&str, &str); 15] = [
     ("meminfos", "the memory of the machine"),
     ("authors", "who made it"),
     ("requests", "the request itself"),
+    ("features", "what this server can do, in the words of the reference"),
+    ("clusters", "where a stream is; without a cluster of origins there is no other place"),
     ("vhosts", "all vhosts, or one: vhosts/NAME"),
     ("streams", "all streams over all processes, or one: streams/ID"),
     ("clients", "all connections over all processes, or one: clients/ID; DELETE closes it"),

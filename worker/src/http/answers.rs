@@ -28,6 +28,13 @@ enum Found404 {
     Never,
 }
 
+/// What a person sees where there is nothing.
+const NOT_FOUND: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>404 Not Found</title>\
+<h1>404 Not Found</h1><p>There is no such file, and nobody publishes a stream of that name.</p></html>\n";
+const NOT_FOUND_WITH_CONSOLE: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>404 Not Found</title>\
+<h1>404 Not Found</h1><p>There is no such file, and nobody publishes a stream of that name.</p>\
+<p><a href=\"/console/\">What is published now</a></p></html>\n";
+
 impl Web {
     /// A request: answered, or looked at again for a while; `waited` says since when (ns) and until when (ms).
     pub(crate) fn request(&mut self, key: usize, request: Request, waited: Option<(u64, u64)>) {
@@ -152,9 +159,11 @@ impl Web {
     }
 
     pub(crate) fn not_found(&mut self, key: usize, method: Method) {
-        let response = self.head(404).field("Content-Type", "text/plain;charset=utf-8");
+        let response = self.head(404).field("Content-Type", "text/html;charset=utf-8");
         let response = response.field("Cache-Control", "no-cache");
-        self.reply(key, method, response, Bytes::from_static(b"404\n"));
+        let response = response.field("Content-Security-Policy", "default-src 'none'");
+        let page = if self.config.http_server.console { NOT_FOUND_WITH_CONSOLE } else { NOT_FOUND };
+        self.reply(key, method, response, Bytes::from_static(page.as_bytes()));
     }
 
     pub(crate) fn send_file(&mut self, key: usize, request: &Request, found: Found) {

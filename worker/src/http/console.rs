@@ -90,6 +90,10 @@ impl Web {
         }
         let components: Vec<&str> = request.path.components().iter().map(String::as_str).collect();
         let name = match components.as_slice() {
+            ["favicon.ico"] => {
+                self.asset(key, request, "icon.svg");
+                return true;
+            }
             [] => {
                 self.asset(key, request, "landing.html");
                 return true;
