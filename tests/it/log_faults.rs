@@ -123,3 +123,38 @@ impl Drop for Mounted {
         drop(Command::new("umount").arg("-l").arg(&self.0).status());
     }
 }
+
+#[test]
+fn status_lines_come_in_turns() {
+    let server = Server::start("pithy_print { publish 300; play 100; }\nvhost __defaultVhost__ { }");
+    let url = server.url("live/status");
+    let live = Live::start(&url, Duration::from_millis(10));
+    let watchers: Vec<_> = (0..6).map(|_| Watcher::start(&url)).collect();
+    let lines = |what: &str| -> Vec<String> {
+        server.log().lines().filter(|line| line.contains(what)).map(str::to_owned).collect()
+    };
+    // Each viewer has its turn.
+    let cid =
+        |line: &String| line.split('[').nth(4).unwrap_or_default().split(']').next().unwrap().to_owned();
+    wait_until("a line of each viewer", || {
+        lines("-> PLA ").iter().map(cid).collect::<std::collections::BTreeSet<_>>().len() == 6
+    });
+    wait_until("lines of the publisher", || lines("<- CPB ").len() >= 3);
+    let play = lines("-> PLA ").pop().unwrap();
+    for field in [" time=", " msgs=", " okbps=", " ikbps=", " stream=live/status"] {
+        assert!(play.contains(field), "{play}");
+    }
+    let kbps = lines("<- CPB ").pop().unwrap();
+    let kbps: Vec<u64> = kbps
+        .split("ikbps=")
+        .nth(1)
+        .map(|rest| {
+            rest.split(", ").next().unwrap().split(',').map(|number| number.parse().unwrap()).collect()
+        })
+        .unwrap();
+    assert!(kbps.len() == 3 && kbps[0] > 0, "{kbps:?}");
+    // The volume does not grow with the viewers: two processes, a line each within 100 ms (turns are looked at every 200).
+    let span_ms = server.clients().iter().map(|client| client.alive * 1000.0).fold(0.0, f64::max);
+    assert!((lines("-> PLA ").len() as f64) <= 2.0 * (span_ms / 200.0 + 2.0));
+    drop((live, watchers));
+}

@@ -238,7 +238,8 @@ fn the_demo_clip_is_small() {
 const READ_ELSEWHERE: [&str; 2] = ["include", "unsafe_ignore"];
 
 /// Fields of directives whose statement does not name them.
-const FIELDS: [(&str, &str); 6] = [
+const FIELDS: [(&str, &str); 7] = [
+    ("pithy_print_ms", "play_ms"),
     ("firstpkt_timeout", "firstpkt_timeout_ms"),
     ("publish_1stpkt_timeout", "firstpkt_timeout_ms"),
     ("normal_timeout", "normal_timeout_ms"),

@@ -215,8 +215,8 @@ fn warnings() {
         ("listen 1; http_stream { enabled on; }", &[]),
         ("listen 1; pithy_print { publish 10000; }", &[]),
         (
-            "listen 1; pithy_print { publish 2000; }",
-            &["x.conf:1:11: pithy_print is not built yet: this block has no effect in this version"],
+            "listen 1; pithy_print { forwarder 2000; }",
+            &["x.conf:1:25: pithy_print is not built yet: this directive has no effect in this version"],
         ),
         ("listen 1; asprocess off; grace_start_wait 2300; in_docker on;", &[]),
         (

@@ -6,6 +6,7 @@ mod lifetime;
 mod play;
 mod preview;
 mod report;
+mod status;
 mod tick;
 mod transfer;
 
@@ -117,6 +118,8 @@ pub struct Hub {
     next_tick_ms: u64,
     auto_gather_ms: u64,
     ended: BTreeMap<&'static str, u64>,
+    /// Who writes a status line next.
+    status: status::Turns,
     buffer: Vec<u8>,
     now_ms: u64,
 }
@@ -159,6 +162,7 @@ impl Hub {
             next_tick_ms: 0,
             auto_gather_ms: 0,
             ended: BTreeMap::new(),
+            status: status::Turns::default(),
             buffer: vec![0; READ_BYTES],
             now_ms: reactor::now_ms(),
         })
@@ -290,6 +294,7 @@ impl Hub {
         if self.now_ms >= self.next_tick_ms {
             self.next_tick_ms = self.now_ms + TICK_MS;
             self.tick(host);
+            self.print_status();
         }
     }
 

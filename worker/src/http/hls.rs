@@ -67,6 +67,8 @@ pub(crate) struct House {
     pub(crate) disk: Disk,
     /// Who waits for an answer of the disk: by ticket.
     recovering: HashMap<u64, usize>,
+    /// When a status line is due, and how many were written.
+    pub(crate) status: (u64, usize),
     /// What former processes noted of all lists is asked for under these tickets.
     asked: Vec<u64>,
     notes: Place,
@@ -104,6 +106,7 @@ impl House {
             sessions: Sessions::default(),
             disk,
             recovering: HashMap::new(),
+            status: (0, 0),
             asked,
             notes,
             noted_ms: 0,

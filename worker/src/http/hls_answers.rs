@@ -79,7 +79,25 @@ impl Web {
             .values()
             .map(|stream| (stream.key.clone(), 3_000 * stream.playlist.position().target_s + PATIENCE_MS))
             .collect();
+        self.print_hls_status();
         self.hls.sessions.expire(self.now_ms, |key| patience.get(key).copied().unwrap_or(PATIENCE_MS));
+    }
+
+    /// One line of one stream within a period: they take turns.
+    fn print_hls_status(&mut self) {
+        let (due_ms, written) = self.hls.status;
+        if self.now_ms < due_ms || self.hls.streams.is_empty() {
+            return;
+        }
+        let mut live: Vec<_> =
+            self.hls.streams.values().filter(|stream| stream.rests_since_ms.is_none()).collect();
+        live.sort_by(|a, b| a.key.cmp(&b.key));
+        if let Some(stream) = live.get(written % live.len().max(1)) {
+            let time_ms = self.now_ms.saturating_sub(stream.began_ms);
+            let sequence = stream.playlist.position().next;
+            tracing::info!("-> HLS time={time_ms}, sequence_no={sequence}, stream={}", stream.key);
+        }
+        self.hls.status = (self.now_ms + self.config.pithy_print.hls_ms, written + 1);
     }
 
     /// Answers a request for a list or a segment.
