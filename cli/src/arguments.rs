@@ -38,14 +38,21 @@ pub(crate) struct Target {
     pub(crate) token_file: Option<PathBuf>,
 
     /// How answers are printed
-    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
+    #[arg(short = 'o', long, visible_alias = "output", global = true, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
+
+    /// Look again every so many seconds, until interrupted
+    #[arg(short = 'w', long, global = true, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2",
+        require_equals = true, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) watch: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// For people; colours only on a terminal
     Table,
+    /// The same with all of each name, and all lines
+    Wide,
     /// For programs
     Json,
     /// For programs that speak AMF0
@@ -65,6 +72,12 @@ pub(crate) enum Command {
     /// Streams: who publishes, how many watch, how much flows
     #[command(after_help = "Example:\n  srs-cli streams")]
     Streams,
+    /// One stream, with its clients
+    #[command(after_help = "Example:\n  srs-cli stream live/livestream")]
+    Stream {
+        /// APP/NAME, or VHOST/APP/NAME
+        name: String,
+    },
     /// Client connections of all processes
     #[command(after_help = "Example:\n  srs-cli clients --stream live/livestream")]
     Clients {
@@ -92,18 +105,25 @@ pub(crate) enum Command {
         vhost: String,
     },
     /// Status and streams, live; q quits
-    #[command(after_help = "Keys: q quits, up and down scroll.\n\nExample:\n  srs-cli top --interval 2")]
+    #[command(
+        after_help = "Keys: q quits; up, down choose a stream; n, v, i, o sort by name, viewers, in, out; / filters; x closes the publisher of the chosen stream.\n\nExample:\n  srs-cli top --interval 2"
+    )]
     Top {
         /// Seconds between two looks
         #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=3600))]
         interval: u64,
     },
     /// Closes connections
-    #[command(after_help = "Example:\n  srs-cli kick 1000107")]
+    #[command(
+        after_help = "Example:\n  srs-cli kick 1000107\n  srs-cli kick live/livestream\n  srs-cli kick --viewers live/livestream"
+    )]
     Kick {
-        /// Connection ids, as in the logs and in `clients`
-        #[arg(required = true, value_name = "ID")]
-        ids: Vec<u64>,
+        /// Connection ids, as in the logs and in `clients`, or streams (APP/NAME): of those the publisher
+        #[arg(required = true, value_name = "ID|APP/NAME")]
+        whom: Vec<String>,
+        /// Of streams the viewers instead
+        #[arg(long)]
+        viewers: bool,
     },
     /// Reads the configuration again and says what changed
     #[command(after_help = "Example:\n  srs-cli reload --dry-run")]

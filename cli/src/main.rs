@@ -34,9 +34,20 @@ use place::{Place, look_at_all, places};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match run(&arguments) {
-        Ok(code) => code,
-        Err(error) => fail(&error),
+    output::set_wide(arguments.target.format == Format::Wide);
+    let Some(seconds) = arguments.target.watch else {
+        return run(&arguments).unwrap_or_else(|error| fail(&error));
+    };
+    loop {
+        // The screen is wiped where there is one; a file or a pipe gets one answer behind the other.
+        if std::io::IsTerminal::is_terminal(&std::io::stdout()) && output::print("\u{1b}[H\u{1b}[2J").is_err()
+        {
+            return ExitCode::FAILURE;
+        }
+        if let Err(error) = run(&arguments) {
+            fail(&error);
+        }
+        std::thread::sleep(Duration::from_secs(seconds));
     }
 }
 
@@ -58,6 +69,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         Command::Processes => looked(&places, format, Want::Streams, processes, table::processes),
         Command::Streams => looked(&places, format, Want::Streams, streams, table::streams),
         Command::Vhosts => looked(&places, format, Want::Clients, vhosts, table::vhosts),
+        Command::Stream { name } => stream(&places, format, name),
         Command::Clients { stream } => clients(&places, format, stream.as_deref()),
         Command::Hls => looked(&places, format, Want::Media, hls, media_table::hls),
         Command::Dvr { start, stop, vhost } => match (start, stop) {
@@ -68,7 +80,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         Command::Top { interval } => {
             top::run(places, Duration::from_secs(*interval)).map(|()| ExitCode::SUCCESS)
         }
-        Command::Kick { ids } => kick(&places, format, ids),
+        Command::Kick { whom, viewers } => kick(&places, format, &ids_of(&places, whom, *viewers)?),
         Command::Reload { dry_run } => each(&places, |place| reload(place, *dry_run, format)),
         Command::Drain { process, timeout, force } => {
             let within_s = if *force { Some(0) } else { *timeout };
@@ -216,7 +228,7 @@ fn clients(places: &[Place], format: Format, stream: Option<&str>) -> Result<Exi
     let (mut pictures, errors) = look_at_all(places, Want::Clients);
     if let Some(stream) = stream {
         for picture in &mut pictures {
-            picture.clients.retain(|client| client.stream == stream.trim_start_matches('/'));
+            picture.clients.retain(|client| is_named(&client.vhost, &client.stream, stream));
         }
     }
     present(
@@ -226,6 +238,61 @@ fn clients(places: &[Place], format: Format, stream: Option<&str>) -> Result<Exi
         |picture| answer(picture, "clients", &picture.clients),
         table::clients,
     )
+}
+
+/// Whether a stream is what somebody calls `APP/NAME` or `VHOST/APP/NAME`.
+fn is_named(vhost: &str, path: &str, said: &str) -> bool {
+    let said = said.trim_matches('/');
+    said == path || said.strip_prefix(vhost).and_then(|rest| rest.strip_prefix('/')) == Some(path)
+}
+
+/// One stream and who has to do with it.
+fn stream(places: &[Place], format: Format, name: &str) -> Result<ExitCode, String> {
+    let (mut pictures, errors) = look_at_all(places, Want::Clients);
+    for picture in &mut pictures {
+        let path = |stream: &api::Stream| format!("{}/{}", stream.app, stream.name);
+        picture.streams.retain(|stream| is_named(&stream.vhost, &path(stream), name));
+        picture.clients.retain(|client| is_named(&client.vhost, &client.stream, name));
+    }
+    if pictures.iter().all(|picture| picture.streams.is_empty() && picture.clients.is_empty())
+        && errors.is_empty()
+    {
+        return Err(format!("there is no stream {name}"));
+    }
+    let form = |picture: &Picture| {
+        let mut value = answer(picture, "streams", &picture.streams);
+        if let Value::Object(fields) = &mut value {
+            fields.insert("clients".to_owned(), json!(picture.clients));
+        }
+        value
+    };
+    present(&pictures, &errors, format, form, |pictures, colours| {
+        format!("{}\n\n{}", table::streams(pictures, colours), table::clients(pictures, colours))
+    })
+}
+
+/// Ids that are given as such, and those of the publishers (or viewers) of streams.
+fn ids_of(places: &[Place], whom: &[String], viewers: bool) -> Result<Vec<u64>, String> {
+    let mut ids = Vec::new();
+    for who in whom {
+        if let Ok(id) = who.parse() {
+            ids.push(id);
+            continue;
+        }
+        if !who.contains('/') {
+            return Err(format!("{who} is neither a connection's id nor a stream, APP/NAME"));
+        }
+        let (pictures, _) = look_at_all(places, Want::Clients);
+        let clients = pictures.iter().flat_map(|picture| &picture.clients);
+        let is_it =
+            |client: &&api::Client| is_named(&client.vhost, &client.stream, who) && client.publish != viewers;
+        let found: Vec<u64> = clients.filter(is_it).map(|client| client.id).collect();
+        if found.is_empty() {
+            return Err(format!("nobody {} {who}", if viewers { "watches" } else { "publishes" }));
+        }
+        ids.extend(found);
+    }
+    Ok(ids)
 }
 
 /// Closes connections; with several servers, whoever has them.

@@ -2,9 +2,13 @@
 
 use comfy_table::{Cell, Color};
 
+use crate::output;
 use crate::picture::Picture;
 use crate::quantity;
-use crate::table::{Column, Lines, plain};
+use crate::table::{Column, Lines, plain, stream_name};
+
+/// Finished recordings that a table shows: the newest.
+const NEWEST: usize = 15;
 
 const HLS: [Column; 9] = [
     ("STREAM", false),
@@ -30,7 +34,7 @@ pub(crate) fn hls(pictures: &[Picture], colours: bool) -> String {
         for hls in &picture.hls {
             let (state, colour) = if hls.live { ("live", Color::Green) } else { ("rests", Color::Yellow) };
             let cells = vec![
-                Cell::new(plain(&format!("{}/{}/{}", hls.vhost, hls.app, hls.name))),
+                Cell::new(stream_name(&hls.vhost, &format!("{}/{}", hls.app, hls.name), lines.wide)),
                 lines.cell(state, Some(colour)),
                 Cell::new(plain(&hls.storage)),
                 Cell::new(hls.segments),
@@ -58,12 +62,13 @@ fn left_out<'a>(streams: impl Iterator<Item = (String, &'a Vec<String>)>) -> Str
 pub(crate) fn dvr(pictures: &[Picture], colours: bool) -> String {
     let mut recordings = Lines::new(&RECORDINGS, pictures, colours);
     let mut files = Lines::new(&FILES, pictures, colours);
+    let mut older = 0;
     for picture in pictures {
         for one in &picture.dvr.recordings {
             let (state, colour) = if one.open { ("records", Color::Green) } else { ("waits", Color::Yellow) };
             let plan = if one.by_operator { format!("{}, by order", one.plan) } else { one.plan.clone() };
             let cells = vec![
-                Cell::new(plain(&format!("{}/{}/{}", one.vhost, one.app, one.name))),
+                Cell::new(stream_name(&one.vhost, &format!("{}/{}", one.app, one.name), recordings.wide)),
                 recordings.cell(state, Some(colour)),
                 Cell::new(plain(&plan)),
                 Cell::new(quantity::duration(one.duration_ms)),
@@ -71,10 +76,13 @@ pub(crate) fn dvr(pictures: &[Picture], colours: bool) -> String {
             ];
             recordings.add(&picture.node, cells);
         }
-        for file in &picture.dvr.recorded {
+        let all = picture.dvr.recorded.len();
+        let left_out = if output::is_wide() { 0 } else { all.saturating_sub(NEWEST) };
+        older += left_out;
+        for file in picture.dvr.recorded.iter().skip(left_out) {
             let cells = vec![
                 Cell::new(plain(&file.path)),
-                Cell::new(plain(&format!("{}/{}/{}", file.vhost, file.app, file.name))),
+                Cell::new(stream_name(&file.vhost, &format!("{}/{}", file.app, file.name), files.wide)),
                 Cell::new(quantity::duration(file.duration_ms)),
                 Cell::new(quantity::bytes(file.bytes)),
             ];
@@ -84,5 +92,13 @@ pub(crate) fn dvr(pictures: &[Picture], colours: bool) -> String {
     let lacks = pictures.iter().flat_map(|picture| &picture.dvr.recordings);
     let lacks = lacks.map(|one| (format!("{}/{}/{}", one.vhost, one.app, one.name), &one.left_out));
     let lacks = left_out(lacks);
-    format!("{}{lacks}\n\n{}", recordings.text("nothing is recorded"), files.text("no file was finished yet"))
+    let mut text =
+        format!("{}{lacks}
+
+{}", recordings.text("nothing is recorded"), files.text("no file was finished yet"));
+    if older > 0 {
+        text.push_str(&format!("
+and {older} before these (-o wide shows all)"));
+    }
+    text
 }

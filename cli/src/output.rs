@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
@@ -15,6 +16,18 @@ pub(crate) fn colours() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
+static WIDE: AtomicBool = AtomicBool::new(false);
+
+/// Tables show all of each name and all lines, or not, from now on.
+pub(crate) fn set_wide(wide: bool) {
+    WIDE.store(wide, Ordering::Relaxed);
+}
+
+/// Whether tables show all of each name and all lines.
+pub(crate) fn is_wide() -> bool {
+    WIDE.load(Ordering::Relaxed)
+}
+
 /// Prints an answer in the form that is wanted.
 pub(crate) fn show(
     format: Format,
@@ -22,7 +35,7 @@ pub(crate) fn show(
     text: impl FnOnce(bool) -> String,
 ) -> Result<(), String> {
     match format {
-        Format::Table => print(&text(colours())),
+        Format::Table | Format::Wide => print(&text(colours())),
         Format::Json => {
             let json = serde_json::to_string_pretty(value).map_err(|error| error.to_string())?;
             print(&json)

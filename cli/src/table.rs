@@ -8,6 +8,7 @@ use api::{Audio, Client, External, Process, State, Stream, Totals, Vhost, Video}
 use comfy_table::presets::NOTHING;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table};
 
+use crate::output;
 use crate::picture::Picture;
 use crate::quantity;
 
@@ -73,6 +74,8 @@ pub(crate) struct Lines {
     empty: bool,
     /// Servers that can't be asked.
     down: Vec<String>,
+    /// All of each name.
+    pub(crate) wide: bool,
 }
 
 impl Lines {
@@ -82,7 +85,7 @@ impl Lines {
         all.extend(columns);
         let down = pictures.iter().filter(|picture| picture.down.is_some());
         let down = down.map(|picture| plain(&picture.node)).collect();
-        Self { table: table(&all, colours), colours, nodes, empty: true, down }
+        Self { table: table(&all, colours), colours, nodes, empty: true, down, wide: output::is_wide() }
     }
 
     pub(crate) fn add(&mut self, node: &str, mut cells: Vec<Cell>) {
@@ -179,6 +182,15 @@ pub(crate) fn totals(totals: &Totals, streams: usize) -> String {
     )
 }
 
+/// A stream as people call it: without the vhost that serves all names that have none of their own, unless it is wanted.
+pub(crate) fn stream_name(vhost: &str, path: &str, wide: bool) -> String {
+    if vhost.is_empty() || vhost == "__defaultVhost__" && !wide {
+        plain(path)
+    } else {
+        plain(&format!("{vhost}/{path}"))
+    }
+}
+
 /// The processes, one a line.
 pub(crate) fn processes(pictures: &[Picture], colours: bool) -> String {
     let mut lines = Lines::new(&PROCESSES, pictures, colours);
@@ -271,7 +283,7 @@ fn stream_cells(lines: &Lines, stream: &Stream) -> Vec<Cell> {
     let with_rate = |bytes, kbps| format!("{} {}", quantity::bytes(bytes), quantity::kbps(kbps));
     vec![
         Cell::new(stream.id),
-        Cell::new(plain(&format!("{}/{}/{}", stream.vhost, stream.app, stream.name))),
+        Cell::new(stream_name(&stream.vhost, &format!("{}/{}", stream.app, stream.name), lines.wide)),
         lines.cell(state, Some(colour)),
         Cell::new(video(stream.video.as_ref())),
         Cell::new(audio(stream.audio.as_ref())),
@@ -300,7 +312,7 @@ fn client_cells(lines: &Lines, client: &Client) -> Vec<Cell> {
     vec![
         Cell::new(client.id),
         lines.cell(plain(&client.kind), client.publish.then_some(Color::Green)),
-        Cell::new(plain(&format!("{}/{}", client.vhost, client.stream))),
+        Cell::new(stream_name(&client.vhost, &client.stream, lines.wide)),
         Cell::new(plain(&client.ip)),
         Cell::new(plain(&client.process)),
         Cell::new(quantity::duration(alive_ms(client.alive))),

@@ -8,12 +8,12 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use api::State;
+use api::{State, Stream};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use ratatui::layout::{Constraint, Layout};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line;
-use ratatui::widgets::{Cell, Paragraph, Row, Table};
+use ratatui::widgets::{Cell, Paragraph, Row, Table, Wrap};
 use ratatui::{DefaultTerminal, Frame};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -24,6 +24,9 @@ use crate::{quantity, table};
 /// How long a key is waited for before it is looked whether a new picture is there.
 const KEY_WAIT: Duration = Duration::from_millis(50);
 
+/// From this width on all columns are there.
+const WIDE: u16 = 150;
+
 type Look = (Vec<Picture>, Vec<String>);
 
 /// Shows it until the user has seen enough.
@@ -31,6 +34,7 @@ pub(crate) fn run(places: Vec<Place>, interval: Duration) -> Result<(), String> 
     if !std::io::stdout().is_terminal() {
         return Err("top needs a terminal; `srs-cli status` is the same once".to_owned());
     }
+    let doors = places.clone();
     let terminal = ratatui::try_init().map_err(|cause| format!("top needs a terminal: {cause}"))?;
     let (sender, looks) = sync_channel(1);
     // A thread of its own: a server that hangs never makes a key wait.
@@ -44,14 +48,130 @@ pub(crate) fn run(places: Vec<Place>, interval: Duration) -> Result<(), String> 
     for signal in [SIGTERM, SIGHUP, SIGINT] {
         drop(signal_hook::flag::register(signal, Arc::clone(&ended)));
     }
-    let shown = show(terminal, &looks, &ended);
+    let shown = show(terminal, &looks, &doors, &ended);
     ratatui::restore();
     shown.map_err(|cause| format!("the terminal has failed: {cause}"))
 }
 
-fn show(mut terminal: DefaultTerminal, looks: &Receiver<Look>, ended: &AtomicBool) -> std::io::Result<()> {
+/// What the user wants to see of the streams.
+#[derive(Debug, Default)]
+struct View {
+    scroll: usize,
+    sort: Sort,
+    filter: String,
+    /// The filter is being typed.
+    typing: bool,
+    /// Whom to close: asked, not yet confirmed.
+    asked: Option<(u64, String)>,
+    /// What the last order came to.
+    said: String,
+}
+
+/// By what streams are sorted; numbers with the largest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Sort {
+    #[default]
+    Name,
+    Viewers,
+    In,
+    Out,
+}
+
+impl View {
+    /// The streams that are wanted, in their order, each with its server.
+    fn streams<'p>(&self, pictures: &'p [Picture]) -> Vec<(&'p Picture, &'p Stream)> {
+        let all =
+            pictures.iter().flat_map(|picture| picture.streams.iter().map(move |stream| (picture, stream)));
+        let mut streams: Vec<_> = all.filter(|(_, stream)| name_of(stream).contains(&self.filter)).collect();
+        streams.sort_by(|(_, a), (_, b)| match self.sort {
+            Sort::Name => name_of(a).cmp(&name_of(b)),
+            Sort::Viewers => b.clients.cmp(&a.clients),
+            Sort::In => b.kbps.recv_30s.cmp(&a.kbps.recv_30s),
+            Sort::Out => b.kbps.send_30s.cmp(&a.kbps.send_30s),
+        });
+        streams
+    }
+
+    /// Takes a key; false when the user has seen enough.
+    fn key(&mut self, code: KeyCode, pictures: &[Picture], places: &[Place]) -> bool {
+        if self.typing {
+            match code {
+                KeyCode::Enter => self.typing = false,
+                KeyCode::Esc => (self.typing, self.filter) = (false, String::new()),
+                KeyCode::Backspace => drop(self.filter.pop()),
+                KeyCode::Char(letter) => self.filter.push(letter),
+                _ => {}
+            }
+            self.scroll = 0;
+            return true;
+        }
+        if let Some((id, name)) = self.asked.take() {
+            self.said = match code {
+                KeyCode::Char('y') => close(places, id, &name),
+                _ => String::new(),
+            };
+            return true;
+        }
+        match code {
+            KeyCode::Char('q') | KeyCode::Esc => return false,
+            KeyCode::Down | KeyCode::Char('j') => self.scroll += 1,
+            KeyCode::Up | KeyCode::Char('k') => self.scroll = self.scroll.saturating_sub(1),
+            KeyCode::PageDown => self.scroll += 10,
+            KeyCode::PageUp => self.scroll = self.scroll.saturating_sub(10),
+            KeyCode::Home => self.scroll = 0,
+            KeyCode::Char('n') => self.sort = Sort::Name,
+            KeyCode::Char('v') => self.sort = Sort::Viewers,
+            KeyCode::Char('i') => self.sort = Sort::In,
+            KeyCode::Char('o') => self.sort = Sort::Out,
+            KeyCode::Char('/') => self.typing = true,
+            KeyCode::Char('x') => {
+                let chosen = self.streams(pictures).get(self.scroll).map(|(_, stream)| *stream);
+                self.asked = chosen
+                    .filter(|stream| stream.publish.active)
+                    .map(|stream| (stream.publish.cid, name_of(stream)));
+            }
+            _ => {}
+        }
+        true
+    }
+
+    /// The last line.
+    fn foot(&self) -> String {
+        match (&self.asked, self.typing) {
+            (Some((_, name)), _) => format!("close the publisher of {name}? y, or any other key"),
+            (None, true) => format!("/{}_  Enter keeps it, Esc drops it", self.filter),
+            (None, false) if !self.said.is_empty() => self.said.clone(),
+            (None, false) if !self.filter.is_empty() => format!("/{}  q quits  / filters", self.filter),
+            _ => "q quits  ↑↓ choose  n v i o sort  / filters  x closes the publisher".to_owned(),
+        }
+    }
+}
+
+fn name_of(stream: &Stream) -> String {
+    table::stream_name(&stream.vhost, &format!("{}/{}", stream.app, stream.name), false)
+}
+
+/// Closes a connection, at whichever server it is; what to say of it.
+fn close(places: &[Place], id: u64, name: &str) -> String {
+    let mut said = format!("the publisher of {name} has gone");
+    for place in places {
+        match place.kick(id) {
+            Ok(true) => return format!("the publisher of {name} is closed"),
+            Ok(false) => {}
+            Err(error) => said = table::plain(&error),
+        }
+    }
+    said
+}
+
+fn show(
+    mut terminal: DefaultTerminal,
+    looks: &Receiver<Look>,
+    places: &[Place],
+    ended: &AtomicBool,
+) -> std::io::Result<()> {
     let mut last: Look = (Vec::new(), Vec::new());
-    let mut scroll: usize = 0;
+    let mut view = View::default();
     let mut changed = true;
     loop {
         if let Ok(look) = looks.try_recv() {
@@ -59,9 +179,8 @@ fn show(mut terminal: DefaultTerminal, looks: &Receiver<Look>, ended: &AtomicBoo
             changed = true;
         }
         if std::mem::take(&mut changed) {
-            let most = last.0.iter().map(|picture| picture.streams.len()).sum::<usize>().saturating_sub(1);
-            scroll = scroll.min(most);
-            terminal.draw(|frame| draw(frame, &last, scroll))?;
+            view.scroll = view.scroll.min(view.streams(&last.0).len().saturating_sub(1));
+            terminal.draw(|frame| draw(frame, &last, &view))?;
         }
         if ended.load(Ordering::Relaxed) {
             return Ok(());
@@ -74,14 +193,9 @@ fn show(mut terminal: DefaultTerminal, looks: &Receiver<Look>, ended: &AtomicBoo
         }
         match event::read()? {
             Event::Key(key) if key.kind == KeyEventKind::Press => match key.code {
-                KeyCode::Char('q') | KeyCode::Esc => return Ok(()),
                 KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return Ok(()),
-                KeyCode::Down | KeyCode::Char('j') => scroll += 1,
-                KeyCode::Up | KeyCode::Char('k') => scroll = scroll.saturating_sub(1),
-                KeyCode::PageDown => scroll += 10,
-                KeyCode::PageUp => scroll = scroll.saturating_sub(10),
-                KeyCode::Home => scroll = 0,
-                _ => continue,
+                code if !view.key(code, &last.0, places) => return Ok(()),
+                _ => {}
             },
             Event::Resize(..) => {}
             _ => continue,
@@ -90,7 +204,7 @@ fn show(mut terminal: DefaultTerminal, looks: &Receiver<Look>, ended: &AtomicBoo
     }
 }
 
-fn draw(frame: &mut Frame<'_>, (pictures, errors): &Look, scroll: usize) {
+fn draw(frame: &mut Frame<'_>, (pictures, errors): &Look, view: &View) {
     let mut head: Vec<Line<'_>> = Vec::new();
     for picture in pictures.iter().filter(|picture| picture.down.is_none()) {
         let state = if picture.is_sound() { "" } else { ", NOT ALL PROCESSES SERVE" };
@@ -108,7 +222,10 @@ fn draw(frame: &mut Frame<'_>, (pictures, errors): &Look, scroll: usize) {
         head.push(Line::from("asking …"));
     }
     let processes: usize = pictures.iter().map(|picture| picture.processes.len()).sum();
-    let heights = [height(head.len()), height(processes + 1), 1];
+    // Lines that are too long go on in the next one; words may leave a third of a line empty.
+    let width = usize::from(frame.area().width).max(1);
+    let lines: usize = head.iter().map(|line| (line.width() * 4 / 3).div_ceil(width).max(1)).sum();
+    let heights = [height(lines), height(processes + 1), 1];
     let [top, middle, gap, bottom, last] = Layout::vertical([
         Constraint::Length(heights[0]),
         Constraint::Max(heights[1]),
@@ -117,11 +234,12 @@ fn draw(frame: &mut Frame<'_>, (pictures, errors): &Look, scroll: usize) {
         Constraint::Length(1),
     ])
     .areas(frame.area());
-    frame.render_widget(Paragraph::new(head), top);
-    frame.render_widget(process_table(pictures), middle);
+    let narrow = frame.area().width < WIDE;
+    frame.render_widget(Paragraph::new(head).wrap(Wrap { trim: false }), top);
+    frame.render_widget(process_table(pictures, narrow), middle);
     frame.render_widget(Paragraph::new(""), gap);
-    frame.render_widget(stream_table(pictures, scroll), bottom);
-    frame.render_widget(Paragraph::new("q quits, up and down scroll"), last);
+    frame.render_widget(stream_table(pictures, view, narrow), bottom);
+    frame.render_widget(Paragraph::new(view.foot()), last);
 }
 
 fn height(lines: usize) -> u16 {
@@ -145,7 +263,28 @@ fn node_title(pictures: &[Picture]) -> &'static str {
     if pictures.len() > 1 { "NODE" } else { "" }
 }
 
-fn process_table(pictures: &[Picture]) -> Table<'_> {
+/// Columns of a table: title, width, and whether it is there in a narrow terminal.
+type Columns<const N: usize> = [(&'static str, Constraint, bool); N];
+
+/// A table of the columns that have room, all of them whole.
+fn fitted<'t, const N: usize>(rows: Vec<[Cell<'t>; N]>, columns: Columns<N>, narrow: bool) -> Table<'t> {
+    let shown = |at: usize| columns.get(at).is_some_and(|(_, _, small)| *small || !narrow);
+    let pick = |cells: [Cell<'t>; N]| {
+        Row::new(
+            cells
+                .into_iter()
+                .enumerate()
+                .filter(|(at, _)| shown(*at))
+                .map(|(_, cell)| cell)
+                .collect::<Vec<_>>(),
+        )
+    };
+    let there = columns.iter().enumerate().filter(|(at, _)| shown(*at));
+    let (titles, widths): (Vec<_>, Vec<_>) = there.map(|(_, (title, width, _))| (*title, *width)).unzip();
+    Table::new(rows.into_iter().map(pick), widths).header(Row::new(titles).style(bold()))
+}
+
+fn process_table(pictures: &[Picture], narrow: bool) -> Table<'_> {
     let rows =
         pictures.iter().flat_map(|picture| picture.processes.iter().map(move |process| (picture, process)));
     let rows = rows.map(|(picture, process)| {
@@ -154,7 +293,7 @@ fn process_table(pictures: &[Picture]) -> Table<'_> {
             State::Starting | State::Draining => Color::Yellow,
             State::Hung | State::Dead | State::Out => Color::Red,
         };
-        Row::new(vec![
+        [
             Cell::from(node_of(pictures, picture)),
             Cell::from(process.name()),
             Cell::from(process.state.word()).style(Style::new().fg(colour)),
@@ -168,64 +307,58 @@ fn process_table(pictures: &[Picture]) -> Table<'_> {
             Cell::from(quantity::kbps(process.kbps.send_30s)),
             Cell::from(quantity::age(process.heartbeat_ms)),
             Cell::from(table::last_end(process)),
-        ])
+        ]
     });
-    // In a narrow terminal numbers give way to names.
-    let names = [
-        Constraint::Length(node_width(pictures)),
-        Constraint::Min(13),
-        Constraint::Min(8),
-        Constraint::Min(7),
+    let columns = [
+        (node_title(pictures), Constraint::Length(node_width(pictures)), pictures.len() > 1),
+        ("PROCESS", Constraint::Length(13), true),
+        ("STATE", Constraint::Length(8), true),
+        ("PID", Constraint::Length(7), true),
+        ("UPTIME", Constraint::Length(7), false),
+        ("RESTARTS", Constraint::Length(8), false),
+        ("CPU", Constraint::Length(7), true),
+        ("MEMORY", Constraint::Length(8), true),
+        ("CLIENTS", Constraint::Length(7), true),
+        ("IN", Constraint::Length(11), true),
+        ("OUT", Constraint::Length(11), true),
+        ("BEAT", Constraint::Length(9), false),
+        ("LAST END", Constraint::Fill(1), false),
     ];
-    let numbers = [7, 8, 8, 9, 7, 11, 11, 9].map(Constraint::Max);
-    let widths = names.into_iter().chain(numbers).chain([Constraint::Max(40)]);
-    let titles = [
-        node_title(pictures),
-        "PROCESS",
-        "STATE",
-        "PID",
-        "UPTIME",
-        "RESTARTS",
-        "CPU",
-        "MEMORY",
-        "CLIENTS",
-        "IN",
-        "OUT",
-        "BEAT",
-        "LAST END",
-    ];
-    Table::new(rows, widths).header(Row::new(titles).style(bold()))
+    fitted(rows.collect(), columns, narrow)
 }
 
-fn stream_table(pictures: &[Picture], scroll: usize) -> Table<'_> {
+fn stream_table<'p>(pictures: &'p [Picture], view: &View, narrow: bool) -> Table<'p> {
     let rows =
-        pictures.iter().flat_map(|picture| picture.streams.iter().map(move |stream| (picture, stream)));
-    let rows = rows.skip(scroll).map(|(picture, stream)| {
-        let viewers = stream.clients.saturating_sub(u64::from(stream.publish.active));
-        let state = if stream.publish.active { "live" } else { "waiting" };
-        Row::new(vec![
-            Cell::from(node_of(pictures, picture)),
-            Cell::from(table::plain(&format!("{}/{}/{}", stream.vhost, stream.app, stream.name))),
-            Cell::from(state),
-            Cell::from(viewers.to_string()),
-            Cell::from(quantity::duration(stream.live_ms)),
-            Cell::from(quantity::kbps(stream.kbps.recv_30s)),
-            Cell::from(quantity::kbps(stream.kbps.send_30s)),
-            Cell::from(table::video(stream.video.as_ref())),
-            Cell::from(table::audio(stream.audio.as_ref())),
-        ])
-    });
-    let widths = [
-        Constraint::Length(node_width(pictures)),
-        Constraint::Min(20),
-        Constraint::Length(8),
-        Constraint::Length(8),
-        Constraint::Length(7),
-        Constraint::Length(11),
-        Constraint::Length(11),
-        Constraint::Max(38),
-        Constraint::Max(24),
+        view.streams(pictures).into_iter().enumerate().skip(view.scroll).map(|(at, (picture, stream))| {
+            let viewers = stream.clients.saturating_sub(u64::from(stream.publish.active));
+            let state = if stream.publish.active { "live" } else { "waiting" };
+            let name = Cell::from(name_of(stream));
+            [
+                Cell::from(node_of(pictures, picture)),
+                if at == view.scroll {
+                    name.style(Style::new().add_modifier(Modifier::REVERSED))
+                } else {
+                    name
+                },
+                Cell::from(state),
+                Cell::from(viewers.to_string()),
+                Cell::from(quantity::duration(stream.live_ms)),
+                Cell::from(quantity::kbps(stream.kbps.recv_30s)),
+                Cell::from(quantity::kbps(stream.kbps.send_30s)),
+                Cell::from(table::video(stream.video.as_ref())),
+                Cell::from(table::audio(stream.audio.as_ref())),
+            ]
+        });
+    let columns = [
+        (node_title(pictures), Constraint::Length(node_width(pictures)), pictures.len() > 1),
+        ("STREAM", Constraint::Fill(2), true),
+        ("STATE", Constraint::Length(8), true),
+        ("VIEWERS", Constraint::Length(7), true),
+        ("LIVE", Constraint::Length(7), true),
+        ("IN", Constraint::Length(11), true),
+        ("OUT", Constraint::Length(11), true),
+        ("VIDEO", Constraint::Length(34), false),
+        ("AUDIO", Constraint::Length(24), false),
     ];
-    let titles = [node_title(pictures), "STREAM", "STATE", "VIEWERS", "LIVE", "IN", "OUT", "VIDEO", "AUDIO"];
-    Table::new(rows, widths).header(Row::new(titles).style(bold()))
+    fitted(rows.collect(), columns, narrow)
 }

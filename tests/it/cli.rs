@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use srs_tests::capture::player;
 use srs_tests::pattern::Live;
-use srs_tests::process::{Ended, run, signal};
+use srs_tests::process::{Ended, Running, run, signal};
 use srs_tests::program::{self, have, source_tree};
 use srs_tests::raw::{Ending, Raw};
 use srs_tests::server::Server;
@@ -238,7 +238,7 @@ fn configurations_are_checked_and_logs_are_followed() {
     assert_eq!(cli(&logging, &["logs", "-n", "2"]).expect_success().lines().count(), 2);
     let mut command = Command::new(program::srs_cli());
     command.arg("--socket").arg(logging.socket()).args(["logs", "--follow", "--cid", &id, "-n", "1"]);
-    let follower = srs_tests::process::Running::start(&mut command);
+    let follower = Running::start(&mut command);
     wait_until("the newest line", || follower.stdout().contains(&id));
     drop(viewer);
     wait_until("the end of the connection in the log", || follower.stdout().contains("ends:"));
@@ -383,4 +383,78 @@ fn top_that_is_ended_leaves_the_terminal_as_it_was() {
         let screen = terminal.screen();
         screen.contains("still 42") && screen.contains("echo still") && !screen.contains("backsource#0")
     });
+}
+
+#[test]
+fn streams_are_named_shown_and_closed_as_people_call_them() {
+    let server = Server::start("vhost __defaultVhost__ { }\nvhost two.example { }");
+    let (mut publisher, _) = Raw::publishing(server.address(), "live", "one");
+    let (mut other, _) = Raw::publishing(server.address(), "live", "one?vhost=two.example");
+    let (mut viewer, _) = Raw::playing(server.address(), "live", "one");
+    server.wait_players(1);
+    server.wait_published("live/one");
+    let table = cli(&server, &["streams"]).expect_success();
+    assert!(table.contains(" live/one ") && table.contains(" two.example/live/one "), "{table}");
+    assert!(!table.contains("__defaultVhost__"), "{table}");
+    let wide = cli(&server, &["streams", "-o", "wide"]).expect_success();
+    assert!(wide.contains(" __defaultVhost__/live/one "), "{wide}");
+    let shown = cli(&server, &["stream", "two.example/live/one"]).expect_success();
+    assert_eq!(
+        (shown.matches("two.example/live/one").count(), shown.matches("publish").count()),
+        (2, 1),
+        "{shown}"
+    );
+    let none = cli(&server, &["stream", "live/nothing"]);
+    assert!(none.status.code() == Some(1) && none.stderr.contains("there is no stream live/nothing"));
+    // By id as before, and by name: the publisher of one vhost, the viewers of another.
+    assert!(cli(&server, &["kick", "two.example/live/one"]).expect_success().contains("is closed"));
+    assert_eq!(other.ending(SOON), Ending::Closed);
+    assert!(
+        cli(&server, &["kick", "--viewers", "__defaultVhost__/live/one"])
+            .expect_success()
+            .contains("is closed")
+    );
+    assert_eq!(viewer.ending(SOON), Ending::Closed);
+    assert_eq!(publisher.ending(Duration::from_millis(50)), Ending::Open);
+    let nobody = cli(&server, &["kick", "live/nothing"]);
+    assert!(nobody.stderr.contains("nobody publishes live/nothing"), "{}", nobody.stderr);
+    // Again and again, until it is ended.
+    let mut command = Command::new(program::srs_cli());
+    let watch = Running::start(command.arg("--socket").arg(server.socket()).args(["streams", "--watch=1"]));
+    wait_until("two looks", || watch.stdout().matches("STREAM").count() >= 2);
+}
+
+#[test]
+fn top_fits_into_eighty_columns() {
+    if !have(&["tmux"]) {
+        return;
+    }
+    let server = Server::start("");
+    let name = "a-name-of-thirty-letters-in-all";
+    let live = Live::start(&server.url(&format!("live/{}", &name[..25])), Duration::from_millis(20));
+    let other = Live::start(&server.url("live/zebra"), Duration::from_millis(20));
+    server.wait_published("live/zebra");
+    let terminal = Terminal::start(&format!(
+        "clear; {} --socket {} top",
+        program::srs_cli().display(),
+        server.socket().display()
+    ));
+    let _ = terminal.tmux(&["resize-window", "-x", "80", "-y", "30"]).expect_success();
+    wait_for("whole names and units", SOON, || {
+        let screen = terminal.screen();
+        let whole = ["backsource#0", "serving", &name[..25], "live/zebra", "kbit/s", "VIEWERS"];
+        let fits = screen.lines().all(|line| line.chars().count() <= 80);
+        (fits && whole.iter().all(|word| screen.contains(word))).then_some(())
+    });
+    terminal.keys(&["/", "zeb", "Enter"]);
+    wait_until("the filter", || {
+        let screen = terminal.screen();
+        screen.contains("live/zebra") && !screen.contains(&name[..25])
+    });
+    terminal.keys(&["x"]);
+    wait_until("the question", || terminal.screen().contains("close the publisher of live/zebra?"));
+    terminal.keys(&["y"]);
+    wait_until("the end of the publisher", || !other.is_running());
+    assert!(live.is_running());
+    terminal.keys(&["q"]);
 }

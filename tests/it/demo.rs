@@ -70,7 +70,7 @@ fn the_command_line_client_shows_what_runs() {
     let api = server.api();
 
     let table = cli(&api, &["streams"]).expect_success();
-    let line = table.lines().find(|line| line.contains("__defaultVhost__/live/demo")).unwrap();
+    let line = table.lines().find(|line| line.contains(" live/demo ")).unwrap();
     assert!(line.contains("H264") && line.contains("AAC") && line.contains("live"), "{table}");
     assert!(!table.contains('\u{1b}'), "no colours in a file");
     let json: serde_json::Value =

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config::Config;
+use crate::directive::DIRECTIVES;
 
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +53,7 @@ fn compare(changes: &mut Vec<Change>, path: &str, field: &str, old: &Value, new:
         (Value::Object(a), Value::Object(b)) if a.keys().eq(b.keys()) && !is_variant(a) => {
             for (key, old) in a {
                 let new = b.get(key).unwrap_or(&Value::Null);
-                compare(changes, &join(path, unit(key).0), key, old, new);
+                compare(changes, &join(path, &directive_of(path, key)), key, old, new);
             }
         }
         (Value::Array(a), Value::Array(b)) if matches!(field, "vhosts" | "ingests") => {
@@ -97,6 +98,45 @@ fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.into() } else { format!("{path}: {name}") }
 }
 
+/// What a file calls a field of the block at the end of `path`.
+fn directive_of(path: &str, field: &str) -> String {
+    let (name, _) = unit(field);
+    let block = path.rsplit(": ").next().unwrap_or("");
+    let own = match (block, name) {
+        ("log", "utc") => Some("utc_time".to_owned()),
+        ("log", name) => Some(format!("srs_log_{name}")),
+        ("hls" | "dvr" | "dash" | "hds", name) => Some(format!("{block}_{name}")),
+        _ => None,
+    };
+    own.filter(|own| DIRECTIVES.iter().any(|row| row.name == *own)).unwrap_or_else(|| name.to_owned())
+}
+
+/// Fields that are one of some words: the structs have them with a capital.
+const WORDS: [&str; 13] = [
+    "mw_latency",
+    "level",
+    "tank",
+    "process_mode",
+    "mode",
+    "protocol",
+    "plan",
+    "storage",
+    "on_error",
+    "time_jitter",
+    "reads",
+    "publish_takeover",
+    "workers",
+];
+
+/// A time as a person says it.
+fn time(ms: u64) -> String {
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        ms if ms.is_multiple_of(1_000) => format!("{} s", ms / 1_000),
+        ms => format!("{}.{} s", ms / 1_000, format!("{:03}", ms % 1_000).trim_end_matches('0')),
+    }
+}
+
 /// A field's name without its unit, and the unit.
 fn unit(field: &str) -> (&str, &'static str) {
     for (ending, unit) in [("_ms", " ms"), ("_us", " µs"), ("_bytes", " bytes")] {
@@ -114,10 +154,18 @@ fn shown(field: &str, value: &Value) -> String {
         Value::Null => "none".into(),
         Value::Bool(true) => "on".into(),
         Value::Bool(false) => "off".into(),
+        Value::Number(number) if field.ends_with("_ms") => {
+            number.as_u64().map_or_else(|| number.to_string(), time)
+        }
         Value::Number(number) => format!("{number}{}", unit(field).1),
+        Value::String(text) if WORDS.contains(&field) => text.to_lowercase(),
         Value::String(text) => text.clone(),
         Value::Array(list) if list.is_empty() => "none".into(),
         Value::Array(list) => list.iter().map(|item| shown("", item)).collect::<Vec<_>>().join(" "),
+        // How long messages gather is the only time that is a variant of its own.
+        Value::Object(map) if field == "mw_latency" => {
+            map.values().map(|value| shown("_ms", value)).collect()
+        }
         Value::Object(map) if map.len() == 1 => map.values().map(|value| shown("", value)).collect(),
         Value::Object(map) => {
             let field = |(key, value): (&String, &Value)| format!("{} {}", unit(key).0, shown(key, value));
@@ -147,8 +195,8 @@ mod tests {
             [
                 "listen: 0.0.0.0:1 is now 0.0.0.0:1 0.0.0.0:2",
                 "vhost a: gop_cache: on is now off",
-                "vhost a: hls: fragment: 10000 ms is now 2000 ms",
-                "vhost a: queue_length: 10000 ms is now 5000 ms",
+                "vhost a: hls: hls_fragment: 10 s is now 2 s",
+                "vhost a: queue_length: 10 s is now 5 s",
                 "vhost b has gone",
                 "vhost c is new",
             ]
@@ -159,6 +207,19 @@ mod tests {
                 "listen 1; http_api { auth { enabled on; password b; } }"
             ),
             ["http_api: auth: password: *** is now ***"]
+        );
+        assert_eq!(
+            changes(
+                "listen 1; vhost a { publish { normal_timeout 1500; } }",
+                "listen 1; srs_log_level warn; srs_log_tank console; vhost a { mw_latency 350; dvr { dvr_plan segment; } }"
+            ),
+            [
+                "log: srs_log_level: trace is now warn",
+                "log: srs_log_tank: file is now console",
+                "vhost a: dvr: dvr_plan: session is now segment",
+                "vhost a: mw_latency: auto is now 350 ms",
+                "vhost a: publish: normal_timeout: 1.5 s is now 30 s",
+            ]
         );
     }
 }
