@@ -3,16 +3,19 @@
 import { copyable, element, path } from "./format.js";
 import { say } from "./i18n.js";
 
-let ports = null;
+const facts = new Map();
 
-// Where the server takes RTMP: told by the server itself.
-export async function rtmpPort() {
-  ports ??= fetch("/console/server.json").then((answer) => answer.json()).catch(() => ({}));
-  return (await ports).rtmp_port ?? 1935;
+// Where the server takes RTMP, and what a vhost serves over HTTP: told by the server itself.
+async function about(vhost) {
+  const query = vhost ? `?vhost=${encodeURIComponent(vhost)}` : "";
+  if (!facts.has(query)) {
+    facts.set(query, fetch(`/console/server.json${query}`).then((answer) => answer.json()).catch(() => ({})));
+  }
+  return facts.get(query);
 }
 
 export async function addresses(stream) {
-  const port = await rtmpPort();
+  const { rtmp_port: port = 1935, serves = [] } = await about(stream.vhost);
   const host = location.hostname;
   const bare = host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
   const authority = port === 1935 ? bare : `${bare}:${port}`;
@@ -25,10 +28,9 @@ export async function addresses(stream) {
     ffmpeg: `ffmpeg -re -i FILE -c copy -f flv "${server}/${stream.name}${vhost}"`,
     plays: [
       ["RTMP", `${server}/${stream.name}${vhost}`],
-      ["HTTP-FLV", here(".flv")],
-      ["HLS", here(".m3u8")],
-      ["fMP4", here(".mp4")],
-      ["MPEG-TS", here(".ts")],
+      ...[["HTTP-FLV", ".flv"], ["HLS", ".m3u8"], ["fMP4", ".mp4"], ["MPEG-TS", ".ts"]]
+        .filter(([, ending]) => serves.includes(ending))
+        .map(([name, ending]) => [name, here(ending)]),
     ],
   };
 }

@@ -29,13 +29,15 @@ async function ask(method, path) {
   } catch (cause) {
     throw new ApiError(0, say("unreachable", { why: cause.message }));
   }
-  let body = {};
+  let body = null;
   try { body = await response.json(); } catch { /* said by its status */ }
+  // The web server's own answer: there is no API behind it.
+  if (response.status === 404 && body === null) throw new ApiError(404, say("api_off"));
   if (!response.ok) {
     const why = response.status === 401 ? say("not_allowed") : body?.data?.reason_phrase ?? `HTTP ${response.status}`;
     throw new ApiError(response.status, why);
   }
-  return body;
+  return body ?? {};
 }
 
 export const get = (path) => ask("GET", path);

@@ -34,7 +34,8 @@ export class Player {
     });
     this.video.addEventListener("ended", () => this.again(say("ended_stream")));
     this.video.addEventListener("error", () => {
-      if (this.video.getAttribute("src")) this.again(say("lost"));
+      const src = this.video.getAttribute("src");
+      if (src) this.why(src);
     });
     setInterval(() => this.measure(), 500);
   }
@@ -48,7 +49,7 @@ export class Player {
       return;
     }
     if (kind === "flv") {
-      this.flv = new FlvPlayer(this.video, path(stream, ".flv"), () => this.again(say("ended_stream")));
+      this.flv = new FlvPlayer(this.video, path(stream, ".flv"), (reason) => this.again(say(reason === "HTTP 404" ? "not_there" : "ended_stream")));
     } else {
       this.video.src = path(stream, kind === "hls" ? ".m3u8" : ".mp4");
       this.video.play().catch(() => {});
@@ -64,6 +65,15 @@ export class Player {
       this.video.removeAttribute("src");
       this.video.load();
     }
+  }
+
+  // A video element does not say why it has failed; the server does.
+  async why(src) {
+    this.again(say("lost"));
+    try {
+      const answer = await fetch(src, { method: "HEAD", cache: "no-store" });
+      if (answer.status === 404 && this.video.getAttribute("src") === src) this.tell(say("not_there"));
+    } catch { /* it was lost */ }
   }
 
   again(words) {

@@ -98,27 +98,39 @@ export function draw(container, processes, reborn) {
     { viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": say("processes") }, ...parts));
 }
 
+// How many connections a death has cut.
+function cut(count) {
+  return count === 1 ? say("fate_one") : say("fate", { count });
+}
+
 // What has changed from one list to the next, in words.
 export function changes(before, now) {
   const told = [];
   if (before.length === 0) return { told, reborn: new Set() };
   const reborn = new Set();
+  const is = (a) => (b) => name(a) === name(b) && a.pid === b.pid;
   for (const process of now) {
-    const known = before.find((each) => name(each) === name(process));
     const words = { name: name(process), pid: process.pid };
-    if (!known) continue;
-    if (process.state === "dead" && known.state !== "dead") {
-      told.push(say("ended", words));
-      if (known.connections > 0) told.push(say("fate", { count: known.connections }));
-    } else if (process.state === "hung" && known.state !== "hung") {
-      told.push(say("hangs", words));
-    } else if (process.state === "draining" && known.state !== "draining") {
-      told.push(say("drains", words));
-    } else if (process.pid !== known.pid && process.state !== "dead") {
-      reborn.add(name(process));
-      told.push(say("restarted", { ...words, old: known.pid, how: process.last_end?.how ?? "?" }));
-      if (known.state !== "dead" && known.connections > 0) told.push(say("fate", { count: known.connections }));
+    const known = before.find(is(process));
+    if (known) {
+      if (process.state === known.state) continue;
+      if (process.state === "dead") {
+        told.push(say("ended", words));
+        if (known.connections > 0) told.push(cut(known.connections));
+      } else if (process.state === "hung") {
+        told.push(say("hangs", words));
+      } else if (process.state === "draining") {
+        told.push(say("drains", words));
+      }
+      continue;
     }
+    // Another process of that name. While the one before is there and drains, it is no successor of a dead one.
+    const earlier = before.find((each) => name(each) === name(process) && !now.some(is(each)));
+    if (!earlier || earlier.state === "draining" || process.state === "dead") continue;
+    reborn.add(name(process));
+    const end = process.last_end?.pid === earlier.pid ? process.last_end : null;
+    told.push(end ? say("restarted", { ...words, old: earlier.pid, how: end.how }) : say("restarted_plain", words));
+    if (earlier.state !== "dead" && earlier.connections > 0) told.push(cut(earlier.connections));
   }
   return { told, reborn };
 }

@@ -9,7 +9,7 @@ use srs_tests::browser::Browser;
 use srs_tests::capture::ffmpeg_publish;
 use srs_tests::clip::Clip;
 use srs_tests::pattern::{Live, Watcher};
-use srs_tests::process::{Running, signal};
+use srs_tests::process::{Running, run, signal};
 use srs_tests::program::{have, source_tree};
 use srs_tests::server::{Server, configuration};
 use srs_tests::wait::{SOON, wait_for, wait_until};
@@ -259,4 +259,38 @@ fn own_files_win_and_the_console_can_be_off() {
     server.signal(Signal::SIGHUP);
     wait_until("no console", || get("/console/").status == 404);
     assert_eq!(get("/").body, b"mine");
+}
+
+#[test]
+fn only_what_is_true_is_told() {
+    let Some(browser) = Browser::start(1280, 900) else { return };
+    let server = Server::start(&format!("{PAGES}vhost __defaultVhost__ {{ http_remux {{ enabled on; }} }}"));
+    let live = Live::start(&server.url("live/drain"), Duration::from_millis(20));
+    let watchers: Vec<Watcher> = (0..8).map(|_| Watcher::start(&server.url("live/drain"))).collect();
+    server.wait_players(8);
+    browser.open(&format!("{}/console/", server.web()));
+    browser.wait("document.querySelectorAll('#picture .box').length >= 5");
+    // A process that drains has a successor beside it, and nobody was started again.
+    let mut drain = Command::new(srs_tests::program::srs_cli());
+    drop(run(drain.arg("--socket").arg(server.socket()).args(["drain", "stream#0"]), SOON).expect_success());
+    browser.wait("document.querySelector('#events').textContent.includes('takes nobody more')");
+    let _ = browser.run("window.looks = 0; const f = window.fetch; window.fetch = (...a) => { window.looks += 1; return f(...a); };");
+    browser.wait("window.looks >= 9");
+    let told = browser.run("return document.querySelector('#events').textContent");
+    let told = told.as_str().unwrap().to_owned();
+    assert!(!told.contains("was started again") && !told.contains('?'), "{told}");
+    assert!(watchers.iter().all(|watcher| !watcher.is_over()));
+    // Addresses are those that the vhost serves.
+    browser.open(&format!("{}/console/stream.html?app=live&stream=drain", server.web()));
+    browser.wait("document.querySelector('#urls').textContent.includes('.flv')");
+    let urls = browser.run("return document.querySelector('#urls').textContent");
+    assert!(!urls.as_str().unwrap().contains(".m3u8"), "{urls}");
+    // A stream that is not there is not a connection that was lost.
+    browser.open(&format!("{}/console/stream.html?app=live&stream=nobody&kind=flv", server.web()));
+    browser.wait("document.querySelector('.notice').textContent.includes('Nobody publishes this stream')");
+    drop((live, watchers));
+    // Without the API the page says what to switch on.
+    let server = Server::start(&format!("http_api {{ enabled off; }}\n{PAGES}vhost __defaultVhost__ {{ }}"));
+    browser.open(&format!("{}/console/", server.web()));
+    browser.wait("document.querySelector('#trouble').textContent.includes('http_api { enabled on; }')");
 }

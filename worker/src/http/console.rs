@@ -4,6 +4,7 @@
 use std::sync::OnceLock;
 
 use bytes::Bytes;
+use conf::config::Lookup;
 use http1::{Method, Request, Response};
 use qrcode::QrCode;
 use qrcode::render::svg;
@@ -158,10 +159,21 @@ impl Web {
 
     /// What anybody may know of the server: where encoders publish to.
     fn server_facts(&mut self, key: usize, request: &Request) {
+        // What the vhost of a stream serves over HTTP: pages offer nothing else.
+        let name = request.parameter("vhost").filter(|name| !name.is_empty());
+        let serves = match self.config.vhost(name.as_deref().unwrap_or(&request.host)) {
+            Lookup::Found(vhost) => {
+                let live: &[&str] = if vhost.http_remux.enabled { &[".flv", ".mp4", ".ts"] } else { &[] };
+                let hls: &[&str] = if vhost.hls.enabled { &[".m3u8"] } else { &[] };
+                [live, hls].concat()
+            }
+            Lookup::Disabled(_) | Lookup::NotFound => Vec::new(),
+        };
         let facts = serde_json::json!({
             "version": self.version,
             "rtmp_port": self.config.first_port(),
             "api": self.config.http_api.enabled,
+            "serves": serves,
         });
         let response = self.console_head(200).field("Content-Type", "application/json;charset=utf-8");
         self.reply(key, request.method, response, facts.to_string().into());
