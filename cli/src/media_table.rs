@@ -92,13 +92,18 @@ pub(crate) fn dvr(pictures: &[Picture], colours: bool) -> String {
     let lacks = pictures.iter().flat_map(|picture| &picture.dvr.recordings);
     let lacks = lacks.map(|one| (format!("{}/{}/{}", one.vhost, one.app, one.name), &one.left_out));
     let lacks = left_out(lacks);
-    let mut text =
-        format!("{}{lacks}
+    let mut text = format!(
+        "{}{lacks}
 
-{}", recordings.text("nothing is recorded"), files.text("no file was finished yet"));
+{}",
+        recordings.text("nothing is recorded"),
+        files.text("no file was finished yet")
+    );
     if older > 0 {
-        text.push_str(&format!("
-and {older} before these (-o wide shows all)"));
+        text.push_str(&format!(
+            "
+and {older} before these (-o wide shows all)"
+        ));
     }
     text
 }
