@@ -18,7 +18,7 @@ use master::relatives::Identity;
 use master::spawn::{RoleMain, Spawner};
 use master::{Loader, Serving, Supervisor, daemon, inherited, systemd};
 
-/// A live media server whose connections outlive its processes.
+/// A live media server of several processes, each of which may die and is replaced at once.
 #[derive(Debug, Parser)]
 #[command(name = "srs", disable_version_flag = true, disable_help_flag = true)]
 #[command(

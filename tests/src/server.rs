@@ -323,7 +323,7 @@ impl Server {
     }
 }
 
-/// Starts a master in `directory` and waits until it says where it serves.
+/// Writes the configuration file, and makes the runtime directory.
 fn write_configuration(directory: &Path, text: &str) {
     fs::write(directory.join("srs.conf"), text).expect("a file");
     fs::create_dir_all(directory.join("run")).expect("a directory");
@@ -337,6 +337,7 @@ fn launch(directory: &Path, environment: &[(&str, &str)]) -> (Child, Ports) {
     launch_by(command, directory)
 }
 
+/// Starts a master by this command in `directory` and waits until it says where it serves.
 fn launch_by(mut command: Command, directory: &Path) -> (Child, Ports) {
     command.current_dir(program::source_tree()).arg("-c").arg(directory.join("srs.conf"));
     let mut child = command.spawn().expect("the server starts");

@@ -33,6 +33,7 @@ pub enum PullProtocol {
 
 /// Origin and edge.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Cluster {
     /// Origin or edge.
     pub mode: ClusterMode,
@@ -72,6 +73,7 @@ impl Default for Cluster {
 
 /// Push of every published stream to other servers.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Forward {
     /// On when the flat list is used or the block says so.
     pub enabled: bool,

@@ -72,6 +72,7 @@ pub enum Level {
 
 /// Logging.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Log {
     /// File or console.
     pub tank: Tank,
@@ -85,6 +86,7 @@ pub struct Log {
 
 /// The whole configuration of one server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Config {
     /// RTMP listeners, at least one.
     pub listen: Vec<Listen>,

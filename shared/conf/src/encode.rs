@@ -62,6 +62,7 @@ pub struct Transcode {
 
 /// One ffmpeg command.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Engine {
     /// Name, what `[engine]` stands for; may be empty.
     pub name: String,

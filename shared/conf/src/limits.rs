@@ -10,6 +10,7 @@ const GIB: u64 = 1024 * MIB;
 
 /// Memory of the rings that carry streams from the publisher's process to the viewers' processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Ring {
     /// Size of a new stream's ring, bytes, 64 KiB or more.
     pub initial_bytes: u64,
@@ -27,6 +28,7 @@ impl Default for Ring {
 
 /// What a peer may ask of the server before its connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Limits {
     /// Largest audio or video message, bytes.
     pub max_message: u32,

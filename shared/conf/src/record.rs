@@ -33,6 +33,7 @@ pub enum HlsStorage {
 
 /// HLS.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Hls {
     /// Off by default.
     pub enabled: bool,
@@ -137,6 +138,7 @@ pub enum DvrPlan {
 
 /// Recording to FLV files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Dvr {
     /// Off by default.
     pub enabled: bool,
@@ -170,6 +172,7 @@ impl Default for Dvr {
 
 /// MPEG-DASH.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Dash {
     /// Off by default.
     pub enabled: bool,
@@ -209,6 +212,7 @@ impl Default for Dash {
 
 /// Adobe HDS.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Hds {
     /// Off by default.
     pub enabled: bool,
@@ -228,6 +232,7 @@ impl Default for Hds {
 
 /// Bandwidth test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Bandcheck {
     /// Off by default.
     pub enabled: bool,

@@ -23,6 +23,7 @@ pub enum Reads {
 
 /// The management API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct HttpApi {
     /// Off by default.
     pub enabled: bool,
@@ -57,6 +58,7 @@ pub struct HttpApi {
 
 /// Requests of the management API that change the server.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RawApi {
     /// Off by default.
     pub enabled: bool,
@@ -95,6 +97,7 @@ pub struct Https {
 
 /// The built-in HTTP server for files and live streams.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct HttpServer {
     /// Off by default.
     pub enabled: bool,
@@ -116,6 +119,7 @@ pub struct HttpServer {
 
 /// Metrics for Prometheus.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Exporter {
     /// Off by default.
     pub enabled: bool,
@@ -132,6 +136,7 @@ pub struct Exporter {
 
 /// Periodic report to another server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Heartbeat {
     /// Off by default.
     pub enabled: bool,
@@ -149,6 +154,7 @@ pub struct Heartbeat {
 
 /// What the statistics call "the" address and disks of the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Stats {
     /// Index into the list of local IPv4 addresses.
     pub network: u32,
@@ -158,6 +164,7 @@ pub struct Stats {
 
 /// Periods of the repeated status lines, milliseconds, above 0.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PithyPrint {
     /// Publishers.
     pub publish_ms: u64,
@@ -177,6 +184,7 @@ pub struct PithyPrint {
 
 /// How the server ends when it is asked to finish its work first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Grace {
     /// Wait before the listeners are closed, milliseconds.
     pub start_wait_ms: u64,

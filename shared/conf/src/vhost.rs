@@ -44,6 +44,7 @@ pub enum MwLatency {
 
 /// Which pages may embed the streams; an empty list allows all.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Refer {
     /// Checked when a client connects.
     pub all: Vec<String>,
@@ -55,6 +56,7 @@ pub struct Refer {
 
 /// Rules for publishers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Publish {
     /// The first packet must come within, milliseconds.
     pub firstpkt_timeout_ms: u64,
@@ -88,6 +90,7 @@ impl Default for Publish {
 
 /// One virtual host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Vhost {
     /// Name as written in the file, 1 to 255 bytes.
     pub name: String,
@@ -165,6 +168,13 @@ pub struct Vhost {
     pub security: Security,
     /// Bandwidth test.
     pub bandcheck: Bandcheck,
+}
+
+/// For what another version wrote: what it did not know is as if it were not configured.
+impl Default for Vhost {
+    fn default() -> Self {
+        Self::new("", crate::Config::default().chunk_size)
+    }
 }
 
 impl Vhost {

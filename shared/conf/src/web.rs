@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Files over HTTP.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct HttpStatic {
     /// Off by default.
     pub enabled: bool,
@@ -23,6 +24,7 @@ impl Default for HttpStatic {
 
 /// Live streams over HTTP.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct HttpRemux {
     /// Off by default.
     pub enabled: bool,
@@ -56,6 +58,7 @@ impl Default for HttpRemux {
 
 /// URLs that are called when something happens; all of a list, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct HttpHooks {
     /// Off by default.
     pub enabled: bool,
@@ -81,6 +84,7 @@ pub struct HttpHooks {
 
 /// Programs run for each publisher.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Exec {
     /// Off by default.
     pub enabled: bool,
@@ -110,6 +114,7 @@ pub struct Rule {
 
 /// Addresses that may publish or play.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Security {
     /// Off by default.
     pub enabled: bool,

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -100,7 +100,9 @@ impl Map {
         let base: *const AtomicU64 = self.memory.as_ptr().cast();
         // SAFETY: the mapping has `self.words` whole words, is page-aligned (hence 8-aligned), initialised (zeros, or what
         // was stored), lives as long as `self`, and can't shrink (the memfd is sealed, checked before mapping). Every access
-        // by us and by other processes is atomic; read-only mappings are only loaded from.
+        // by us and by other processes is atomic. Of read-only mappings words are only loaded, and only with `Relaxed`
+        // (`load`): for no other ordering does std::sync::atomic promise that such a load writes nothing. That nothing is
+        // stored there is kept by the types around (`Map`).
         unsafe { std::slice::from_raw_parts(base, self.words) }
     }
 
@@ -117,9 +119,14 @@ impl Map {
         all.get(from..to).unwrap_or(&[])
     }
 
-    /// Loads a word; beyond the end it reads as 0.
+    /// Loads a word; beyond the end it reads as 0. With `Acquire` what was written before a `Release` store of this value is
+    /// seen: a relaxed load and a fence, which is as strong (std::sync::atomic::fence), and allowed on read-only pages.
     pub(crate) fn load(&self, index: usize, ordering: Ordering) -> u64 {
-        self.word(index).map_or(0, |word| word.load(ordering))
+        let value = self.word(index).map_or(0, |word| word.load(Ordering::Relaxed));
+        if ordering == Ordering::Acquire {
+            fence(Ordering::Acquire);
+        }
+        value
     }
 
     /// Stores a word; beyond the end nothing happens. Only for writable maps.

@@ -1,5 +1,6 @@
-//! Every maximum of an RTMP connection, each with its reason. Limits come in as values; nothing here reads a
-//! configuration, and nothing in this crate has a maximum that is not listed here.
+//! What a peer may cost, each maximum with its reason. Limits come in as values; nothing here reads a configuration. Bounds
+//! that follow from a format, or that no configuration should change, stand beside their use (the chunk sizes of the
+//! specification in `session/wire.rs`, for one).
 
 use serde::{Deserialize, Serialize};
 
