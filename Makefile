@@ -14,6 +14,8 @@ PEERS ?=
 # What the tests start beside the server.
 TEST_PACKAGES = ffmpeg rtmpdump curl jq tmux python3 python3-venv
 TEST_TOOLS = $(TARGET_DIR)/test-tools
+# Tests that are skipped add a line here.
+SKIPPED = $(TEST_TOOLS)/skipped
 # A program of a package that is not installed, only unpacked: program, package, its path there, what is missing without.
 unpacked = command -v $(1) >/dev/null 2>&1 || [ -x /usr/sbin/$(1) ] || [ -x $(TEST_TOOLS)/$(1) ] \
 	  || { cd $(TEST_TOOLS) && { apt-get download -qq $(2) 2>/dev/null \
@@ -55,7 +57,11 @@ release: ## the optimised executables srs and srs-cli
 	$(CARGO) build --release -p srs -p srs-cli
 
 test: test-tools ## all tests; installs ffmpeg, curl, tmux and what else they need where it can
-	$(CARGO) test --workspace --no-fail-fast
+	@rm -f $(SKIPPED)
+	@SRS_TESTS_SKIPPED=$(abspath $(SKIPPED)) $(CARGO) test --workspace --no-fail-fast; status=$$?; \
+	if [ -s $(SKIPPED) ]; then \
+	  echo "skipped: $$(sort -u $(SKIPPED) | wc -l), for these reasons:"; sort -u $(SKIPPED) | sed 's/^/  /'; \
+	else echo "skipped: none"; fi; exit $$status
 
 test-tools:
 	@missing=""; for tool in ffmpeg ffprobe rtmpdump curl jq tmux python3; do command -v $$tool >/dev/null 2>&1 || missing="$$missing $$tool"; done; \

@@ -217,9 +217,10 @@ mod tests {
         let DataMessage::Metadata { bytes, .. } = read(&message, &limits, "1.2.3") else {
             panic!("not recognised")
         };
-        assert!(bytes.len() > 200_000);
+        // The index speaks of a file, which a live stream is none of.
+        assert!((100_000..200_000).contains(&bytes.len()), "{}", bytes.len());
         let (short, left_out) = shortened(&bytes, 65_536, &limits);
-        assert_eq!(left_out, ["keyframes", "xmp"]);
+        assert_eq!(left_out, ["xmp"]);
         let values = amf0::decode_all(&short, &Limits::default()).unwrap();
         let names: Vec<&str> = values[1].properties().unwrap().iter().map(|(name, _)| &**name).collect();
         assert_eq!(names, ["width", "height", "server", "server_version"]);

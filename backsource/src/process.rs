@@ -27,8 +27,8 @@ const RESTING_LOAD: f64 = 0.05;
 /// While it rests its share is smaller; below this it rests no more.
 const RESTED_LOAD: f64 = 0.01;
 /// Rest for this part of the time for which readers gather, at most so long, ms.
-const REST_SHARE: u64 = 7;
-const MAX_REST_MS: u64 = 50;
+const REST_SHARE: u64 = 14;
+const MAX_REST_MS: u64 = 25;
 /// Rest for so long at least with so many streams.
 const SHORT_REST: Duration = Duration::from_micros(500);
 const MANY_SOURCES: usize = 32;
@@ -437,7 +437,8 @@ impl BackSource {
     fn rest(&mut self, hub: &Hub) -> Duration {
         let busy = hub.reactor.busy();
         self.resting = busy >= if self.resting { RESTED_LOAD } else { RESTING_LOAD };
-        if !self.resting {
+        // Who has not been read yet in the time of a turn is read at once: rests would add up.
+        if !self.resting || hub.is_behind() {
             return Duration::ZERO;
         }
         let now_ms = reactor::now_ms();
@@ -457,7 +458,10 @@ impl BackSource {
     /// Wakes the readers of a stream, now or when their time has come.
     fn wake_readers(&mut self, hub: &mut Hub, stream_id: u32, is_new: bool) {
         let Some(source) = self.sources.get_mut(&stream_id) else { return };
-        let wakes = source.wakes(hub.now_ms(), is_new);
+        // A packet may have waited for a rest before it was read, and the wake-up may wait for another one.
+        let rests_ms =
+            if self.resting { 2 * (self.shortest_pace_ms / REST_SHARE).min(MAX_REST_MS) } else { 0 };
+        let wakes = source.wakes(hub.now_ms(), is_new, rests_ms);
         for reader in wakes.now {
             self.readers.advanced(reader, stream_id);
         }

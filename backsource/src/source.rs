@@ -478,13 +478,14 @@ impl Source {
     }
 
     /// Whom to wake: the ring has advanced (`is_new`), or a time that was said has come. Those who gather are woken when
-    /// their time has come, or early when a quarter of the ring has been written since.
-    pub(crate) fn wakes(&mut self, now_ms: u64, is_new: bool) -> Wakes {
+    /// their time has come, or early when a quarter of the ring has been written since. `rests_ms` is what rests of the loop
+    /// add: together with it nobody waits longer than was asked for.
+    pub(crate) fn wakes(&mut self, now_ms: u64, is_new: bool, rests_ms: u64) -> Wakes {
         let mut wakes = Wakes::default();
         let head = self.ring.head_position();
         let quarter = self.ring.shape().data_bytes / 4;
         for reader in &mut self.readers {
-            let due_ms = reader.woken_ms + reader.pace_ms;
+            let due_ms = reader.woken_ms + reader.pace_ms.saturating_sub(rests_ms);
             let waits = is_new || reader.pending;
             if waits && (due_ms <= now_ms || head.saturating_sub(reader.woken_at) > quarter) {
                 (reader.woken_ms, reader.woken_at, reader.pending) = (now_ms, head, false);
@@ -619,16 +620,19 @@ mod tests {
         let mut source = source();
         source.readers = vec![Subscription::new(1), Subscription { pace_ms: 350, ..Subscription::new(2) }];
         video(&mut source, true, 0, 1000);
-        assert_eq!(source.wakes(1000, true).now, [1, 2]);
+        assert_eq!(source.wakes(1000, true, 0).now, [1, 2]);
         video(&mut source, false, 40, 1000);
-        let wakes = source.wakes(1040, true);
+        let wakes = source.wakes(1040, true, 0);
         assert_eq!((wakes.now, wakes.later_ms), (vec![1], Some(1350)));
-        assert_eq!(source.wakes(1080, true).later_ms, None, "said once");
-        assert_eq!(source.wakes(1350, false).now, [2]);
+        assert_eq!(source.wakes(1080, true, 0).later_ms, None, "said once");
+        assert_eq!(source.wakes(1350, false, 0).now, [2]);
         for n in 2..20 {
             video(&mut source, false, n * 40, 1000);
         }
-        assert_eq!(source.wakes(1400, true).now, [1, 2], "a quarter of the ring is there");
+        assert_eq!(source.wakes(1400, true, 0).now, [1, 2], "a quarter of the ring is there");
+        // What rests of the loop add is taken off.
+        assert_eq!(source.wakes(1410, true, 50).later_ms, Some(1700));
+        assert_eq!(source.wakes(1700, false, 50).now, [2]);
     }
 
     #[test]

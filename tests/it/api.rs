@@ -271,7 +271,7 @@ fn names_and_passwords_are_asked_for_where_the_configuration_says_so() {
 fn a_stranger_at_an_open_address_reads_only_with_the_token() {
     // All addresses of this host are its own; one that is not loopback stands for a stranger's.
     let Some(own) = own_address() else {
-        eprintln!("SKIPPED: this host has no address but loopback");
+        srs_tests::skipped!("this host has no address but loopback");
         return;
     };
     for (reads, wanted) in [("", 401), ("reads all;", 200)] {

@@ -187,7 +187,7 @@ fn codecs_of_enhanced_rtmp_are_the_same_in_every_container_that_has_a_place_for_
     ] {
         let sources = TempDir::new().unwrap();
         let Some(mut source) = coded(codec.trim_end_matches("-short"), sources.path()) else {
-            eprintln!("SKIPPED: this ffmpeg has no encoder for {codec}");
+            srs_tests::skipped!("this ffmpeg has no encoder for {codec}");
             continue;
         };
         if codec.ends_with("-short") {

@@ -52,7 +52,7 @@ impl Disk {
         drop(run(Command::new("mkfs.ext4").arg("-q").arg(&image), SOON).expect_success());
         let mount = run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(disk.path()), SOON);
         if !mount.status.success() {
-            eprintln!("SKIPPED: a file system can't be mounted here: {}", mount.stderr);
+            srs_tests::skipped!("a file system can't be mounted here: {}", mount.stderr);
             return None;
         }
         Some(disk)

@@ -342,7 +342,7 @@ fn a_full_disk_ends_files_where_they_are_whole_and_nothing_else() {
     fs::create_dir(&disk).unwrap();
     let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&disk).output();
     if !mount.is_ok_and(|mount| mount.status.success()) {
-        eprintln!("SKIPPED: a small file system can't be mounted here");
+        srs_tests::skipped!("a small file system can't be mounted here");
         return;
     }
     let _mounted = Mounted(disk.clone());

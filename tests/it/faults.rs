@@ -202,7 +202,7 @@ fn sockets(process: u32) -> Option<Vec<OwnedFd>> {
         match pidfd_getfd(&pidfd, number, PidfdGetfdFlags::empty()) {
             Ok(fd) => taken.push(fd),
             Err(error) => {
-                eprintln!("SKIPPED: descriptors of another process can't be had here: {error}");
+                srs_tests::skipped!("descriptors of another process can't be had here: {error}");
                 return None;
             }
         }

@@ -51,7 +51,7 @@ vhost __defaultVhost__ {{ http_remux {{ enabled on; }} hls {{ enabled on; hls_st
     let can_hls =
         browser.run("return document.createElement('video').canPlayType('application/vnd.apple.mpegurl')");
     if can_hls.as_str().is_none_or(str::is_empty) {
-        eprintln!("SKIPPED: this browser does not play HLS by itself");
+        srs_tests::skipped!("this browser does not play HLS by itself");
     } else {
         browser.open(&format!("{}/hls.html", server.web()));
         assert_plays(&browser, "HLS");

@@ -96,7 +96,7 @@ fn a_full_disk_costs_lines_only() {
     fs::create_dir(&disk).unwrap();
     let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(&disk).output();
     if !mount.is_ok_and(|mount| mount.status.success()) {
-        eprintln!("SKIPPED: a small file system can't be mounted here");
+        srs_tests::skipped!("a small file system can't be mounted here");
         return;
     }
     let mounted = Mounted(disk.clone());

@@ -208,7 +208,7 @@ fn scripts_are_sound() {
 #[test]
 fn systemd_has_no_complaint() {
     if !on_path("systemd-analyze") {
-        return eprintln!("SKIPPED: systemd-analyze is missing");
+        return srs_tests::skipped!("systemd-analyze is missing");
     }
     let mut command = Command::new(source_tree().join("tests/units.sh"));
     drop(run(command.arg(source_tree().join("etc/systemd")), SOON).expect_success());
@@ -219,7 +219,7 @@ fn logrotate_understands_its_file() {
     let Some(logrotate) =
         ["/usr/sbin/logrotate", "/usr/bin/logrotate"].iter().find(|at| Path::new(at).exists())
     else {
-        return eprintln!("SKIPPED: logrotate is missing");
+        return srs_tests::skipped!("logrotate is missing");
     };
     let directory = TempDir::new().unwrap();
     let text = fs::read_to_string(source_tree().join("etc/logrotate.d/srs")).unwrap();

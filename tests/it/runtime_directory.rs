@@ -112,7 +112,7 @@ impl<'d> FullDisk<'d> {
             .status()
             .is_ok_and(|status| status.success());
         if !mounted {
-            eprintln!("SKIPPED: no small disk can be mounted here");
+            srs_tests::skipped!("no small disk can be mounted here");
         }
         mounted.then_some(Self(directory))
     }

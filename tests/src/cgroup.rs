@@ -28,7 +28,7 @@ impl Cgroup {
         let group = fs::create_dir(&directory).ok().map(|()| Self { directory, parent, unified });
         let group = group.filter(|group| group.file(controller).is_some());
         if group.is_none() {
-            eprintln!("SKIPPED: no control group with {controller} can be made here");
+            crate::skipped!("no control group with {controller} can be made here");
         }
         group
     }

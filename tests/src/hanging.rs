@@ -123,7 +123,7 @@ impl HangingDisk {
         match fuser::spawn_mount(files, directory, &fuser::Config::default()) {
             Ok(session) => Some(Self { gate, session: Some(session) }),
             Err(error) => {
-                eprintln!("SKIPPED: no file system of our own can be mounted here: {error}");
+                crate::skipped!("no file system of our own can be mounted here: {error}");
                 None
             }
         }
@@ -140,7 +140,7 @@ impl HangingDisk {
         ) {
             Ok(session) => Some(Self { gate, session: Some(session) }),
             Err(error) => {
-                eprintln!("SKIPPED: no file system of our own can be mounted here: {error}");
+                crate::skipped!("no file system of our own can be mounted here: {error}");
                 None
             }
         }

@@ -35,3 +35,9 @@ pub mod soak;
 pub mod tools;
 pub mod transport;
 pub mod wait;
+
+/// Says that a test is skipped, and why; `make test` lists all of these at its end. The test is to return then.
+#[macro_export]
+macro_rules! skipped {
+    ($($reason:tt)*) => { $crate::program::skip(&format!($($reason)*)) };
+}

@@ -22,6 +22,20 @@ pub fn srs_cli() -> PathBuf {
     executables().join("srs-cli")
 }
 
+/// A file to which every test that is skipped adds a line.
+const SKIPPED_VARIABLE: &str = "SRS_TESTS_SKIPPED";
+
+/// Notes that the test of this thread is skipped.
+pub fn skip(reason: &str) {
+    use std::io::Write;
+    eprintln!("SKIPPED: {reason}");
+    let Some(path) = std::env::var_os(SKIPPED_VARIABLE) else { return };
+    let thread = std::thread::current();
+    let line = format!("{}: {reason}\n", thread.name().unwrap_or("a test"));
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+    let _ = file.and_then(|mut file| file.write_all(line.as_bytes()));
+}
+
 /// Whether all of these programs are there; the test is to return early if not.
 ///
 /// # Panics
@@ -31,7 +45,7 @@ pub fn have(programs: &[&str]) -> bool {
     let Some(missing) = programs.iter().find(|program| !is_on_path(program)) else { return true };
     let skip = std::env::var(SKIP_VARIABLE).is_ok_and(|value| value == "1");
     assert!(skip, "install {missing}, or set {SKIP_VARIABLE}=1 to go without this test");
-    eprintln!("SKIPPED: {missing} is missing");
+    crate::skipped!("{missing} is missing");
     false
 }
 
@@ -40,7 +54,7 @@ pub fn have(programs: &[&str]) -> bool {
 pub fn optional(programs: &[&str]) -> bool {
     let missing = programs.iter().find(|program| !is_on_path(program));
     if let Some(missing) = missing {
-        eprintln!("SKIPPED: {missing} is missing");
+        crate::skipped!("{missing} is missing");
     }
     missing.is_none()
 }

@@ -26,7 +26,7 @@ impl Shim {
     #[must_use]
     pub fn start(own: &str) -> Option<(Server, Self)> {
         if !is_on_path("cc") {
-            eprintln!("SKIPPED: cc is missing");
+            crate::skipped!("cc is missing");
             return None;
         }
         let directory = TempDir::new().expect("a temporary directory");

@@ -19,7 +19,7 @@ fn tool(name: &str, path: PathBuf) -> Option<PathBuf> {
     if path.is_file() {
         return Some(path);
     }
-    eprintln!("SKIPPED: {name} is not in {}: `make test-tools` puts it there where it can", path.display());
+    crate::skipped!("{name} is not in {}: `make test-tools` puts it there where it can", path.display());
     None
 }
 

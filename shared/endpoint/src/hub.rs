@@ -220,6 +220,12 @@ impl Hub {
         [self.deadlines.next(), self.due.next()].into_iter().flatten().fold(own, u64::min)
     }
 
+    /// Whether connections are ready that the last turn had no time for.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        !self.unread.is_empty() || !self.ready.is_empty()
+    }
+
     /// Sees to it that the loop comes round at `at_ms` at the latest.
     pub fn wake_at(&mut self, at_ms: u64) {
         // A deadline of no connection: it only ends the wait.
