@@ -30,6 +30,8 @@ installed = command -v $(1) >/dev/null 2>&1 \
 	  || echo "$(1) can't be installed: $(3)"
 
 .DEFAULT_GOAL := help
+# Where rustup puts cargo, for shells that do not look there.
+export PATH := $(PATH):$(HOME)/.cargo/bin
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
 BUILT = $(or $(BIN_DIR),$(TARGET_DIR)/release)
 # What is installed, and from what it is packaged.
@@ -43,7 +45,7 @@ UNITS = srs.service srs@.service srs.target srs.socket
 PLACED = sed -e 's,/usr/bin/srs,$(PREFIX)/bin/srs,g; s,/usr/lib/srs,$(PREFIX)/lib/srs,g; s,/usr/share/,$(PREFIX)/share/,g; s,/etc/srs/,$(SYSCONFDIR)/srs/,g'
 STAGE = objs/package
 
-.PHONY: help run release test test-package test-tools check check-units fmt bench soak bench-full bench-peers bench-instructions
+.PHONY: help run rust release test test-package test-tools check check-units fmt bench soak bench-full bench-peers bench-instructions
 .PHONY: bench-build fuzz doc install uninstall package clean
 
 help: ## this list
@@ -53,10 +55,13 @@ run: release ## build and run in the foreground with conf/demo.conf, a stream al
 	@mkdir -p objs
 	./target/release/srs -c $(CONF)
 
-release: ## the optimised executables srs and srs-cli
+rust: ## a Rust that is new enough, installed where it can be
+	@etc/ensure-rust $(CARGO) 1.88
+
+release: rust ## the optimised executables srs and srs-cli
 	$(CARGO) build --release -p srs -p srs-cli
 
-test: test-tools ## all tests; installs ffmpeg, curl, tmux and what else they need where it can
+test: rust test-tools ## all tests; installs ffmpeg, curl, tmux and what else they need where it can
 	@rm -f $(SKIPPED)
 	@SRS_TESTS_SKIPPED=$(abspath $(SKIPPED)) $(CARGO) test --workspace --no-fail-fast; status=$$?; \
 	if [ -s $(SKIPPED) ]; then \
@@ -101,7 +106,7 @@ test-tools:
 	@# Checks transport streams.
 	@$(call installed,tsreport,tstools,transport streams are read by ffmpeg and by ourselves only)
 
-check: ## formatting and lints, no warning allowed
+check: rust ## formatting and lints, no warning allowed
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 

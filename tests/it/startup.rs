@@ -255,3 +255,23 @@ fn what_would_keep_somebody_out_and_is_not_enforced_stops_the_start() {
     let said = format!("{}{}", reloaded.stdout, reloaded.stderr);
     assert!(said.contains("security is not built yet"), "{said}");
 }
+
+#[test]
+fn without_rust_one_sentence_says_what_to_install() {
+    let script = program::source_tree().join("etc/ensure-rust");
+    let there = run(Command::new(&script).args(["cargo", "1.0"]), SOON);
+    assert!(there.status.success() && there.stdout.is_empty(), "{}{}", there.stdout, there.stderr);
+    // A system that has nothing but what the script itself calls.
+    let bare = TempDir::new().unwrap();
+    for tool in ["sed", "sort", "head", "id"] {
+        let found =
+            ["/usr/bin", "/bin"].iter().map(|at| Path::new(at).join(tool)).find(|path| path.is_file());
+        std::os::unix::fs::symlink(found.unwrap(), bare.path().join(tool)).unwrap();
+    }
+    let none =
+        run(Command::new("/bin/sh").arg(&script).args(["cargo", "1.88"]).env("PATH", bare.path()), SOON);
+    assert_eq!(none.status.code(), Some(1));
+    let said = none.stderr.trim();
+    assert!(said.starts_with("Rust 1.88 or newer") && said.lines().count() == 1, "{said}");
+    assert!(["cargo-web", "rustup"].iter().all(|word| said.contains(word)), "{said}");
+}
