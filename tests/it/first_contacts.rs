@@ -269,3 +269,13 @@ fn nobody_is_refused_who_plays_elsewhere_and_nobody_without_a_word() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+#[test]
+fn who_comes_to_the_port_of_http_with_something_else_is_told_of_it() {
+    for (bytes, word) in [(&b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03"[..], "TLS"), (&[3; 1_537], "RTMP")] {
+        let server = Server::start("http_server { enabled on; listen 127.0.0.1:0; }");
+        let mut raw = first(server.web_address(), bytes);
+        assert_eq!(raw.ending(SOON), Ending::Closed);
+        wait_until("a line that says so", || server.log().contains(&format!("the client speaks {word}")));
+    }
+}

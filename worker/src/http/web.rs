@@ -108,6 +108,8 @@ pub(crate) struct Web {
     pub(super) next_ping_ms: u64,
     pub(crate) now_ms: u64,
     pub(super) ended: BTreeMap<&'static str, u64>,
+    /// When it may be told again that somebody speaks another protocol, ms.
+    pub(super) next_contact_ms: u64,
 }
 
 impl Web {
@@ -157,6 +159,7 @@ impl Web {
             next_ping_ms: 0,
             now_ms: reactor::now_ms(),
             ended: BTreeMap::new(),
+            next_contact_ms: 0,
         }
     }
 

@@ -255,8 +255,8 @@ impl FlvFile {
 }
 
 fn limits() -> Limits {
-    // Our own index is larger than what is taken from a publisher.
-    Limits { nodes: 4 * INDEX + 1024, string: 1 << 16, total: 1 << 20, ..Limits::default() }
+    // Our own index, and what is taken from a publisher: an index of its own, a packet of XMP.
+    Limits { nodes: 4 * INDEX + 65_536, keys: 1_024, string: 1 << 20, total: 8 << 20, ..Limits::default() }
 }
 
 pub(super) fn all_properties(body: &[u8]) -> Vec<(String, Value)> {
@@ -292,6 +292,20 @@ mod tests {
         amf0::encode(&Value::String("onMetaData".to_owned()), &mut out);
         amf0::encode(&Value::Object(fields), &mut out);
         out
+    }
+
+    #[test]
+    fn long_metadata_keep_what_a_recording_can_use() {
+        let times = Value::StrictArray((0..30_000).map(|n| Value::Number(f64::from(n))).collect());
+        let mut body = Vec::new();
+        let fields = [
+            ("width", Value::Number(640.0)),
+            ("xmp", "x".repeat(200_000).into()),
+            ("keyframes", Value::object([("times", times)])),
+        ];
+        amf0::encode_all(&["onMetaData".into(), Value::object(fields)], &mut body);
+        let names: Vec<String> = properties_of(&body).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["width", "xmp"]);
     }
 
     fn recorded(tags: u32) -> (FlvFile, Vec<u8>) {

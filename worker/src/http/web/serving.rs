@@ -16,6 +16,8 @@ use crate::http::tunnel;
 /// What a client is told for whom there is no place.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\n\
     Content-Type: text/plain;charset=utf-8\r\nContent-Length: 47\r\n\r\nThe server is full: max_connections is reached\n";
+/// How often it is told that clients speak another protocol, ms.
+const CONTACT_MS: u64 = 5_000;
 
 impl Web {
     pub(super) fn adopt(&mut self, reactor: &Reactor, at: SocketAddr, socket: TcpStream, peer: SocketAddr) {
@@ -280,7 +282,24 @@ impl Web {
                 Ok(false)
             }
             Err(error) => {
-                tracing::debug!(cid = connection.id, "a request is refused: {error}");
+                let other = match connection.input.first() {
+                    Some(0x16) => {
+                        Some("the client speaks TLS: use http://, or the port of http_server { https }")
+                    }
+                    Some(3) => Some("the client speaks RTMP: use a port of `listen`"),
+                    _ => None,
+                };
+                match other.filter(|_| self.now_ms >= self.next_contact_ms) {
+                    Some(advice) => {
+                        self.next_contact_ms = self.now_ms + CONTACT_MS;
+                        tracing::warn!(
+                            cid = connection.id,
+                            "no HTTP at the port of HTTP, from {}: {advice}",
+                            connection.peer
+                        );
+                    }
+                    None => tracing::debug!(cid = connection.id, "a request is refused: {error}"),
+                }
                 connection.keep_alive = false;
                 connection.input.clear();
                 *self.ended.entry(Gone::Refused.reason()).or_default() += 1;
