@@ -262,7 +262,7 @@ pub fn mask_query(url: &str) -> String {
         let shown = is_vhost(key) || is_domain(key);
         let given = value;
         let value = if shown && canonical_host(given).is_some() { given } else { "***" };
-        if value == "***" && (given.is_empty() || !is_plain(key)) {
+        if value == "***" && (is_padding(given) || !is_plain(key)) {
             masked.push_str("***");
         } else {
             masked.push_str(&format!("{key}={value}"));
@@ -281,6 +281,11 @@ fn user_end(tail: &str) -> Option<usize> {
     let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
     let is_port = port.bytes().all(|digit| digit.is_ascii_digit()) || authority.starts_with('[');
     if is_port { authority.rfind('@') } else { tail.rfind('@') }
+}
+
+/// Whether what stands behind `=` is no value: then the key may be a secret in base64, and this its padding.
+fn is_padding(value: &str) -> bool {
+    value.is_empty() || value.starts_with('=')
 }
 
 /// Whether a key is a word, as names of parameters are, and no secret that stands there instead.

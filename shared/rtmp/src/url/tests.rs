@@ -187,3 +187,43 @@ fn secrets_are_masked() {
         assert_eq!(mask_query(url), masked);
     }
 }
+
+proptest::proptest! {
+    /// Wherever a secret stands in a URL but in its host, application and name, it is not in what is shown.
+    #[test]
+    fn a_secret_never_comes_through(
+        secret in "[a-zA-Z0-9+/_.~-]{6,38}={0,2}",
+        key in "[a-zA-Z][a-zA-Z0-9_-]{0,20}",
+        port in proptest::option::of(1..65_535_u16),
+    ) {
+        let secret = format!("zQ9{secret}");
+        let port = port.map_or(String::new(), |port| format!(":{port}"));
+        let forms = [
+            format!("rtmp://user:{secret}@host.example{port}/live/name"),
+            format!("rtmp://{}@host.example{port}/live", secret.replace(['/', '='], "x")),
+            format!("rtmp://host.example{port}/live/name?{key}={secret}"),
+            format!("rtmp://host.example{port}/live/name?a=b&{key}={secret}&c=d"),
+            format!("rtmp://host.example{port}/live?{secret}"),
+            format!("rtmp://host.example{port}/live?a=b&{secret}"),
+            format!("http://host.example{port}/page#{secret}"),
+            format!("http://host.example{port}/page?vhost={secret}/x"),
+            format!("rtmp://host.example{port}/live...{key}...{}", secret.replace('.', "x")),
+            format!("name?{key}={secret}"),
+            format!("name...{key}...{}", secret.replace('.', "x")),
+        ];
+        for url in forms {
+            let shown = mask_query(&url);
+            proptest::prop_assert!(!shown.contains("zQ9"), "{} shows {}", url, shown);
+        }
+    }
+
+    #[test]
+    fn any_text_is_read_without_harm(text in ".{0,120}", app in ".{0,40}") {
+        let _ = parse_tc_url(&text, &app, 255);
+        let _ = mask_query(&text);
+        if let Ok(name) = parse_stream_name(&text, &app, 255) {
+            proptest::prop_assert_eq!(check_name(&name.name, 255), Ok(()));
+            let _ = vhost_of(&name.params);
+        }
+    }
+}
