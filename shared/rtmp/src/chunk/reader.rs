@@ -114,8 +114,8 @@ pub struct ChunkReader {
     offset: u64,
     clock: u64,
     dropped_partials: u64,
-    /// The last message that was left out, until somebody asks.
-    skipped: Option<Skipped>,
+    /// Messages that were left out, until somebody asks; no more than headers fit into the input.
+    skipped: Vec<Skipped>,
 }
 
 /// A message that was read over because it is too long to be kept, and not needed.
@@ -178,7 +178,7 @@ impl ChunkReader {
             offset: 0,
             clock: 0,
             dropped_partials: 0,
-            skipped: None,
+            skipped: Vec::new(),
         }
     }
 
@@ -252,9 +252,9 @@ impl ChunkReader {
         self.streams.shrink_to_fit();
     }
 
-    /// The last message that was read over because it is too long, once.
-    pub fn take_skipped(&mut self) -> Option<Skipped> {
-        self.skipped.take()
+    /// Messages that were read over because they are too long, each once.
+    pub fn take_skipped(&mut self) -> Vec<Skipped> {
+        std::mem::take(&mut self.skipped)
     }
 
     /// Unfinished messages that were dropped, by Abort or because a new one began on their chunk stream.
@@ -341,7 +341,7 @@ impl ChunkReader {
                 }
                 // The stream does without it: it is read over, and nothing of it is kept.
                 stream.skipping = Some(self::length(length));
-                self.skipped = Some(Skipped { type_id, length, max });
+                self.skipped.push(Skipped { type_id, length, max });
             } else if stream.length > self.chunk_size && in_flight >= self.limits.max_messages_in_flight {
                 return Err(ChunkError::TooManyInFlight { csid, offset });
             }

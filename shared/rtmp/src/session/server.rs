@@ -379,12 +379,13 @@ impl ServerSession {
                 self.state = State::AwaitConnect { transaction: 0.0 };
                 self.deadline_ms = Some(now_ms.saturating_add(self.limits.identify_timeout_ms));
             }
-            let message = self.wire.read(input)?;
-            if let Some(Skipped { type_id, length, max }) = self.wire.reader.take_skipped() {
+            let message = self.wire.read(input);
+            // Told also when what follows is an error.
+            for Skipped { type_id, length, max } in self.wire.reader.take_skipped() {
                 self.counters.too_long += 1;
                 self.dropped(Dropped::TooLong { type_id, length, max });
             }
-            let Some(message) = message else { break };
+            let Some(message) = message? else { break };
             self.wire.acknowledge();
             self.handle_message(now_ms, message)?;
         }
