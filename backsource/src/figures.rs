@@ -49,6 +49,10 @@ impl Source {
 
     /// Keeps what a packet says of the stream.
     pub(crate) fn describe(&mut self, kind: Kind, info: PacketInfo, payload: &[u8]) {
+        // Operators see the first track of each kind.
+        if info.track != 0 || info.beside {
+            return;
+        }
         match kind {
             Kind::Video => {
                 self.video = info.codec.or(self.video);

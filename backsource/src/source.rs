@@ -125,6 +125,8 @@ pub(crate) struct Source {
     pub(crate) tally: Option<Tally>,
     /// What was received and sent at earlier times: when (ms), bytes, bytes.
     pub(crate) rates: VecDeque<(u64, u64, u64)>,
+    /// What is kept of pictures and of sounds for those who join later.
+    kept: [Option<Bytes>; 2],
     /// How its pictures are laid out.
     framing: flv::nal::Framing,
     /// Packets that were laid out as no packet should be.
@@ -184,6 +186,7 @@ impl Source {
             begun: (0, 0),
             tally: None,
             rates: VecDeque::new(),
+            kept: [None, None],
             framing: flv::nal::Framing::default(),
             mended: 0,
             oversized: 0,
@@ -213,6 +216,7 @@ impl Source {
         self.begun = (self.frames, self.bytes);
         (self.framing, self.mended) = (flv::nal::Framing::default(), 0);
         self.data_told = false;
+        self.kept = [None, None];
     }
 
     /// Other rules hold from now on. How times are read stays as it is until the next publish: a change in mid-stream would
@@ -285,13 +289,13 @@ impl Source {
         let payload = mended.as_ref().unwrap_or(payload);
         let info = flv::classify(kind, payload);
         self.describe(kind, info, payload);
-        let aside = info.sequence_header || info.end_of_sequence;
+        let is_kept = info.sequence_header || info.beside;
+        let aside = is_kept || info.end_of_sequence;
         let dts_ms =
             if aside { self.timeline.aside(kind, wire_ms) } else { self.timeline.frame(kind, wire_ms) };
         let flags = Self::flags(info);
-        if info.sequence_header {
-            let header = if kind == Kind::Video { HeaderKind::Video } else { HeaderKind::Audio };
-            self.ring.store_header(header, self.ring.head(), dts_ms, payload);
+        if is_kept {
+            self.keep(kind, dts_ms, payload);
         }
         self.append(kind, flags, dts_ms, payload, bounds)
     }
@@ -309,13 +313,29 @@ impl Source {
         Some(mended)
     }
 
+    /// Keeps a header, beside those of other tracks, for those who join later.
+    fn keep(&mut self, kind: Kind, dts_ms: i64, payload: &Bytes) {
+        let header = if kind == Kind::Video { HeaderKind::Video } else { HeaderKind::Audio };
+        let Some(known) = self.kept.get_mut(usize::from(kind == Kind::Audio)) else { return };
+        let all = flv::kept::with(kind, known.as_ref(), payload);
+        let stored = self.ring.store_header(header, self.ring.head(), dts_ms, &all);
+        if !stored && let Some(main) = flv::kept::main(&all) {
+            // Too much together: the first track's goes alone.
+            self.ring.store_header(header, self.ring.head(), dts_ms, &main);
+        }
+        *known = Some(all);
+    }
+
     fn flags(info: PacketInfo) -> Flags {
         let mut flags = Flags::default();
         if info.key_frame {
             flags = flags.with(Flags::KEY);
         }
-        if info.sequence_header {
+        if info.sequence_header || info.beside {
             flags = flags.with(Flags::SEQUENCE_HEADER);
+        }
+        if info.beside || info.track != 0 {
+            flags = flags.with(Flags::FURTHER);
         }
         flags
     }

@@ -45,6 +45,7 @@ mod limits;
 mod log_faults;
 mod long_times;
 mod media_matrix;
+mod multitrack;
 mod packaging;
 mod players;
 mod publish_play;

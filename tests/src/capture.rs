@@ -284,7 +284,7 @@ pub fn receive_rest(player: &mut Player, quiet: Duration) -> Vec<Packet> {
 #[must_use]
 pub fn is_frame(kind: Kind, payload: &[u8]) -> bool {
     let info = flv::classify(kind, payload);
-    kind != Kind::Data && !info.sequence_header && !info.end_of_sequence
+    kind != Kind::Data && !info.sequence_header && !info.end_of_sequence && !info.beside
 }
 
 /// Sounds and pictures of a list.

@@ -50,7 +50,7 @@ impl Headers {
         let info = flv::classify(tag.kind, &tag.body);
         match tag.kind {
             Kind::Data => Role::Other,
-            _ if info.sequence_header => Role::Configuration,
+            _ if info.sequence_header && info.track == 0 => Role::Configuration,
             _ if info.end_of_sequence => Role::End,
             _ if info.key_frame => Role::KeyFrame,
             _ => Role::Frame,

@@ -502,7 +502,9 @@ impl Audience {
         viewer: &mut Viewer,
         connection: &mut Connection,
     ) {
-        let itself = match (record.kind, record.flags.contains(Flags::SEQUENCE_HEADER)) {
+        let is_header =
+            record.flags.contains(Flags::SEQUENCE_HEADER) && !record.flags.contains(Flags::FURTHER);
+        let itself = match (record.kind, is_header) {
             (Kind::Video, true) => WANTS_VIDEO_HEADER,
             (Kind::Audio, true) => WANTS_AUDIO_HEADER,
             (Kind::Data, _) if record.flags.contains(Flags::METADATA) => WANTS_METADATA,
@@ -524,7 +526,9 @@ impl Audience {
             // A header that comes only behind this packet is still ahead in the ring.
             if let Some(stored) = ring.header(header, record.seq).filter(|stored| stored.seq <= record.seq) {
                 let time = if kind == Kind::Data && !absolute { 0 } else { viewer.time(record.dts_ms) };
-                write(viewer, connection, kind, time, &stored.bytes);
+                let bytes = bytes::Bytes::from(stored.bytes);
+                let all = if kind == Kind::Data { vec![bytes] } else { flv::kept::split(&bytes) };
+                all.iter().for_each(|packet| write(viewer, connection, kind, time, packet));
             }
             viewer.set(flag, false);
         }

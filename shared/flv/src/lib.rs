@@ -13,6 +13,7 @@ mod bitwise;
 pub mod describe;
 pub mod file;
 pub mod hvcc;
+pub mod kept;
 pub mod nal;
 pub mod packet;
 pub mod unit;

@@ -32,7 +32,7 @@ impl Framing {
         let (data, record) = match &unit.body {
             Body::Coded { data, .. } => (data, None),
             Body::Config(record) => (record, Some(unit.codec)),
-            Body::Nothing => return None,
+            Body::OtherTrack(_) | Body::Nothing => return None,
         };
         let mended = match record {
             None => self.picture(data)?,
@@ -48,7 +48,11 @@ impl Framing {
         if record.is_some() {
             self.length_bytes = 4;
         }
-        let head = payload.get(..payload.len() - data.len())?;
+        // Of a packet with several tracks the bytes of the first do not end where the packet ends.
+        let (head, behind) = payload.split_at_checked(payload.len() - data.len())?;
+        if behind != data.as_ref() {
+            return None;
+        }
         Some([head, &mended].concat().into())
     }
 

@@ -10,6 +10,9 @@ use media::{Kind, cursor::Cursor};
 /// How many ModEx layers of an enhanced packet are looked through.
 const MAX_MODEX_LAYERS: usize = 8;
 
+/// Layout of a packet with tracks of several codecs.
+const MANY_CODECS: u8 = 2;
+
 /// What a packet is encoded with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Codec {
@@ -80,6 +83,10 @@ pub struct PacketInfo {
     pub end_of_sequence: bool,
     /// Header of an enhanced packet.
     pub enhanced: bool,
+    /// Number of the track, 0 being the first; of a packet with several the first that it names.
+    pub track: u8,
+    /// What a track says beside its decoder configuration (colours, the order of channels): kept for those who join later, too.
+    pub beside: bool,
 }
 
 /// Looks at the first bytes of a packet of `kind`. Never fails: packets that are too short to say anything are plain.
@@ -162,21 +169,28 @@ fn enhanced(packet_type: u8, rest: &[u8], kind: ExKind) -> PacketInfo {
         ExKind::Video { .. } => packet_type == 6,
         ExKind::Audio => packet_type == 5,
     };
-    let mut many_codecs = false;
+    let mut layout = None;
     if multitrack {
         let Ok(byte) = cursor.u8() else {
             return info;
         };
         packet_type = byte & 0x0f;
-        many_codecs = byte >> 4 == 2;
+        layout = Some(byte >> 4);
     }
-    if !many_codecs {
-        info.codec = cursor.take_array::<4>().ok().map(Codec::FourCc);
+    info.codec = cursor.take_array::<4>().ok().map(Codec::FourCc);
+    if layout.is_some() {
+        info.track = cursor.u8().unwrap_or(0);
+    }
+    if layout == Some(MANY_CODECS) {
+        // Of several codecs the one of the first track is none of the packet's.
+        info.codec = None;
     }
     match (packet_type, kind) {
         (0, _) | (5, ExKind::Video { .. }) => info.sequence_header = true,
         (2, _) => info.end_of_sequence = true,
-        (1 | 3, ExKind::Video { key }) => info.key_frame = key,
+        (4, _) => info.beside = true,
+        // Where a decoder can begin is a matter of the first track.
+        (1 | 3, ExKind::Video { key }) => info.key_frame = key && info.track == 0,
         _ => {}
     }
     info
@@ -211,7 +225,10 @@ mod tests {
             (Kind::Video, b"\x91hvc1", "HEVC", true, false, false),
             (Kind::Video, b"\xa3av01", "AV1", false, false, false),
             (Kind::Video, b"\x93vp09", "VP9", true, false, false),
-            (Kind::Video, b"\x96\x01hvc1", "HEVC", true, false, false),
+            (Kind::Video, b"\x96\x01hvc1\0", "HEVC", true, false, false),
+            (Kind::Video, b"\x96\x01hvc1\x01", "HEVC", false, false, false),
+            (Kind::Video, b"\x96\x00avc1\x01", "H264", false, true, false),
+            (Kind::Video, b"\x94hvc1", "HEVC", false, false, false),
             (Kind::Video, b"\x97\x02abc\x01hvc1", "HEVC", true, false, false),
             (Kind::Audio, &[0xaf, 0], "AAC", false, true, false),
             (Kind::Audio, &[0xaf, 1], "AAC", false, false, false),

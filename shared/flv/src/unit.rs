@@ -34,6 +34,8 @@ pub enum Body {
         /// The bytes: NAL units with their lengths, a raw AAC frame, an MP3 frame …
         data: Bytes,
     },
+    /// Of a further track, which has this number.
+    OtherTrack(u8),
     /// Nothing that a muxer needs: end of sequence, metadata, commands.
     Nothing,
 }
@@ -74,7 +76,8 @@ fn classic(codec: Codec) -> Codec {
     }
 }
 
-/// Takes a packet apart. `None` when it is too short for its header, of no known layout, or carries several tracks.
+/// Takes a packet apart; of one with several tracks it is the first of all (number 0). `None` when it is too short for its header,
+/// or of no known layout.
 ///
 /// ```
 /// # use bytes::Bytes;
@@ -148,7 +151,18 @@ fn enhanced(
         }
         packet_type = modex(&mut cursor)?;
     }
-    let codec = classic(Codec::FourCc(cursor.take_array().ok()?));
+    let is_multitrack = packet_type == if is_video { 6 } else { 5 };
+    let (codec, other) = if is_multitrack {
+        let byte = cursor.u8().ok()?;
+        packet_type = byte & 0x0f;
+        first_track(byte >> 4, &mut cursor)?
+    } else {
+        (cursor.take_array().ok()?, None)
+    };
+    let codec = classic(Codec::FourCc(codec));
+    if let Some(track) = other {
+        return Some(Unit { codec, key_frame: false, body: Body::OtherTrack(track) });
+    }
     let is_nothing = is_video && frame_type == 5;
     let (body, coded) = match (packet_type, is_video) {
         _ if is_nothing => (Body::Nothing, false),
@@ -168,6 +182,31 @@ fn enhanced(
     Some(Unit { codec, key_frame: coded && is_video && frame_type == 1, body })
 }
 
+/// Finds the track of number 0 in a packet with several: its codec; the cursor then has its bytes and no more. Where there is none,
+/// the number of the one that is there.
+fn first_track(layout: u8, cursor: &mut Cursor<'_>) -> Option<([u8; 4], Option<u8>)> {
+    let mut codec = if layout == 2 { [0; 4] } else { cursor.take_array().ok()? };
+    if layout == 0 {
+        let track = cursor.u8().ok()?;
+        return Some((codec, (track != 0).then_some(track)));
+    }
+    let mut other = None;
+    while !cursor.rest().is_empty() {
+        if layout == 2 {
+            codec = cursor.take_array().ok()?;
+        }
+        let track = cursor.u8().ok()?;
+        let len = cursor.u24().ok()?;
+        let body = cursor.take(len as usize).ok()?;
+        if track == 0 {
+            *cursor = Cursor::new(body);
+            return Some((codec, None));
+        }
+        other = other.or(Some(track));
+    }
+    Some((codec, Some(other?)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,7 +218,7 @@ mod tests {
     #[test]
     fn classic_and_enhanced_packets_are_taken_apart() {
         let config = |data: &'static [u8]| Body::Config(Bytes::from_static(data));
-        let cases: [(Kind, &'static [u8], Codec, bool, Body); 13] = [
+        let cases: [(Kind, &'static [u8], Codec, bool, Body); 17] = [
             (Kind::Video, b"\x17\x00\x00\x00\x00conf", H264, false, config(b"conf")),
             (Kind::Video, b"\x27\x01\x00\x00\x50x", H264, false, coded(80, b"x")),
             (Kind::Video, b"\x17\x02\x00\x00\x00", H264, false, Body::Nothing),
@@ -193,6 +232,11 @@ mod tests {
             (Kind::Audio, b"\xaf\x01x", AAC, false, coded(0, b"x")),
             (Kind::Audio, b"\x2fx", MP3, false, coded(0, b"x")),
             (Kind::Audio, b"\x91Opusx", OPUS, false, coded(0, b"x")),
+            // One track, several of one codec, several of several: the first is taken.
+            (Kind::Audio, b"\x95\x01mp4a\x01x", AAC, false, Body::OtherTrack(1)),
+            (Kind::Video, b"\x96\x00avc1\x00conf", H264, false, config(b"conf")),
+            (Kind::Audio, b"\x95\x11mp4a\x01\0\0\x02xy\x00\0\0\x01z", AAC, false, coded(0, b"z")),
+            (Kind::Video, b"\x96\x23av01\x03\0\0\x01xhvc1\x00\0\0\x01z", HEVC, true, coded(0, b"z")),
         ];
         for (kind, bytes, codec, key_frame, body) in cases {
             let unit = take_apart(kind, &Bytes::from_static(bytes));
@@ -202,9 +246,15 @@ mod tests {
 
     #[test]
     fn what_is_too_short_or_unknown_is_nothing() {
-        for bytes in
-            [&b""[..], b"\x17", b"\x17\x01\x00\x00", b"\x17\xff\x00\x00\x00", b"\x91hv", b"\x96\x01hvc1"]
-        {
+        for bytes in [
+            &b""[..],
+            b"\x17",
+            b"\x17\x01\x00\x00",
+            b"\x17\xff\x00\x00\x00",
+            b"\x91hv",
+            b"\x96\x01hvc1",
+            b"\x96\x11hvc1\0\0\0\x09x",
+        ] {
             assert_eq!(take_apart(Kind::Video, &Bytes::copy_from_slice(bytes)), None, "{bytes:x?}");
         }
         assert_eq!(take_apart(Kind::Audio, &Bytes::from_static(b"\xaf")), None);

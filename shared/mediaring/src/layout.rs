@@ -182,6 +182,8 @@ impl Flags {
     pub const DISCONTINUITY: Self = Self(8);
     /// A complete onMetaData.
     pub const METADATA: Self = Self(16);
+    /// Beside [`Self::SEQUENCE_HEADER`]: of a further track, or what a track says beside its configuration.
+    pub const FURTHER: Self = Self(32);
 
     /// Whether all of `other` are set.
     #[must_use]

@@ -32,6 +32,9 @@ pub enum Refused {
     /// A frame that is empty or too long for its container.
     #[error("a frame of {0} bytes")]
     Frame(usize),
+    /// A further track: the first of a kind is carried.
+    #[error("track {0}, only the first of a kind is carried")]
+    Track(u8),
     /// Too short for its own header, or of a layout that nobody knows.
     #[error("a packet of unknown layout")]
     Layout,
@@ -157,6 +160,7 @@ impl Lineup {
         let unit = take_apart(kind, payload).ok_or(Refused::Layout)?;
         match unit.body {
             Body::Nothing => Ok(Seen::Nothing),
+            Body::OtherTrack(track) => Err(Refused::Track(track)),
             Body::Config(record) => self.configure(unit.codec, record),
             Body::Coded { composition_ms, data } => {
                 if data.is_empty() {

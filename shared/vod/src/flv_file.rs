@@ -86,6 +86,7 @@ pub(crate) fn read(storage: &(impl Storage + ?Sized)) -> Result<Index, VodError>
                 };
                 film.take(&peek, sample)?;
             }
+            Some(Unit { body: Body::OtherTrack(_), .. }) => film.lacks("another track".to_owned()),
             _ => {}
         }
         at = body_at + u64::from(size) + 4;
@@ -141,16 +142,20 @@ impl Film {
         }
     }
 
+    /// Something of the file is in no sample.
+    fn lacks(&mut self, name: String) {
+        if self.left_out.len() < MAX_LEFT_OUT && !self.left_out.contains(&name) {
+            self.left_out.push(name);
+        }
+    }
+
     /// A sample whose packet begins with `peek`.
     fn take(&mut self, peek: &Bytes, sample: Sample) -> Result<(), VodError> {
         let begins = match self.lineup.see(sample.kind(), peek) {
             Ok(Seen::Coded(_)) => false,
             Ok(Seen::Began(_)) => true,
             Err(Refused::Codec(codec)) => {
-                let name = codec.to_string();
-                if self.left_out.len() < MAX_LEFT_OUT && !self.left_out.contains(&name) {
-                    self.left_out.push(name);
-                }
+                self.lacks(codec.to_string());
                 return Ok(());
             }
             _ => return Ok(()),

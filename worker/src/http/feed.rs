@@ -34,6 +34,8 @@ pub(crate) enum Happening {
     /// Something that can't be packed: a configuration that makes no sense, or a codec without a place in any container. What it
     /// is, in words.
     Unfit(String),
+    /// A packet of a further track, which FLV alone carries. Which, in words.
+    Further(String),
     /// A packet as it came, behind what it was found to be.
     Raw(Packet),
 }
@@ -402,7 +404,7 @@ impl Feed {
                 let name = self.lineup.name(coded.kind);
                 self.left_out.note(&self.key, "the transport stream", &name);
             }
-            Happening::Unfit(what) => {
+            Happening::Unfit(what) | Happening::Further(what) => {
                 self.left_out.note(&self.key, "every output but RTMP and FLV", what);
             }
             _ => {}
@@ -495,19 +497,29 @@ fn announced_by(metadata: &[u8]) -> [bool; 2] {
 
 /// Metadata and sequence headers as packets.
 fn headers([metadata, video, audio]: [&Option<Bytes>; 3]) -> impl Iterator<Item = Packet> {
-    let all = [
-        (Kind::Data, Flags::METADATA, metadata),
-        (Kind::Video, Flags::SEQUENCE_HEADER, video),
-        (Kind::Audio, Flags::SEQUENCE_HEADER, audio),
-    ];
-    all.map(|(kind, flags, payload)| Some(Packet { kind, dts_ms: 0, flags, payload: payload.clone()? }))
-        .into_iter()
-        .flatten()
+    each([metadata, video, audio]).map(|(kind, payload)| {
+        let info = flv::classify(kind, &payload);
+        let flags = match kind {
+            Kind::Data => Flags::METADATA,
+            _ if info.track != 0 || info.beside => Flags::SEQUENCE_HEADER.with(Flags::FURTHER),
+            _ => Flags::SEQUENCE_HEADER,
+        };
+        Packet { kind, dts_ms: 0, flags, payload }
+    })
+}
+
+/// Metadata and all that is kept of pictures and of sounds, packet by packet.
+fn each([metadata, video, audio]: [&Option<Bytes>; 3]) -> impl Iterator<Item = (Kind, Bytes)> {
+    let of = |kind, kept: &Option<Bytes>| {
+        let all = kept.as_ref().map(flv::kept::split).unwrap_or_default();
+        all.into_iter().map(move |payload| (kind, payload))
+    };
+    let metadata = metadata.clone().map(|payload| (Kind::Data, payload));
+    metadata.into_iter().chain(of(Kind::Video, video)).chain(of(Kind::Audio, audio))
 }
 
 fn prelude([metadata, video, audio]: [&Option<Bytes>; 3]) -> Prelude {
-    let all = [(Kind::Data, metadata), (Kind::Video, video), (Kind::Audio, audio)];
-    all.into_iter().filter_map(|(kind, bytes)| Some((kind, bytes.clone()?))).collect::<Vec<_>>().into()
+    each([metadata, video, audio]).collect::<Vec<_>>().into()
 }
 
 /// What holds at a place in the stream.
@@ -535,7 +547,7 @@ impl Past {
         let mut lineup = Lineup::default();
         for (kind, header) in [(Kind::Video, &past.video_header), (Kind::Audio, &past.audio_header)] {
             // A header that can't be read is none.
-            let _ = header.as_ref().map(|header| lineup.see(kind, header));
+            let _ = header.as_ref().and_then(flv::kept::main).map(|header| lineup.see(kind, &header));
         }
         Self { lineup, ..past }
     }
@@ -552,7 +564,7 @@ impl Past {
         if packet.flags.contains(Flags::SEQUENCE_HEADER) {
             let place =
                 if packet.kind == Kind::Video { &mut self.video_header } else { &mut self.audio_header };
-            *place = Some(packet.payload.clone());
+            *place = Some(flv::kept::with(packet.kind, place.as_ref(), &packet.payload));
         }
         let [video, audio] = &mut self.kinds;
         *video |= packet.kind == Kind::Video;
@@ -574,9 +586,12 @@ impl Past {
             Ok(_) => false,
             Err(error) => {
                 tracing::debug!("a packet is not packed: {error}");
-                if matches!(error, Refused::Config(_) | Refused::Codec(_)) {
-                    let what = if packet.kind == Kind::Video { "pictures" } else { "sound" };
-                    happened.push(Happening::Unfit(format!("its {what}: {error}")));
+                let what = if packet.kind == Kind::Video { "pictures" } else { "sound" };
+                let what = format!("its {what}: {error}");
+                match error {
+                    Refused::Config(_) | Refused::Codec(_) => happened.push(Happening::Unfit(what)),
+                    Refused::Track(_) => happened.push(Happening::Further(what)),
+                    _ => {}
                 }
                 true
             }

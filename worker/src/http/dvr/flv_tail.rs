@@ -177,7 +177,12 @@ impl FlvTail {
                 self.metadata = own;
                 self.mark(METADATA, at);
             }
-        } else if flv::classify(tag.kind, &tag.body).sequence_header {
+        } else if let info = flv::classify(tag.kind, &tag.body)
+            && (info.sequence_header || info.beside)
+        {
+            if info.beside || info.track != 0 {
+                return;
+            }
             if let Some(header) = self.headers.get_mut(n) {
                 *header = Some(Bytes::copy_from_slice(&tag.body));
             }
@@ -225,8 +230,11 @@ impl FlvTail {
             self.script(&mut out, &encode(&properties, &[]));
         }
         for (kind, header) in [Kind::Video, Kind::Audio].into_iter().zip(&start.headers) {
-            if let Some(header) = header {
-                self.take((kind, start.dts_ms, Flags::SEQUENCE_HEADER), header, &mut out)?;
+            for header in header.as_ref().map(flv::kept::split).unwrap_or_default() {
+                let info = flv::classify(kind, &header);
+                let is_further = info.beside || info.track != 0;
+                let flags = if is_further { Flags::FURTHER } else { Flags::default() };
+                self.take((kind, start.dts_ms, flags.with(Flags::SEQUENCE_HEADER)), &header, &mut out)?;
             }
         }
         Ok(out)
@@ -263,7 +271,9 @@ impl FlvTail {
         if time_ms > MAX_MS {
             return Err(io::Error::other("the file is as long as an FLV file can be"));
         }
-        if flags.contains(Flags::SEQUENCE_HEADER) {
+        if flags.contains(Flags::SEQUENCE_HEADER.with(Flags::FURTHER)) {
+            // Written again with each part: which of them are there is not known.
+        } else if flags.contains(Flags::SEQUENCE_HEADER) {
             let Some(known) = self.headers.get_mut(n).filter(|known| known.as_ref() != Some(body)) else {
                 return Ok(());
             };

@@ -174,8 +174,10 @@ impl Recording {
             Happening::Coded(dts_ms, coded) if self.is_mp4() => {
                 self.mp4_packet(*dts_ms, coded, lineup, disk, &mut ended);
             }
-            Happening::Unfit(what) if self.is_mp4() => self.left_out.note(&self.key, "dvr", what),
-            Happening::Coded(..) | Happening::Unfit(_) => {}
+            Happening::Unfit(what) | Happening::Further(what) if self.is_mp4() => {
+                self.left_out.note(&self.key, "dvr", what)
+            }
+            Happening::Coded(..) | Happening::Unfit(_) | Happening::Further(_) => {}
         }
         ended
     }
@@ -199,7 +201,10 @@ impl Recording {
             Kind::Audio if packet.flags.contains(Flags::SEQUENCE_HEADER) => &mut self.audio_header,
             _ => return,
         };
-        *place = Some(packet.payload.clone());
+        *place = match packet.kind {
+            Kind::Data => Some(packet.payload.clone()),
+            kind => Some(flv::kept::with(kind, place.as_ref(), &packet.payload)),
+        };
     }
 
     /// Whether a file ends before a packet, and whether the packet belongs into one: pictures do from the first key frame on, sounds
@@ -256,8 +261,8 @@ impl Recording {
                 FlvFile::begin(self.metadata.as_deref(), has_audio, lineup.video.is_some());
             let time = self.time(dts_ms, base_ms);
             for (kind, header) in [(Kind::Video, &self.video_header), (Kind::Audio, &self.audio_header)] {
-                if let Some(header) = header {
-                    flv.tag(&mut bytes, kind, time, header, false);
+                for header in header.as_ref().map(flv::kept::split).unwrap_or_default() {
+                    flv.tag(&mut bytes, kind, time, &header, false);
                 }
             }
             (Container::Flv(Box::new(flv)), Job::Begin(id, file, bytes.into()))

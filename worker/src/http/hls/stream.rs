@@ -216,6 +216,7 @@ impl HlsStream {
                 self.left_out.note(&self.key, "hls", what);
                 changes.is_unfit = self.config.on_error == HlsOnError::Disconnect;
             }
+            Happening::Further(what) => self.left_out.note(&self.key, "hls", what),
             Happening::Raw(_) => {}
         }
         changes

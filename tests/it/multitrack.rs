@@ -1,0 +1,105 @@
+//! Enhanced RTMP with several tracks of a kind: each keeps its own header; outputs that carry one carry the first, and say so.
+
+use std::fs;
+
+use client::{Kind, Packet};
+use srs_tests::capture::{player, publisher, receive_frames};
+use srs_tests::http::ask;
+use srs_tests::live::HttpViewer;
+use srs_tests::marked::{self, Unit};
+use srs_tests::pattern::{AUDIO_CONFIGURATION, VIDEO_CONFIGURATION};
+use srs_tests::site::site;
+use srs_tests::wait::wait_until;
+
+/// The second track of a kind: another sampling rate, another picture.
+const SECOND_SOUND: &[u8] = b"\x95\x00mp4a\x01\x13\x88";
+const SECOND_PICTURES: &[u8] =
+    b"\x96\x00avc1\x01\x01\x64\0\x1f\xff\xe1\0\x04\x67\x64\0\x1f\x01\0\x02\x68\xee";
+/// What the first tracks say beside their configurations.
+const COLOURS: &[u8] = b"\xd4avc1\x02\0\x09colorInfo";
+const CHANNELS: &[u8] = b"\x94mp4a\x01\x02\0\0\0\x03";
+
+/// The same of the second track, which has key frames of its own.
+fn second(unit: &Unit) -> Vec<u8> {
+    let body = unit.body();
+    if unit.is_video {
+        let first = if unit.is_key { 0x96 } else { 0xa6 };
+        [&[first][..], b"\x01avc1\x01", &body[2..]].concat()
+    } else {
+        [&b"\x95\x01mp4a\x01"[..], &body[2..]].concat()
+    }
+}
+
+fn headers(packets: &[Packet]) -> Vec<Vec<u8>> {
+    let is_kept = |packet: &&Packet| {
+        let info = flv::classify(packet.kind, &packet.payload);
+        info.sequence_header || info.beside
+    };
+    packets.iter().filter(is_kept).map(|packet| packet.payload.to_vec()).collect()
+}
+
+#[test]
+fn each_track_keeps_its_header_and_the_first_is_carried_where_one_is() {
+    let server = site(
+        "http_remux { enabled on; } dvr { enabled on; dvr_path TOP/html/rec/[stream].flv; } \
+         hls { enabled on; hls_fragment 1; hls_window 60; hls_storage memory; hls_path TOP/html; hls_ctx off; }",
+    );
+    let watch = |name: &str| HttpViewer::start(&server.web(), &format!("/live/{name}"));
+    let early = ["a.flv", "a.ts", "a.mp4"].map(watch);
+    wait_until("who waits", || server.clients().len() == 3);
+    let mut publisher = publisher(&server.url("live/a"));
+    let all: [(Kind, &[u8]); 6] = [
+        (Kind::Video, VIDEO_CONFIGURATION),
+        (Kind::Audio, AUDIO_CONFIGURATION),
+        (Kind::Video, COLOURS),
+        (Kind::Audio, CHANNELS),
+        (Kind::Video, SECOND_PICTURES),
+        (Kind::Audio, SECOND_SOUND),
+    ];
+    for (kind, header) in all {
+        publisher.send(kind, 0, header).unwrap();
+    }
+    let units = marked::usual(2500, 1000);
+    for unit in &units {
+        unit.send(&mut publisher);
+        // Its key frames lie elsewhere.
+        let other = Unit { number: unit.number + 10_000, is_key: unit.dts_ms == 1480, ..*unit };
+        other.send_as(&mut publisher, &second(&other));
+    }
+    // Late, over RTMP and FLV: the headers of each track, and what they say beside; from the first track's key frame on.
+    let mut late = player(&server.url("live/a"));
+    let packets = receive_frames(&mut late, 2);
+    let wanted: Vec<Vec<u8>> =
+        [VIDEO_CONFIGURATION, COLOURS, SECOND_PICTURES, AUDIO_CONFIGURATION, CHANNELS, SECOND_SOUND]
+            .map(<[u8]>::to_vec)
+            .to_vec();
+    assert_eq!(headers(&packets), wanted);
+    let first =
+        packets.iter().find(|packet| packet.payload.windows(4).any(|window| window == b"unit")).unwrap();
+    assert_eq!(first.payload, units.iter().rfind(|unit| unit.is_key).unwrap().body());
+    wait_until("all of it over HTTP", || {
+        early[0].bytes().windows(4).filter(|at| at == b"unit").count() == 2 * units.len()
+    });
+    let flv = watch("a.flv");
+    wait_until("a late viewer of FLV", || flv.bytes().windows(4).any(|at| at == b"unit"));
+    for header in &wanted {
+        assert!(flv.bytes().windows(header.len()).any(|window| window == header), "{header:x?}");
+    }
+    let stream = &ask(&server.api(), "GET", "/api/v1/streams", &[]).json()["streams"][0];
+    assert_eq!((&stream["audio"]["codec"], &stream["audio"]["sample_rate"]), (&"AAC".into(), &44_100.into()));
+    assert_eq!(stream["video"]["codec"], "H264");
+    drop(publisher.finish());
+    let [_, ts, mp4] = early;
+    marked::assert_shown("ts", &marked::of_ts(&ts.whole()), &units, 1);
+    marked::assert_same("mp4", &marked::of_mp4(&mp4.whole()), &units);
+    let film = server.directory().join("html/rec/a.flv");
+    wait_until("the recording", || film.exists());
+    let film = fs::read(&film).unwrap();
+    for header in &wanted {
+        assert!(film.windows(header.len()).any(|window| window == header), "{header:x?} is recorded");
+    }
+    let log = server.log();
+    for what in ["its sound: track 1", "its pictures: track 1"] {
+        assert_eq!(log.matches(&format!("hls of __defaultVhost__/live/a lacks {what}")).count(), 1, "{log}");
+    }
+}
