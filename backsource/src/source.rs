@@ -291,8 +291,12 @@ impl Source {
         self.describe(kind, info, payload);
         let is_kept = info.sequence_header || info.beside;
         let aside = is_kept || info.end_of_sequence;
-        let dts_ms =
-            if aside { self.timeline.aside(kind, wire_ms) } else { self.timeline.frame(kind, wire_ms) };
+        let arrival_ms = i64::try_from(reactor::now_ms()).unwrap_or(i64::MAX);
+        let dts_ms = if aside {
+            self.timeline.aside(kind, wire_ms)
+        } else {
+            self.timeline.frame_at(kind, wire_ms, arrival_ms)
+        };
         let flags = Self::flags(info);
         if is_kept {
             self.keep(kind, dts_ms, payload);

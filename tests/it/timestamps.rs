@@ -1,6 +1,8 @@
 //! Time at the players: it never goes back, has no holes, and keeps the encoder's own steps, whatever its clock does.
 
+use std::fs;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use client::{Kind, Packet};
 use flv::file::Tag;
@@ -8,11 +10,13 @@ use srs_tests::capture::{
     assert_continuous, assert_steps, frames, is_frame, player, publish_tags, publisher, receive_frames, tags,
 };
 use srs_tests::clip::Clip;
+use srs_tests::marked::{self, Unit};
 use srs_tests::pattern;
 use srs_tests::process::Running;
 use srs_tests::program::have;
 use srs_tests::server::Server;
-use srs_tests::wait::SOON;
+use srs_tests::site::site;
+use srs_tests::wait::{SOON, wait_until};
 
 /// Where a clock begins: at zero, below the limit of 24 bits, of 31 and of 32.
 const BEGINNINGS: [u32; 4] = [0, 16_777_200, (1 << 31) - 1_000, u32::MAX - 999];
@@ -176,4 +180,40 @@ fn time_goes_on_when_the_encoder_comes_again() {
     let all: Vec<i64> = frames(&times).iter().map(|packet| i64::from(packet.timestamp)).collect();
     assert_steps("all", &all);
     assert_eq!(times.iter().filter_map(pattern::check).count(), 300);
+}
+
+/// Where the way to the server was broken, what comes behind the gap has the time that it has; where only the clock jumped, none
+/// has passed.
+#[test]
+fn a_gap_of_the_uplink_is_as_long_as_it_was() {
+    let server = site("dvr { enabled on; dvr_path TOP/html/rec/[stream].flv; }");
+    let units = marked::usual(4000, 1000);
+    let (before, after): (Vec<Unit>, Vec<Unit>) = units.iter().partition(|unit| unit.dts_ms < 1000);
+    let after: Vec<Unit> = after.into_iter().filter(|unit| unit.dts_ms >= 3000).collect();
+    for (name, passes, wanted_ms) in
+        [("gap", Duration::from_millis(2100), 3000), ("jump", Duration::ZERO, 1000)]
+    {
+        let url = server.url(&format!("live/{name}"));
+        let mut player = player(&url);
+        let mut publisher = publisher(&url);
+        marked::send_headers(&mut publisher, true, true);
+        before.iter().for_each(|unit| unit.send(&mut publisher));
+        drop(receive_frames(&mut player, before.len()));
+        // Time has to pass: that is what is looked at.
+        let until = Instant::now() + passes;
+        while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            publisher.wait(left).unwrap();
+        }
+        after.iter().for_each(|unit| unit.send(&mut publisher));
+        let packets = receive_frames(&mut player, after.len());
+        let first = packets.iter().find(|packet| packet.kind == Kind::Video).unwrap();
+        let step_ms = i64::from(first.timestamp) - wanted_ms;
+        assert!(step_ms.abs() <= 50, "{name}: {} instead of {wanted_ms} ms", first.timestamp);
+        drop(publisher.finish());
+        let film = server.directory().join(format!("html/rec/{name}.flv"));
+        wait_until("the recording", || film.exists());
+        let recorded = marked::of_flv(&fs::read(&film).unwrap());
+        let length_ms = recorded.last().unwrap().dts_ms - recorded[0].dts_ms;
+        assert!((length_ms - wanted_ms - 980).abs() <= 60, "{name}: {length_ms} ms");
+    }
 }

@@ -52,10 +52,13 @@ pub enum Cut {
     Skip,
     /// It belongs to the segment that is open.
     Stay,
-    /// It begins a segment; the one that is open, if any, ends here.
+    /// It begins a segment; the one that is open, if any, ends.
     Begin {
         /// Nothing that came before belongs to it.
         is_break: bool,
+        /// When the one that is open ends on the stream's timeline, ms: here, or where its last packet ends when nothing came for
+        /// longer than any segment may be.
+        end_ms: i64,
     },
 }
 
@@ -124,7 +127,7 @@ impl Segmenter {
             }
             self.last_key_ms = Some(facts.dts_ms);
         }
-        let Some(open) = self.open_ms else { return self.begin(facts) };
+        let Some(open) = self.open_ms else { return self.begin(facts, facts.dts_ms) };
         let length = facts.dts_ms - open;
         let broken = self.owes_break && can_begin && (length >= CHANGE_EVERY_MS || facts.is_break);
         // The first picture behind a pause.
@@ -132,7 +135,10 @@ impl Segmenter {
         let cuts = broken || returns || self.is_long_enough(facts.dts_ms, open, can_begin, decides);
         // Time that runs backwards within a segment leaves it alone: the timeline sees to that.
         if cuts && length >= SHORTEST_MS {
-            return self.begin(facts);
+            let last_ms = self.newest_ms + self.step_ms.max(1);
+            let is_gap = length > self.longest() && last_ms < facts.dts_ms;
+            self.owes_break |= is_gap;
+            return self.begin(facts, if is_gap { last_ms } else { facts.dts_ms });
         }
         self.note(facts, decides);
         Cut::Stay
@@ -143,10 +149,15 @@ impl Segmenter {
         self.last_picture_ms.is_none_or(|last| dts_ms - last > pause)
     }
 
+    /// How long a segment may be, ms.
+    fn longest(&self) -> i64 {
+        self.rules.target() * 1000 + ROUNDING_MS
+    }
+
     fn is_long_enough(&self, dts_ms: i64, open_ms: i64, can_begin: bool, decides: bool) -> bool {
         let length = dts_ms - open_ms;
         let fragment = self.rules.fragment_ms.max(1);
-        let longest = self.rules.target() * 1000 + ROUNDING_MS;
+        let longest = self.longest();
         // The next packet would make it longer than any may be.
         if decides && length + self.step_ms > longest {
             return true;
@@ -160,11 +171,11 @@ impl Segmenter {
         at_a_good_place && (length >= fragment || next_would_be_late && length >= SHORTEST_MS)
     }
 
-    fn begin(&mut self, facts: &Facts) -> Cut {
+    fn begin(&mut self, facts: &Facts, end_ms: i64) -> Cut {
         self.open_ms = Some(facts.dts_ms);
         (self.has_pictures, self.newest_ms) = (false, facts.dts_ms);
         self.note(facts, true);
-        Cut::Begin { is_break: std::mem::take(&mut self.owes_break) }
+        Cut::Begin { is_break: std::mem::take(&mut self.owes_break), end_ms }
     }
 
     fn note(&mut self, facts: &Facts, decides: bool) {
@@ -288,13 +299,13 @@ mod tests {
         let sound =
             |dts_ms| Facts { kind: Kind::Audio, dts_ms, is_key: false, is_break: false, has_video: true };
         let mut segmenter = Segmenter::new(RULES);
-        assert_eq!(segmenter.look(&sound(0)), Cut::Begin { is_break: false });
+        assert_eq!(segmenter.look(&sound(0)), Cut::Begin { is_break: false, end_ms: 0 });
         assert_eq!(segmenter.look(&Facts { is_key: false, ..video(10, 1000) }), Cut::Skip);
         assert_eq!(segmenter.look(&Facts { is_key: true, ..video(30, 1000) }), Cut::Stay);
         let found = cuts(&mut segmenter, (1..52).map(|n| Facts { is_key: n == 51, ..video(30 + n * 40, 1) }));
         assert_eq!(found, [2070]);
         assert_eq!(segmenter.end(), Some(40), "one picture");
-        assert_eq!(segmenter.look(&video(5000, 1000)), Cut::Begin { is_break: true });
+        assert_eq!(segmenter.look(&video(5000, 1000)), Cut::Begin { is_break: true, end_ms: 5000 });
         assert_eq!(segmenter.end(), Some(40), "a whole publish of one picture");
     }
 
@@ -321,11 +332,22 @@ mod tests {
         assert_eq!(segmenter.end(), Some(1200));
         assert_eq!(segmenter.end(), None);
         assert_eq!(segmenter.look(&video(1240, 1000)), Cut::Skip);
-        assert_eq!(segmenter.look(&video(2000, 1000)), Cut::Begin { is_break: true });
+        assert_eq!(segmenter.look(&video(2000, 1000)), Cut::Begin { is_break: true, end_ms: 2000 });
         // Changes of configuration: not more than one a second cuts.
         let change = Facts { is_break: true, ..video(2040, 1000) };
         assert_eq!(segmenter.look(&Facts { is_key: true, ..change }), Cut::Stay);
-        assert_eq!(segmenter.look(&video(3000, 1000)), Cut::Begin { is_break: true });
+        assert_eq!(segmenter.look(&video(3000, 1000)), Cut::Begin { is_break: true, end_ms: 3000 });
+    }
+
+    /// The way to the server was broken for eight seconds.
+    #[test]
+    fn a_gap_is_no_part_of_a_segment() {
+        let mut segmenter = Segmenter::new(RULES);
+        let found = cuts(&mut segmenter, (0..75).map(|n| video(n * 40, 1000)));
+        assert_eq!(found, [0, 2000]);
+        assert_eq!(segmenter.look(&video(11_000, 1000)), Cut::Begin { is_break: true, end_ms: 3000 });
+        let found = cuts(&mut segmenter, (276..350).map(|n| video(n * 40, 1000)));
+        assert_eq!(found, [13_000]);
     }
 
     #[test]

@@ -9,6 +9,9 @@
 //! * a step of a track between 0 and its bound (500 ms, or three of its usual steps where those are longer) is kept as
 //!   it is; a larger step, or one that goes back by more than 500 ms, is a jump: the track goes on one usual step
 //!   after its last message, its origin moves, and the other track takes the same origin when it jumps by the same amount;
+//! * where packets are missing, because the way to the server was broken for a while, the larger step is true: it is kept when with
+//!   it the stream is no further ahead of the wall clock than it was before (250 ms are allowed for the way), up to ten minutes.
+//!   So recordings are as long as what they show, and times of day stay true. Who sends faster than time passes has no such gaps;
 //! * a track with a hole that comes back where the other one is now has not jumped: it keeps its place beside the other;
 //! * a track that steps back by up to 500 ms is held (one millisecond per message) until its time catches up;
 //! * a track that joins late keeps its offset to the other one up to ten seconds;
@@ -38,6 +41,11 @@ const MAX_TRACK_OFFSET_MS: i64 = 10_000;
 /// The longest usual step that evidence can establish, in ms.
 const MAX_USUAL_STEP_MS: i64 = 10_000;
 
+/// Longest gap that is believed, in ms.
+const MAX_GAP_MS: i64 = 600_000;
+/// How much sooner than ever before a packet may arrive, in ms, for its time to be believed behind a gap.
+const SOONER_MS: i64 = 250;
+
 /// One track's past.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Track {
@@ -66,6 +74,8 @@ pub struct Timeline {
     audio: Track,
     video: Track,
     jumps: u64,
+    /// The least that arrivals were behind output times in this publish: wall clock minus stream, in ms.
+    least_lag: Option<i64>,
 }
 
 impl Timeline {
@@ -79,6 +89,7 @@ impl Timeline {
             audio: Track::default(),
             video: Track::default(),
             jumps: 0,
+            least_lag: None,
         }
     }
 
@@ -128,6 +139,7 @@ impl Timeline {
     pub fn begin_publish(&mut self) {
         self.unwrapped = None;
         self.offset = None;
+        self.least_lag = None;
         for track in [&mut self.audio, &mut self.video] {
             track.last_in = None;
             track.offset = None;
@@ -160,6 +172,25 @@ impl Timeline {
 
     /// Maps the timestamp of an audio or video frame to the stream's timeline, in ms.
     pub fn frame(&mut self, kind: Kind, wire_ms: u32) -> i64 {
+        self.place(kind, wire_ms, None)
+    }
+
+    /// The same for a frame that arrived at a time of a clock that never jumps, in ms.
+    pub fn frame_at(&mut self, kind: Kind, wire_ms: u32, arrival_ms: i64) -> i64 {
+        let out = self.place(kind, wire_ms, Some(arrival_ms));
+        let lag = arrival_ms.saturating_sub(out);
+        self.least_lag = Some(self.least_lag.map_or(lag, |least| least.min(lag)));
+        out
+    }
+
+    /// Whether a step that is too long for a rhythm is a gap in what arrived.
+    fn is_gap(&self, step: i64, out: i64, arrival_ms: Option<i64>) -> bool {
+        let lag = arrival_ms.map(|arrival_ms| arrival_ms.saturating_sub(out));
+        let is_in_time = lag.zip(self.least_lag).is_some_and(|(lag, least)| lag >= least - SOONER_MS);
+        (0..=MAX_GAP_MS).contains(&step) && is_in_time
+    }
+
+    fn place(&mut self, kind: Kind, wire_ms: u32, arrival_ms: Option<i64>) -> i64 {
         let at = self.unwrap(wire_ms);
         self.unwrapped = Some(at);
         match self.jitter {
@@ -172,7 +203,7 @@ impl Timeline {
                 self.offset = Some(offset);
                 self.keep(kind, (at + offset).max(0))
             }
-            Jitter::Full => self.full(kind, at),
+            Jitter::Full => self.full(kind, at, arrival_ms),
         }
     }
 
@@ -200,8 +231,13 @@ impl Timeline {
         }
     }
 
-    fn full(&mut self, kind: Kind, at: i64) -> i64 {
+    fn full(&mut self, kind: Kind, at: i64, arrival_ms: Option<i64>) -> i64 {
         let other = *self.other(kind);
+        let known = *if kind == Kind::Audio { &self.audio } else { &self.video };
+        let is_gap = known
+            .offset
+            .zip(known.last_out)
+            .is_some_and(|(offset, last)| self.is_gap(at + offset - last, at + offset, arrival_ms));
         let track = self.track(kind);
         let in_step = track.last_in.map(|last| at - last);
         track.last_in = Some(at);
@@ -241,6 +277,8 @@ impl Timeline {
                     && other.last_out.is_some_and(|now| (at + offset - now).abs() <= MAX_STEP_MS)
                 {
                     // Only this track has a hole: it goes on where the stream is.
+                    at + offset
+                } else if is_gap {
                     at + offset
                 } else {
                     self.jumps += 1;
@@ -372,6 +410,49 @@ mod tests {
             assert_eq!(timeline.frame(Kind::Audio, n * 40 + 10 + jump), i64::from(n) * 40 + 10);
         }
         assert_eq!(timeline.jumps(), 1);
+    }
+
+    /// Pictures and sounds that arrive as time passes, but for some: `lost` says which, and `late` by how much later one arrives.
+    fn arrive(
+        lost: impl Fn(i64) -> bool,
+        late: impl Fn(i64) -> i64,
+        jump: impl Fn(i64) -> i64,
+    ) -> (Vec<i64>, u64) {
+        let mut timeline = Timeline::new(Jitter::Full);
+        let times = (0..1000).map(|n| n * 40).filter(|at| !lost(*at));
+        let out = times.map(|at| {
+            let wire = u32::try_from(7000 + at + jump(at)).unwrap();
+            let arrival_ms = 1_000_000 + at + late(at);
+            let picture = timeline.frame_at(Kind::Video, wire, arrival_ms);
+            let sound = timeline.frame_at(Kind::Audio, wire + 10, arrival_ms + 1);
+            assert_eq!(sound - picture, 10, "{at}");
+            picture
+        });
+        (out.collect(), timeline.jumps())
+    }
+
+    #[test]
+    fn a_gap_of_the_uplink_is_as_long_as_it_was() {
+        let gap = |at: i64| (10_000..18_000).contains(&at);
+        // Nothing arrived for eight seconds; or what was before the gap arrived late, with all that came behind it.
+        for late in [|_| 0, |at: i64| if (6000..19_000).contains(&at) { 19_000 - at } else { 0 }] {
+            let (out, jumps) = arrive(gap, late, |_| 0);
+            assert_eq!((out[249], out[250], *out.last().unwrap(), jumps), (9960, 18_000, 39_960, 0));
+        }
+        // A clock that steps is none, whether pictures are missing or not.
+        let (out, jumps) = arrive(|_| false, |_| 0, |at| if at >= 10_000 { 8000 } else { 0 });
+        assert_eq!((*out.last().unwrap(), jumps), (39_960, 1));
+        let (out, jumps) = arrive(gap, |_| 0, |at| if at >= 18_000 { 3_600_000 } else { 0 });
+        assert_eq!((*out.last().unwrap(), jumps), (39_960 - 8000, 1));
+        // Longer than is believed.
+        let (out, jumps) = arrive(
+            |at| (1000..39_000).contains(&at),
+            |at| if at > 1000 { 700_000 } else { 0 },
+            |at| {
+                if at > 1000 { 700_000 } else { 0 }
+            },
+        );
+        assert!(*out.last().unwrap() < 3000 && jumps == 1);
     }
 
     #[test]

@@ -242,9 +242,9 @@ impl HlsStream {
         match self.segmenter.look(&facts) {
             Cut::Skip => return,
             Cut::Stay => {}
-            Cut::Begin { is_break } => {
+            Cut::Begin { is_break, end_ms } => {
                 if let Some(began) = began {
-                    self.close(dts_ms - began, disk, changes);
+                    self.close(end_ms - began, disk, changes);
                 }
                 self.anchor = self.anchor.filter(|_| !is_break).or(Some((dts_ms, unix_ms)));
                 let mut bytes = Vec::with_capacity(1 << 16);
@@ -254,7 +254,9 @@ impl HlsStream {
                     self.packager.begin(lineup, &mut bytes);
                 }
                 self.packager.owe_sets();
-                self.look_at_cut(&facts);
+                if !is_break {
+                    self.look_at_cut(&facts);
+                }
                 let is_break = is_break || std::mem::take(&mut self.lost_before);
                 self.open = Some(Open { bytes, began_ms: dts_ms, is_break, lineup: lineup.clone() });
             }
