@@ -93,6 +93,12 @@ impl Mp4Packager {
         if count > 1 && (is_due || is_key) { self.write(false) } else { None }
     }
 
+    /// Whether anything is held back until what follows tells how long it lasts.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        !self.video.is_empty() || !self.audio.is_empty()
+    }
+
     /// The rest: nothing follows.
     pub fn flush(&mut self) -> Option<Fragment> {
         self.write(true)

@@ -18,6 +18,8 @@ use super::rules::Rules;
 const SETTLE_MS: u64 = 600;
 /// How long a track may take that the publisher's metadata announce, ms.
 const ANNOUNCED_MS: u64 = 3_000;
+/// When nothing has come for so long, what is held back until more comes goes out, ms.
+const QUIET_MS: u64 = 500;
 /// Packets that are looked through for tracks without a sequence header.
 const LOOK_AHEAD: u64 = 200;
 
@@ -91,6 +93,8 @@ pub(crate) struct Feed {
     pub(crate) pace_ms: Option<u32>,
     /// Somebody who is no viewer wants the stream (HLS, recording).
     pub(crate) pinned: bool,
+    /// When something was read last, ms.
+    read_ms: u64,
     /// DTS of the newest packet; `None` at the beginning of a publish.
     pub(crate) newest_ms: Option<i64>,
     /// Nobody publishes.
@@ -126,6 +130,7 @@ impl Feed {
             viewers: [0; 4],
             pace_ms: None,
             pinned: false,
+            read_ms: 0,
             newest_ms: None,
             resting: false,
             rests_since_ms: None,
@@ -301,7 +306,7 @@ impl Feed {
     /// again though nothing has come, ms.
     pub(crate) fn pump(&mut self, now_ms: u64, sink: &mut Sink<'_>) -> Option<u64> {
         let ring = self.ring.take()?;
-        let mut again = None;
+        let (mut again, from) = (None, self.next);
         while self.next < ring.head() {
             if !self.settled {
                 again = self.settle(&ring, now_ms);
@@ -327,6 +332,23 @@ impl Feed {
             self.packings.iter_mut().flatten().for_each(Packing::flush);
         }
         self.ring = Some(ring);
+        if self.next != from {
+            self.read_ms = now_ms;
+        }
+        [again, self.let_out(now_ms)].into_iter().flatten().min()
+    }
+
+    /// A picture that nothing follows is seen, too: how long it lasts is told when something does. Returns when to look again.
+    fn let_out(&mut self, now_ms: u64) -> Option<u64> {
+        let until_ms = self.read_ms + QUIET_MS;
+        let mut again = None;
+        for packing in self.packings.iter_mut().flatten().filter(|packing| packing.holds()) {
+            if now_ms >= until_ms {
+                packing.flush();
+            } else {
+                again = Some(until_ms);
+            }
+        }
         again
     }
 

@@ -168,6 +168,11 @@ impl Packing {
         }
     }
 
+    /// Whether something is held back until more comes.
+    pub(crate) fn holds(&self) -> bool {
+        self.format == Format::Mp4 && self.mp4.holds()
+    }
+
     /// Nothing follows for now: what was gathered goes out.
     pub(crate) fn flush(&mut self) {
         let fragment = self.mp4.flush();
