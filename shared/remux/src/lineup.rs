@@ -273,11 +273,28 @@ impl Lineup {
         }
     }
 
-    /// Whether these tracks are the ones of `other` and perhaps more.
+    /// Whether these tracks are the ones of `other` and perhaps more, or more is known of them.
     #[must_use]
     pub fn extends(&self, other: &Self) -> bool {
-        let video = other.video.is_none() || other.video == self.video;
+        let video = match (&other.video, &self.video) {
+            (None, _) => true,
+            (Some(VideoTrack::Av1 { record, size: None }), Some(VideoTrack::Av1 { record: now, .. }))
+            | (Some(VideoTrack::Vp9 { record, size: None }), Some(VideoTrack::Vp9 { record: now, .. })) => {
+                record == now
+            }
+            (Some(video), now) => now.as_ref() == Some(video),
+        };
         video && (other.audio.is_none() || other.audio == self.audio)
+    }
+
+    /// Whether there are pictures of which all is known that a container says of them.
+    #[must_use]
+    pub fn has_pictures(&self) -> bool {
+        let is_open = matches!(
+            self.video,
+            Some(VideoTrack::Av1 { size: None, .. } | VideoTrack::Vp9 { size: None, .. })
+        );
+        self.video.is_some() && !is_open
     }
 
     /// The tracks as a transport stream can carry them.
@@ -378,6 +395,22 @@ fn flac(record: &Bytes) -> Option<AudioTrack> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_size_that_becomes_known_makes_no_other_track() {
+        let mut lineup = Lineup::default();
+        let see =
+            |lineup: &mut Lineup, packet: &'static [u8]| lineup.see(Kind::Video, &Bytes::from_static(packet));
+        assert_eq!(see(&mut lineup, b"\x90av01\x81\x00\x0c\x00"), Ok(Seen::Config { changed: true }));
+        let before = lineup.clone();
+        assert!(!before.has_pictures());
+        let picture = b"\x91av01\x0a\x0b\x00\x00\x00\x04\x3d\x06\xd4\x02\xf8\x00\x40";
+        assert!(matches!(see(&mut lineup, picture), Ok(Seen::Began(_))));
+        assert!(lineup.has_pictures() && lineup != before && lineup.extends(&before));
+        assert_eq!(see(&mut lineup, b"\x90av01\x81\x00\x0c\x00"), Ok(Seen::Config { changed: false }));
+        assert_eq!(see(&mut lineup, b"\x90av01\x81\x01\x0c\x00"), Ok(Seen::Config { changed: true }));
+        assert!(!lineup.extends(&before));
+    }
 
     #[test]
     fn configurations_are_followed_and_repeats_are_none() {

@@ -367,7 +367,7 @@ impl Feed {
             let Ok(packet) = ring.record(seq).and_then(|record| read(ring, &record)) else { continue };
             past.take(packet);
         }
-        let has = [past.lineup.video.is_some(), past.lineup.audio.is_some()];
+        let has = [past.lineup.has_pictures(), past.lineup.audio.is_some()];
         let complete = has == [true; 2];
         let metadata = past.metadata.as_ref().or(self.metadata.as_ref());
         let announced = metadata.map(|metadata| announced_by(metadata)).unwrap_or_default();
