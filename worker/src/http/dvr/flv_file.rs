@@ -113,6 +113,8 @@ impl FlvFile {
             return;
         }
         self.note(kind, time_ms, is_key);
+        // What began later than the file is announced when it is finished.
+        self.has(kind);
         self.len += (out.len() - before) as u64;
     }
 
