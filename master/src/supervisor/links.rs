@@ -113,7 +113,12 @@ impl Supervisor {
     /// Makes the links that are missing.
     pub(super) fn mend_links(&mut self) {
         let now_ms = reactor::now_ms();
-        if self.plan.is_stopping() || self.links.deadline().is_none_or(|at_ms| at_ms > now_ms) {
+        if self.plan.is_stopping() {
+            // Nothing is made any more, and nothing is due.
+            (self.links.changed, self.links.again) = (false, BTreeMap::new());
+            return;
+        }
+        if self.links.deadline().is_none_or(|at_ms| at_ms > now_ms) {
             return;
         }
         self.links.changed = false;
