@@ -371,3 +371,40 @@ fn h84_the_master_waits_for_no_operator() {
     });
     wait_until("descriptors as before", || descriptors(server.pid()) <= open + 4);
 }
+
+/// What is too long is said so, and the connection closed, at each port that answers HTTP.
+#[test]
+fn requests_that_are_too_long_are_answered_at_every_port() {
+    let server = Server::start("http_server { enabled on; listen 127.0.0.1:0; }\nvhost __defaultVhost__ { }");
+    let web = server.web();
+    let api = server.api();
+    let long = "a".repeat(1_000_000);
+    let heads = [
+        (format!("GET /api/v1/versions HTTP/1.1\r\nHost: a\r\nX-Long: {long}\r\n\r\n"), "431"),
+        (format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n"), "431"),
+        (format!("GET / HTTP/1.1\r\nHost: a\r\n{}", "X: y\r\n".repeat(50_000)), "431"),
+        (
+            format!(
+                "POST /api/v1/reload HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n{}",
+                &long[..60_000]
+            ),
+            "",
+        ),
+    ];
+    for base in [&web, &api] {
+        for (request, status) in &heads {
+            let mut socket = TcpStream::connect(base.trim_start_matches("http://")).unwrap();
+            socket.set_read_timeout(Some(SOON)).unwrap();
+            // It may be closed before all of it is sent.
+            let _ = socket.write_all(request.as_bytes());
+            let mut answer = Vec::new();
+            let _ = socket.read_to_end(&mut answer);
+            let answer = String::from_utf8_lossy(&answer);
+            assert!(
+                answer.starts_with("HTTP/1.1 4") && answer.contains(status),
+                "{base}: {} … gets {answer:?}",
+                &request[..40]
+            );
+        }
+    }
+}

@@ -296,6 +296,11 @@ impl Connection {
         matches!(self.state, State::Answer(Body::Events)) || self.is_relayed()
     }
 
+    /// Whether as much waits of what it has said as is taken in.
+    pub(crate) fn is_full(&self) -> bool {
+        self.input.len() >= MAX_INPUT
+    }
+
     /// Whether it has not said what it wants (any more).
     pub(crate) fn asks_nothing(&self) -> bool {
         matches!(self.state, State::Head)

@@ -111,6 +111,14 @@ impl Web {
         let Some(connection) = self.connections.get_mut(key) else { return Ok(false) };
         let whole = match head::read(&connection.input) {
             Head::Partial if connection.at_end => return Err(Gone::Left),
+            // No more of it is taken in, so it would never be whole.
+            Head::Partial if connection.is_full() => {
+                let has_head = connection.input.windows(4).any(|four| four == b"\r\n\r\n");
+                connection.keep_alive = false;
+                connection.input.clear();
+                self.refuse(key, if has_head { 413 } else { 431 });
+                return Ok(true);
+            }
             Head::Partial => return Ok(false),
             Head::Bad(status, _) => {
                 connection.keep_alive = false;
