@@ -3,9 +3,9 @@
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, RwLock};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tiny_http::{Request, Server};
@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Begins to answer. When somebody removes the socket (a cleaner of temporary files, say) it is made again.
 pub(crate) fn start(path: &Path, known: &Arc<Known>) -> std::io::Result<()> {
-    let mut current = begin(path, known)?;
+    let mut current = Some(Answering::begin(path, known)?);
     let (path, known) = (path.to_owned(), Arc::clone(known));
     thread::Builder::new().name("api-socket".to_owned()).stack_size(256 << 10).spawn(move || {
         loop {
@@ -36,10 +36,15 @@ pub(crate) fn start(path: &Path, known: &Arc<Known>) -> std::io::Result<()> {
             if path.exists() {
                 continue;
             }
-            match path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| begin(&path, &known)) {
+            // Nobody finds it any more. It goes first: its end takes away what has its name.
+            if let Some(former) = current.take() {
+                former.end();
+            }
+            let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+            match made.and_then(|()| Answering::begin(&path, &known)) {
                 Ok(next) => {
                     tracing::info!("the socket {} was removed: made again", path.display());
-                    std::mem::replace(&mut current, next).end();
+                    current = Some(next);
                 }
                 Err(error) => tracing::debug!("the socket {} can't be made: {error}", path.display()),
             }
@@ -51,43 +56,57 @@ pub(crate) fn start(path: &Path, known: &Arc<Known>) -> std::io::Result<()> {
 /// A listener and the threads that answer there.
 struct Answering {
     over: Arc<AtomicBool>,
-    server: Arc<RwLock<Arc<Server>>>,
+    listener: Arc<UnixListener>,
+    thread: JoinHandle<()>,
 }
 
 impl Answering {
-    /// Nobody finds it any more.
+    fn begin(path: &Path, known: &Arc<Known>) -> std::io::Result<Self> {
+        if let Err(error) = std::fs::remove_file(path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+        let listener = Arc::new(UnixListener::bind(path)?);
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        let mut server = serve(&listener)?;
+        let over = Arc::new(AtomicBool::new(false));
+        let (ends, socket, known, path) =
+            (Arc::clone(&over), Arc::clone(&listener), Arc::clone(known), path.to_owned());
+        let thread =
+            thread::Builder::new().name("api".to_owned()).stack_size(256 << 10).spawn(move || {
+                loop {
+                    answer(&server, &known);
+                    if ends.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    // It listens no more after one accept that failed: another one goes on with the same socket.
+                    thread::sleep(REST);
+                    if let Ok(next) = serve(&socket) {
+                        drop_without_its_file(std::mem::replace(&mut server, next), &path);
+                    }
+                }
+            })?;
+        Ok(Self { over, listener, thread })
+    }
+
+    /// Ends all its threads.
     fn end(self) {
         self.over.store(true, Ordering::Relaxed);
-        if let Ok(server) = self.server.read() {
-            server.unblock();
-        }
+        // A thread of tiny_http waits in accept; it can't be called by a name that is not there.
+        let _ = socket2::SockRef::from(&*self.listener).shutdown(std::net::Shutdown::Both);
+        let _ = self.thread.join();
     }
 }
 
-fn begin(path: &Path, known: &Arc<Known>) -> std::io::Result<Answering> {
-    if let Err(error) = std::fs::remove_file(path)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        return Err(error);
+/// A server of tiny_http takes the file of its socket with it, which another one goes on using.
+fn drop_without_its_file(server: Server, path: &Path) {
+    let aside = path.with_extension("aside");
+    let moved = std::fs::rename(path, &aside).is_ok();
+    drop(server);
+    if moved {
+        let _ = std::fs::rename(&aside, path);
     }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    let first = Arc::new(serve(&listener)?);
-    let answering = Answering { over: Arc::default(), server: Arc::new(RwLock::new(first)) };
-    let (over, server) = (Arc::clone(&answering.over), Arc::clone(&answering.server));
-    let known = Arc::clone(known);
-    thread::Builder::new().name("api".to_owned()).stack_size(256 << 10).spawn(move || {
-        while !over.load(Ordering::Relaxed) {
-            let Ok(now) = server.read().map(|server| Arc::clone(&server)) else { return };
-            answer(&now, &known);
-            // It listens no more after one accept that failed: another one goes on with the same socket.
-            thread::sleep(REST);
-            if let (Ok(next), Ok(mut place)) = (serve(&listener), server.write()) {
-                *place = Arc::new(next);
-            }
-        }
-    })?;
-    Ok(answering)
 }
 
 /// Gives an answer without holding up the thread that works.
