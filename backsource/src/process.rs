@@ -65,6 +65,8 @@ pub(crate) struct BackSource {
     resting: bool,
     next_pace_ms: u64,
     next_sweep_ms: u64,
+    /// When it was last said that descriptors are missing.
+    pub(crate) short_ms: u64,
     stop: bool,
 }
 
@@ -107,6 +109,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
         resting: false,
         next_pace_ms: 0,
         next_sweep_ms: 0,
+        short_ms: 0,
         stop: false,
     };
     let mut others = Vec::new();

@@ -13,6 +13,8 @@ use rtmp::PublishRequest;
 use crate::process::{BackSource, info};
 use crate::source::{Publisher, Put, Rules, Source};
 
+/// Least time between two lines about descriptors that are missing, ms.
+const SHORT_MS: u64 = 5_000;
 /// A publisher that was not heard for so long may be replaced by the same client, ms.
 const SILENT_MS: u64 = 2_000;
 
@@ -71,7 +73,10 @@ impl Host for BackSource {
         // The stream needs more descriptors, here and elsewhere.
         if hub.connection(connection).is_some_and(ipc::in_reserve) {
             let why = "The server has no descriptors left for another stream";
-            tracing::error!(cid, "{key} can't be published: no descriptors are left; raise `ulimit -n`");
+            if hub.now_ms().saturating_sub(self.short_ms) >= SHORT_MS {
+                self.short_ms = hub.now_ms();
+                tracing::error!(cid, "{key} can't be published: no descriptors are left; raise `ulimit -n`");
+            }
             hub.reject_publish(self, connection, msid, why);
             return;
         }

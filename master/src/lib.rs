@@ -17,4 +17,4 @@ pub mod spawn;
 mod supervisor;
 pub mod systemd;
 
-pub use supervisor::{Loader, Serving, StartError, Supervisor};
+pub use supervisor::{Loader, Serving, Signals, StartError, Supervisor, listen_to_signals};

@@ -199,6 +199,7 @@ fn run_master(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Err
     if config.daemon {
         daemon::detach()?;
     }
+    let signals = master::listen_to_signals()?;
     let loader = loader(arguments)?;
     if let Some(directory) = &config.work_dir {
         std::env::set_current_dir(directory)
@@ -231,7 +232,7 @@ fn run_master(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Err
         .filter(|vhost| vhost.lets_anybody_publish())
         .map(|vhost| vhost.name.clone())
         .collect();
-    let prepared = Supervisor::prepare(config, spawner, loader);
+    let prepared = Supervisor::prepare(config, spawner, loader, signals);
     for (name, address) in inherited::close_rest() {
         tracing::warn!(
             "the service manager passed {name}, listening on {address}; no `listen` says that address: closed"

@@ -198,7 +198,14 @@ impl Plan {
     pub fn handle(&mut self, now_ms: u64, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
         match event {
-            Event::Ended { slot, code, killed } => self.ended(now_ms, slot, code, killed, &mut actions),
+            Event::Ended { slot, code, killed } => {
+                if let Some(slot) =
+                    self.slots.get_mut(slot).filter(|slot| slot.state == State::Up && slot.wanted)
+                {
+                    slot.restarts += u32::from(code != Some(DO_NOT_RESPAWN));
+                }
+                self.ended(now_ms, slot, code, killed, &mut actions);
+            }
             Event::NotStarted { slot } => self.ended(now_ms, slot, None, false, &mut actions),
             Event::Stop => {
                 if self.stop_until_ms.is_none() {
@@ -254,7 +261,6 @@ impl Plan {
             return;
         }
         slot.deaths.retain(|at| now_ms.saturating_sub(*at) < WINDOW_MS);
-        slot.restarts += 1;
         if killed {
             // A child that serves well between such deaths is started at once however many there are.
             slot.kills.retain(|at| now_ms.saturating_sub(*at) < WINDOW_MS);
@@ -335,6 +341,19 @@ mod tests {
             actions.contains(&Action::Degraded(1))
         });
         assert!(degraded);
+    }
+
+    #[test]
+    fn a_start_that_fails_is_no_restart() {
+        let mut plan = plan();
+        let mut now = 10;
+        plan.handle(now, Event::Ended { slot: 1, code: None, killed: true });
+        for _ in 0..4 {
+            plan.handle(now, Event::NotStarted { slot: 1 });
+            now = plan.next_deadline().unwrap_or(now);
+            plan.handle(now, Event::Tick);
+        }
+        assert_eq!(plan.slots()[1].restarts, 1);
     }
 
     #[test]

@@ -188,6 +188,8 @@ pub struct Supervisor {
     unread: BTreeSet<usize>,
     /// Processes that have ended but for a thread that hangs in the kernel.
     corpses: Vec<Running>,
+    /// When it was last said that descriptors are missing, monotonic ms.
+    short_ms: u64,
     /// A link has ended: somebody may have, too.
     suspects: bool,
     /// Number of what the children hold for the next master; it grows with each change.
@@ -207,10 +209,15 @@ impl Supervisor {
     ///
     /// # Errors
     /// [`StartError`].
-    pub fn prepare(mut config: Config, spawner: Spawner, loader: Loader) -> Result<Self, StartError> {
+    pub fn prepare(
+        mut config: Config,
+        spawner: Spawner,
+        loader: Loader,
+        signals: Signals,
+    ) -> Result<Self, StartError> {
         let family = Family::take(&config)?;
         if let Some(survivors) = adopt::gather(&family) {
-            return Self::adopt(survivors, family, spawner, loader);
+            return Self::adopt(survivors, family, (spawner, loader, signals));
         }
         let asked = config.clone();
         runtime::raise_descriptor_limit(config.max_connections);
@@ -257,7 +264,8 @@ impl Supervisor {
             })
             .collect();
         let board = Scoreboard::create()?;
-        let mut supervisor = Self::with(asked, config, family, (spawner, loader), Plan::new(table), board)?;
+        let mut supervisor =
+            Self::with(asked, config, family, (spawner, loader, signals), Plan::new(table), board)?;
         (supervisor.rtmp, supervisor.api, supervisor.children) = (rtmp, api, children);
         supervisor.metrics = metrics;
         supervisor.web = web;
@@ -269,19 +277,23 @@ impl Supervisor {
         asked: Config,
         config: Config,
         family: Family,
-        (spawner, loader): (Spawner, Loader),
+        (spawner, loader, Signals(signals)): (Spawner, Loader, Signals),
         plan: Plan,
         board: Scoreboard,
     ) -> Result<Self, StartError> {
         let reactor = Reactor::new().map_err(os("the server can't get an event queue"))?;
-        let signals = signals(&reactor)?;
+        for (index, signal) in signals.iter().enumerate() {
+            reactor
+                .register_readable(signal.as_raw_fd(), Token(FIRST_SIGNAL + index))
+                .map_err(os("the server can't listen to signals"))?;
+        }
         if let Some(rendezvous) = &family.rendezvous {
             reactor
                 .register_readable(rendezvous.as_raw_fd(), Token(RENDEZVOUS_TOKEN))
                 .map_err(os("children can't be waited for"))?;
         }
         let waker = reactor.waker(Token(FILES_TOKEN)).map_err(os("the server can't get an event queue"))?;
-        let (runtime_files, token) = RuntimeFiles::start(&family.runtime_dir, waker)
+        let (runtime_files, token) = RuntimeFiles::start(&family.runtime_dir, &config.pid, waker)
             .map_err(os("the runtime directory can't be kept"))?;
         Ok(Self {
             asked,
@@ -319,6 +331,7 @@ impl Supervisor {
             links: LinkTable::default(),
             unread: BTreeSet::new(),
             corpses: Vec::new(),
+            short_ms: 0,
             suspects: false,
             sequence: 1,
             masters: 0,
@@ -535,19 +548,24 @@ impl Supervisor {
 }
 
 /// Signals as readable descriptors, in the order of [`SIGNALS`].
-fn signals(reactor: &Reactor) -> Result<Vec<UnixStream>, StartError> {
+#[derive(Debug)]
+pub struct Signals(Vec<UnixStream>);
+
+/// Listens to signals from now on: what comes while a server is being prepared, or takes over the children of another, is
+/// done as soon as its loop turns. Without that a signal would end the master alone.
+///
+/// # Errors
+/// When no descriptor is left.
+pub fn listen_to_signals() -> Result<Signals, StartError> {
     let mut signals = Vec::new();
-    for (index, signal) in SIGNALS.into_iter().enumerate() {
+    for signal in SIGNALS {
         let (reader, writer) = UnixStream::pair().map_err(os("the server can't get a signal pipe"))?;
         reader.set_nonblocking(true).map_err(os("the server can't get a signal pipe"))?;
         signal_hook::low_level::pipe::register(signal, writer)
             .map_err(os("the server can't listen to signals"))?;
-        reactor
-            .register_readable(reader.as_raw_fd(), Token(FIRST_SIGNAL + index))
-            .map_err(os("the server can't listen to signals"))?;
         signals.push(reader);
     }
-    Ok(signals)
+    Ok(Signals(signals))
 }
 
 /// Whether a file can be ingested by the server's own ingester.

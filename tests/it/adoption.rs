@@ -147,3 +147,73 @@ fn a_stopped_child_is_not_waited_for_and_orphans_can_be_ended() {
         });
     }
 }
+
+/// Whoever stops a server that has just been started again means all of it.
+#[test]
+fn a_signal_while_children_are_taken_over_is_none_too_early() {
+    let mut server = Server::start("vhost __defaultVhost__ { }");
+    let run = server.directory().join("run");
+    let command = |server: &Server| {
+        let mut command = std::process::Command::new(srs_tests::program::srs());
+        let log = std::fs::OpenOptions::new().append(true).open(server.directory().join("log")).unwrap();
+        command
+            .current_dir(srs_tests::program::source_tree())
+            .arg("-c")
+            .arg(server.directory().join("srs.conf"));
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        command
+    };
+    let begun = |pid: u32| {
+        // From then on it listens to signals.
+        let line = format!("[{pid}]");
+        let log = server_log(&run);
+        log.lines().any(|said| said.contains(&line) && said.contains("begins, configuration"))
+    };
+    for which in [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGTERM] {
+        server.kill_master();
+        // One that hangs is waited for, so that there is time.
+        let hangs =
+            srs_tests::process::relatives(&run).into_iter().find(|(name, _)| name == "http#0").unwrap().1;
+        signal(hangs, Signal::SIGSTOP);
+        let mut next = command(&server).spawn().unwrap();
+        wait_until("a master that takes over", || begun(next.id()));
+        signal(next.id(), which);
+        if which == Signal::SIGTERM {
+            assert!(next.wait().unwrap().success());
+            wait_until("nobody is left", || srs_tests::process::relatives(&run).is_empty());
+            return;
+        }
+        wait_until("all processes", || {
+            srs_tests::process::relatives(&run).len() == 5
+                && server.census().is_some_and(|now| now.pid == next.id())
+        });
+        drop(next.kill());
+        drop(next.wait());
+        server.start_master();
+    }
+}
+
+/// The log of a server with this runtime directory.
+fn server_log(run: &std::path::Path) -> String {
+    std::fs::read_to_string(run.parent().unwrap().join("log")).unwrap_or_default()
+}
+
+/// Who died together with the master is counted like others.
+#[test]
+fn deaths_that_no_master_saw_are_counted() {
+    let mut server = Server::start("vhost __defaultVhost__ { }");
+    let run = server.directory().join("run");
+    for round in 1..=2_u32 {
+        let victim = server.pids("backsource")[0];
+        // Stopped first, so that its end is seen by nobody.
+        signal(server.pid(), Signal::SIGSTOP);
+        signal(victim, Signal::SIGKILL);
+        server.kill_master();
+        server.start_master();
+        assert_eq!(srs_tests::process::relatives(&run).len(), 5);
+        let census = srs_tests::wait::wait_for("the processes", SOON, || server.census());
+        let source = census.processes.iter().find(|process| process.role == "backsource").unwrap();
+        assert_eq!(source.restarts, round);
+        assert_eq!(source.last_end.as_ref().map(|end| end.pid), Some(victim));
+    }
+}

@@ -57,7 +57,14 @@ fn what_a_cleaner_removes_comes_back_by_itself() {
     let mut healthy = Healthy::start(&server);
     let token = server.token();
     let run = server.directory().join("run");
+    let pid_file = server.directory().join("srs.pid");
+    let threads = |name: &str| {
+        let pid = family(&server).iter().find(|(known, _)| known == name).unwrap().1;
+        fs::read_dir(format!("/proc/{pid}/task")).unwrap().count()
+    };
+    let before = threads("api#0");
     for whole in [false, true] {
+        fs::remove_file(&pid_file).unwrap();
         if whole {
             fs::remove_dir_all(&run).unwrap();
         } else {
@@ -75,6 +82,16 @@ fn what_a_cleaner_removes_comes_back_by_itself() {
         wait_until("the API", api);
         let passed = || ureq::get(format!("{}/api/v1/versions", server.web())).call().is_ok();
         wait_until("the API by way of the web server", passed);
+        wait_until("the pid file", || {
+            fs::read_to_string(&pid_file).is_ok_and(|text| text == server.pid().to_string())
+        });
+        // It stays so: longer than it is looked between two times.
+        let made = || server.log().matches("was removed: made again").count();
+        let so_far = made();
+        healthy.0.wait_more(250);
+        assert!(api() && made() == so_far, "the socket of the API is made again and again");
+        // Threads of its server end with it; a few wait for work for some seconds.
+        wait_until("no more threads than before", || threads("api#0") <= before + 2);
         healthy.check();
     }
 }

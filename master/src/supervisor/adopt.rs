@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::children::Child;
 use super::family::Family;
-use super::{FIRST_CHILD, FIRST_PIDFD, Loader, StartError, Supervisor, duplicate, os, runtime};
+use super::{FIRST_CHILD, FIRST_PIDFD, Loader, Signals, StartError, Supervisor, duplicate, os, runtime};
 use crate::plan::{Plan, State as SlotState};
 use crate::relatives::began;
 use crate::spawn::Spawner;
@@ -73,6 +73,12 @@ impl Known {
             ingest: hello.ingest.clone(),
             last_end: None,
         }
+    }
+
+    /// Its process has died when no master was there to see how.
+    fn died_unseen(&mut self) {
+        self.restarts += 1;
+        self.last_end = Some(("a death without a master".to_owned(), self.pid, reactor::now_ms()));
     }
 
     fn nobody() -> Self {
@@ -214,12 +220,17 @@ fn seat(table: &mut Vec<Known>, came: Vec<Survivor>) -> Vec<Option<Survivor>> {
     }
     seats.resize_with(table.len(), || None);
     for (known, seat) in table.iter_mut().zip(&seats) {
-        let Some(Survivor { hello, .. }) = seat else { continue };
+        let Some(Survivor { hello, .. }) = seat else {
+            if known.pid != 0 && !known.free && !known.draining {
+                known.died_unseen();
+            }
+            continue;
+        };
         if known.free || (known.role, known.number) != (hello.role, hello.number) {
             *known = Known::of(hello);
         } else if known.pid != hello.pid && known.pid != 0 {
             // It was started again, and the table was not told any more.
-            known.restarts += 1;
+            known.died_unseen();
         }
         known.draining |= hello.draining;
     }
@@ -231,8 +242,7 @@ impl Supervisor {
     pub(super) fn adopt(
         survivors: Survivors,
         family: Family,
-        spawner: Spawner,
-        loader: Loader,
+        with: (Spawner, Loader, Signals),
     ) -> Result<Self, StartError> {
         let Survivors { legacy, board, came } = survivors;
         let mut table = legacy.children;
@@ -250,7 +260,7 @@ impl Supervisor {
             (known.role, known.number, known.restarts, state, !known.draining && !known.free)
         });
         let plan = Plan::resume(slots);
-        let mut supervisor = Self::with(legacy.asked, legacy.config, family, (spawner, loader), plan, board)?;
+        let mut supervisor = Self::with(legacy.asked, legacy.config, family, with, plan, board)?;
         (supervisor.generation, supervisor.spawned) = (legacy.generation, legacy.spawned);
         supervisor.sequence = legacy.sequence;
         if legacy.began_ms > 0 {

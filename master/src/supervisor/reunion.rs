@@ -15,6 +15,8 @@ pub(super) const STRANGER_TOKEN: usize = 33;
 const PATIENCE_MS: u64 = 3_000;
 /// Most that may take their time with that.
 const MAX_STRANGERS: usize = 256;
+/// Least time between two lines about descriptors that are missing, ms.
+const COMPLAIN_MS: u64 = 5_000;
 /// When what found no room is given or asked for again, ms.
 const AGAIN_MS: u64 = 100;
 
@@ -96,8 +98,13 @@ impl Supervisor {
 
     /// Something could not be given for want of descriptors.
     pub(super) fn give_again_later(&mut self, slot: usize, why: &dyn std::fmt::Display) {
+        let now_ms = reactor::now_ms();
+        let may_say = now_ms.saturating_sub(self.short_ms) >= COMPLAIN_MS;
         if let Some(child) = self.children.get_mut(slot) {
-            tracing::warn!("{} does not get all that belongs to it, tried again: {why}", child.name());
+            if may_say {
+                self.short_ms = now_ms;
+                tracing::warn!("{} does not get all that belongs to it, tried again: {why}", child.name());
+            }
             child.give_again_ms = Some(reactor::now_ms() + AGAIN_MS);
         }
     }
@@ -141,8 +148,16 @@ impl Supervisor {
 
     /// What a child wanted to be kept came without its descriptors.
     pub(super) fn keep_again_later(&mut self, slot: usize) {
+        let now_ms = reactor::now_ms();
+        let may_say = now_ms.saturating_sub(self.short_ms) >= COMPLAIN_MS;
         if let Some(child) = self.children.get_mut(slot) {
-            tracing::warn!("no descriptor is left for what {} wants to be kept: asked again", child.name());
+            if may_say {
+                self.short_ms = now_ms;
+                tracing::warn!(
+                    "no descriptor is left for what {} wants to be kept: asked again",
+                    child.name()
+                );
+            }
             child.keep_again_ms.get_or_insert_with(|| reactor::now_ms() + AGAIN_MS);
         }
     }

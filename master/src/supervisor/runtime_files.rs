@@ -14,6 +14,7 @@ use api::Token;
 use mio::Waker;
 
 use super::{Serving, token};
+use crate::pidfile::PidFile;
 
 /// Name of the control socket in the runtime directory.
 const SOCKET: &str = "srs.sock";
@@ -47,19 +48,29 @@ impl RuntimeFiles {
     ///
     /// # Errors
     /// When there is no thread or no random number.
-    pub(super) fn start(directory: &Path, waker: Waker) -> io::Result<(Self, Token)> {
+    pub(super) fn start(directory: &Path, pid: &Path, waker: Waker) -> io::Result<(Self, Token)> {
         let (orders, received) = channel();
         let (listening, listeners) = channel();
         let (told, answer) = sync_channel(1);
         let directory = directory.to_owned();
+        let pid = std::path::absolute(pid).unwrap_or_else(|_| pid.to_owned());
         let name = "runtime-files".to_owned();
         std::thread::Builder::new().name(name).stack_size(256 << 10).spawn(move || {
             let kept = token::read_kept(&directory);
             let fresh = token::fresh();
             let Ok(token) = kept.map_or(fresh, Ok) else { return };
             let _ = told.try_send(token.clone());
-            let files =
-                Files { directory, token, waker, listening, bound: None, ports: None, complained: None };
+            let files = Files {
+                pid,
+                pid_file: None,
+                directory,
+                token,
+                waker,
+                listening,
+                bound: None,
+                ports: None,
+                complained: None,
+            };
             files.run(&received);
         })?;
         let token = match answer.recv_timeout(PATIENCE) {
@@ -93,6 +104,9 @@ impl RuntimeFiles {
 
 struct Files {
     directory: PathBuf,
+    /// The pid file, and the one that was made again when the first was removed.
+    pid: PathBuf,
+    pid_file: Option<PidFile>,
     token: Token,
     waker: Waker,
     listening: Sender<UnixListener>,
@@ -145,6 +159,9 @@ impl Files {
             self.bound = fs::symlink_metadata(&socket).map(|facts| (facts.dev(), facts.ino())).ok();
             let _ = self.listening.send(listener);
             self.waker.wake()?;
+        }
+        if !self.pid.exists() {
+            self.pid_file = Some(PidFile::take(&self.pid).map_err(io::Error::other)?);
         }
         let path = self.directory.join(PORTS);
         if let Some(text) = self.ports.as_ref().filter(|_| !path.exists()) {
