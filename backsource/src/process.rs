@@ -27,8 +27,8 @@ const RESTING_LOAD: f64 = 0.05;
 /// While it rests its share is smaller; below this it rests no more.
 const RESTED_LOAD: f64 = 0.01;
 /// Rest for this part of the time for which readers gather, at most so long, ms.
-const REST_SHARE: u64 = 14;
-const MAX_REST_MS: u64 = 25;
+const REST_SHARE: u64 = 7;
+const MAX_REST_MS: u64 = 50;
 /// Rest for so long at least with so many streams.
 const SHORT_REST: Duration = Duration::from_micros(500);
 const MANY_SOURCES: usize = 32;
