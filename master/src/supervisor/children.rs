@@ -255,7 +255,10 @@ impl Supervisor {
         self.spawned += 1;
         child.tell(&MasterToChild::Start(start), vec![board]);
         reactor::crash_point("started");
-        self.give_all(slot)?;
+        if let Err(error) = self.give_all(slot) {
+            // It is there, and gets the rest when there is room.
+            self.give_again_later(slot, &error);
+        }
         reactor::crash_point("connected-one");
         // The links to the others, and what the next master must know, follow with the end of this turn.
         self.links.look_again();
