@@ -90,6 +90,7 @@ fn what_a_cleaner_removes_comes_back_by_itself() {
         let so_far = made();
         healthy.0.wait_more(250);
         assert!(api() && made() == so_far, "the socket of the API is made again and again");
+        assert!(fs::read_to_string(&pid_file).is_ok_and(|text| text == server.pid().to_string()));
         // Threads of its server end with it; a few wait for work for some seconds.
         wait_until("no more threads than before", || threads("api#0") <= before + 2);
         healthy.check();

@@ -161,6 +161,8 @@ impl Files {
             self.waker.wake()?;
         }
         if !self.pid.exists() {
+            // The one before goes first: its end takes away what has its name.
+            self.pid_file = None;
             self.pid_file = Some(PidFile::take(&self.pid).map_err(io::Error::other)?);
         }
         let path = self.directory.join(PORTS);
