@@ -34,6 +34,27 @@ impl Gate {
     }
 }
 
+/// What the kernel learns of a file or directory.
+fn attributes(ino: INodeNo, kind: FileType, size: u64, perm: u16) -> FileAttr {
+    FileAttr {
+        ino,
+        size,
+        blocks: size.div_ceil(512),
+        atime: UNIX_EPOCH,
+        mtime: UNIX_EPOCH,
+        ctime: UNIX_EPOCH,
+        crtime: UNIX_EPOCH,
+        kind,
+        perm,
+        nlink: 1,
+        uid: nix::unistd::geteuid().as_raw(),
+        gid: nix::unistd::getegid().as_raw(),
+        rdev: 0,
+        blksize: 4096,
+        flags: 0,
+    }
+}
+
 struct Files {
     gate: Arc<Gate>,
     files: Vec<(String, Vec<u8>)>,
@@ -46,23 +67,7 @@ impl Files {
             1 => (FileType::Directory, 0),
             _ => (FileType::RegularFile, self.file(ino)?.len() as u64),
         };
-        Some(FileAttr {
-            ino,
-            size,
-            blocks: size.div_ceil(512),
-            atime: UNIX_EPOCH,
-            mtime: UNIX_EPOCH,
-            ctime: UNIX_EPOCH,
-            crtime: UNIX_EPOCH,
-            kind,
-            perm: if at == 1 { 0o755 } else { 0o644 },
-            nlink: 1,
-            uid: 0,
-            gid: 0,
-            rdev: 0,
-            blksize: 4096,
-            flags: 0,
-        })
+        Some(attributes(ino, kind, size, if at == 1 { 0o755 } else { 0o644 }))
     }
 
     fn file(&self, ino: INodeNo) -> Option<&[u8]> {

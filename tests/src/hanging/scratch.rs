@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use fuser::{
     BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
@@ -10,7 +10,7 @@ use fuser::{
     Request, TimeOrNow, WriteFlags,
 };
 
-use super::{Gate, VALID};
+use super::{Gate, VALID, attributes};
 
 /// What lies in the directory; a node without a name was removed.
 #[derive(Debug)]
@@ -33,23 +33,9 @@ impl Scratch {
 
     fn attributes(node: Option<&Node>, ino: u64) -> FileAttr {
         let size = node.map_or(0, |node| node.bytes.len() as u64);
-        FileAttr {
-            ino: INodeNo(ino),
-            size,
-            blocks: size.div_ceil(512),
-            atime: UNIX_EPOCH,
-            mtime: UNIX_EPOCH,
-            ctime: UNIX_EPOCH,
-            crtime: UNIX_EPOCH,
-            kind: node.map_or(FileType::Directory, |node| node.kind),
-            perm: u16::try_from(node.map_or(0o755, |node| node.mode & 0o777)).unwrap(),
-            nlink: 1,
-            uid: nix::unistd::geteuid().as_raw(),
-            gid: nix::unistd::getegid().as_raw(),
-            rdev: 0,
-            blksize: 4096,
-            flags: 0,
-        }
+        let kind = node.map_or(FileType::Directory, |node| node.kind);
+        let perm = u16::try_from(node.map_or(0o755, |node| node.mode & 0o777)).unwrap();
+        attributes(INodeNo(ino), kind, size, perm)
     }
 
     /// The attributes of a node by its number; 1 is the directory.
