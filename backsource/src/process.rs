@@ -454,16 +454,20 @@ impl BackSource {
             });
             self.shortest_pace_ms = paces.min().unwrap_or(MAX_REST_MS * REST_SHARE);
         }
-        let gathered = Duration::from_millis((self.shortest_pace_ms / REST_SHARE).min(MAX_REST_MS));
+        let gathered = Duration::from_millis(self.gathering_rest_ms());
         if self.sources.len() < MANY_SOURCES { gathered } else { gathered.max(SHORT_REST) }
+    }
+
+    /// How long a rest is while all readers gather, ms.
+    fn gathering_rest_ms(&self) -> u64 {
+        (self.shortest_pace_ms / REST_SHARE).min(MAX_REST_MS)
     }
 
     /// Wakes the readers of a stream, now or when their time has come.
     fn wake_readers(&mut self, hub: &mut Hub, stream_id: u32, is_new: bool) {
-        let Some(source) = self.sources.get_mut(&stream_id) else { return };
         // A packet may have waited for a rest before it was read, and the wake-up may wait for another one.
-        let rests_ms =
-            if self.resting { 2 * (self.shortest_pace_ms / REST_SHARE).min(MAX_REST_MS) } else { 0 };
+        let rests_ms = if self.resting { 2 * self.gathering_rest_ms() } else { 0 };
+        let Some(source) = self.sources.get_mut(&stream_id) else { return };
         let wakes = source.wakes(hub.now_ms(), is_new, rests_ms);
         for reader in wakes.now {
             self.readers.advanced(reader, stream_id);

@@ -14,6 +14,8 @@ const MAX_READERS: usize = 1024;
 
 /// Most messages of one reader that are read in one turn: nobody who sends without end holds up the others.
 const TURN_MESSAGES: usize = 64;
+/// So many turns are read at once of a link that is left: beyond what the kernel holds for it.
+const LAST_TURNS: usize = 16;
 /// Largest message of a reader, bytes. The largest honest one is a connection with its unread bytes.
 const MAX_MESSAGE: usize = 4 << 20;
 
@@ -58,7 +60,12 @@ impl Readers {
         let mut events = Vec::new();
         let former = self.readers.iter().find(|(_, known)| (known.role, known.slot) == (role, slot));
         if let Some(key) = former.map(|(key, _)| key) {
-            events = self.read(key);
+            for _ in 0..LAST_TURNS {
+                events.extend(self.read(key));
+                if !self.unread.remove(&key) {
+                    break;
+                }
+            }
             if let Some(former) = self.readers.try_remove(key) {
                 events.push(ReaderEvent::Gone(key, former.link));
             }

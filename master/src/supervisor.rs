@@ -407,6 +407,8 @@ impl Supervisor {
             }
             if !self.served && self.children.iter().all(Child::is_ready) {
                 self.served = true;
+                // What children of a former master brought is in its places.
+                self.children.iter_mut().for_each(|child| child.listening.clear());
                 let serving = self.serving();
                 self.runtime_files.say(&serving);
                 self.keep_sockets();
@@ -527,7 +529,7 @@ impl Supervisor {
 
     fn has_ended(&mut self, slot: usize, ending: Ending) {
         // Its last words may be a ring that its successor needs.
-        self.read_child(slot);
+        self.read_last(slot);
         let Some(child) = self.children.get_mut(slot) else { return };
         child.clear();
         child.last_end = Some((ending.to_string(), child.last_pid(), reactor::now_ms()));

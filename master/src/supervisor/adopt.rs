@@ -310,18 +310,16 @@ impl Supervisor {
 
     /// Gives a child what it has not got of a master that died meanwhile.
     fn complete_adopted(&mut self, slot: usize, unfinished: bool) {
-        let (generation, workers) = (self.generation, runtime::workers(&self.config));
+        let workers = runtime::workers(&self.config);
         let token = self.token.clone();
         let Some(child) = self.children.get_mut(slot).filter(|child| child.is_up()) else { return };
         let key = token.of_process(child.role.name(), child.number);
         let token = if child.role == Role::Api { token } else { api::Token::default() };
         child.tell(&MasterToChild::Keys { token, key }, Vec::new());
-        let config = Self::config_for(child.role, &self.config);
-        if child.generation != generation && child.role != Role::Ingest {
-            child.tell(&MasterToChild::Configure { generation, config }, Vec::new());
-        }
-        child.listening.clear();
-        if child.draining || (child.role == Role::Stream && child.number >= workers) {
+        let known = child.generation;
+        let takes_nobody = child.draining || (child.role == Role::Stream && child.number >= workers);
+        self.configure_again(slot, known);
+        if takes_nobody {
             return;
         }
         let given = if unfinished { self.give_all(slot) } else { self.give_listeners(slot) };

@@ -18,6 +18,9 @@ const ID_BLOCK: u64 = 1_000_000;
 /// Most messages of one child that are read in one turn: nobody who talks without end holds up the others.
 const TURN_MESSAGES: usize = 256;
 
+/// So many turns are read at once of a channel that brings nothing more: beyond what the kernel holds for it.
+const LAST_TURNS: usize = 16;
+
 /// Most bytes that a process may want to be remembered.
 const MAX_REMEMBERED: usize = 4 << 20;
 
@@ -382,6 +385,16 @@ impl Supervisor {
         false
     }
 
+    /// Reads all that a child has said over a channel that brings nothing more: its last words may be many.
+    pub(super) fn read_last(&mut self, slot: usize) {
+        for _ in 0..LAST_TURNS {
+            self.read_child(slot);
+            if !self.unread.remove(&slot) {
+                return;
+            }
+        }
+    }
+
     /// Goes on with what former turns have left unread.
     pub(super) fn read_rest(&mut self) {
         for slot in std::mem::take(&mut self.unread) {
@@ -421,7 +434,8 @@ impl Supervisor {
             ChildToMaster::Applied { generation } => self.applied(slot, generation),
             ChildToMaster::Previewed { id, touched, all } => self.previewed(slot, id, touched, all),
             ChildToMaster::Pong => {}
-            ChildToMaster::Listening { .. } if self.served => self.forget_brought(slot, fds),
+            // Known here already.
+            ChildToMaster::Listening { .. } if self.served => {}
             ChildToMaster::Listening { addresses } => {
                 child.listening = addresses.into_iter().zip(fds).collect();
             }

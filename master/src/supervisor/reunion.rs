@@ -1,7 +1,7 @@
 //! Children that come to a living master: the channel to it has broken, though both live. They are taken back as they are, and
 //! given again what may have been lost with the channel.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 
 use ipc::{Channel, ChildToMaster, Hello, MasterToChild};
 use reactor::Token;
@@ -58,7 +58,7 @@ impl Supervisor {
             return;
         };
         // What it said over the former channel comes before what it says now.
-        self.read_child(slot);
+        self.read_last(slot);
         let _ = self.reactor.deregister(channel.as_raw_fd());
         if let Err(error) = self.reactor.register(channel.as_raw_fd(), Token(FIRST_CHILD + slot)) {
             return tracing::error!("a child that has come back can't be watched: {error}");
@@ -74,7 +74,7 @@ impl Supervisor {
     }
 
     /// Tells a child the configuration in force, when it does not go by it.
-    fn configure_again(&mut self, slot: usize, known: u64) {
+    pub(super) fn configure_again(&mut self, slot: usize, known: u64) {
         let generation = self.generation;
         if let Some(child) = self.children.get_mut(slot).filter(|child| child.role != ipc::Role::Ingest)
             && known != generation
@@ -98,15 +98,23 @@ impl Supervisor {
 
     /// Something could not be given for want of descriptors.
     pub(super) fn give_again_later(&mut self, slot: usize, why: &dyn std::fmt::Display) {
-        let now_ms = reactor::now_ms();
-        let may_say = now_ms.saturating_sub(self.short_ms) >= COMPLAIN_MS;
+        let may_say = self.may_complain();
         if let Some(child) = self.children.get_mut(slot) {
             if may_say {
-                self.short_ms = now_ms;
                 tracing::warn!("{} does not get all that belongs to it, tried again: {why}", child.name());
             }
             child.give_again_ms = Some(reactor::now_ms() + AGAIN_MS);
         }
+    }
+
+    /// Whether another line about descriptors that are missing is due.
+    fn may_complain(&mut self) -> bool {
+        let now_ms = reactor::now_ms();
+        let is_due = now_ms.saturating_sub(self.short_ms) >= COMPLAIN_MS;
+        if is_due {
+            self.short_ms = now_ms;
+        }
+        is_due
     }
 
     /// A child wants to be given again what has found no room in it.
@@ -148,25 +156,15 @@ impl Supervisor {
 
     /// What a child wanted to be kept came without its descriptors.
     pub(super) fn keep_again_later(&mut self, slot: usize) {
-        let now_ms = reactor::now_ms();
-        let may_say = now_ms.saturating_sub(self.short_ms) >= COMPLAIN_MS;
+        let may_say = self.may_complain();
         if let Some(child) = self.children.get_mut(slot) {
             if may_say {
-                self.short_ms = now_ms;
                 tracing::warn!(
                     "no descriptor is left for what {} wants to be kept: asked again",
                     child.name()
                 );
             }
             child.keep_again_ms.get_or_insert_with(|| reactor::now_ms() + AGAIN_MS);
-        }
-    }
-
-    /// Listening sockets that a child of a living master tells of are known here already.
-    pub(super) fn forget_brought(&mut self, slot: usize, brought: Vec<OwnedFd>) {
-        drop(brought);
-        if let Some(child) = self.children.get_mut(slot) {
-            child.listening.clear();
         }
     }
 }
