@@ -82,6 +82,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
         Arc::clone(&config),
         Arc::clone(&control.board),
         control.start.board_slot,
+        Arc::clone(&control.work),
         control.start.first_connection_id,
     )?;
     // Once for the life of the process.

@@ -67,8 +67,8 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     let readers = readers::Readers::new()?;
     reactor.register_readable(readers.bell(), READERS_TOKEN)?;
     let place = (start.slot, start.board_slot);
-    let mut web =
-        Web::new(config, Arc::clone(&control.board), place, start.first_connection_id, (disk, vod, readers));
+    let memory = (Arc::clone(&control.board), Arc::clone(&control.work));
+    let mut web = Web::new(config, memory, place, start.first_connection_id, (disk, vod, readers));
     web.review_dvr();
     web.version.clone_from(&start.version);
     loop {

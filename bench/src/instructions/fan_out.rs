@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use endpoint::{AudienceId, ConnectionId, Host, Hub};
 use media::{Kind, StreamKey};
-use mediaring::{RingReader, Scoreboard};
+use mediaring::{RingReader, Scoreboard, WorkRecord};
 use rtmp::{ClientMode, ClientSession, Output, PublishRequest};
 
 use super::cases::{Packet, Writer, client_session, packets};
@@ -90,7 +90,13 @@ impl Stage {
         let text = b"listen 1; vhost __defaultVhost__ { mw_latency 350; }";
         let loaded = conf::parse_text("bench.conf", text, &conf::Environment::empty());
         let config = loaded.ok().context("the configuration is not sound")?.config;
-        let mut hub = Hub::new(Arc::new(config), Arc::new(Scoreboard::create()?), 0, 1)?;
+        let mut hub = Hub::new(
+            Arc::new(config),
+            Arc::new(Scoreboard::create()?),
+            0,
+            Arc::new(WorkRecord::create()?),
+            1,
+        )?;
         let writer = Writer::new()?;
         let mut process = Process::default();
         let listener = TcpListener::bind(("127.0.0.1", 0))?;

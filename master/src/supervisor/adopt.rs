@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use conf::Config;
 use ipc::{Channel, ChildToMaster, Hello, MasterToChild, Role};
-use mediaring::Scoreboard;
+use mediaring::{Scoreboard, WorkRecord};
 use reactor::Token;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -129,6 +129,7 @@ struct Survivor {
     hello: Hello,
     channel: Channel,
     adopted: Adopted,
+    work: Option<WorkRecord>,
 }
 
 /// The children of a master that died, and what it told them.
@@ -161,8 +162,11 @@ pub(super) fn gather(family: &Family) -> Option<Survivors> {
                     let known = expected.iter().position(|adopted| adopted.pid == peer);
                     let adopted =
                         known.map(|at| expected.swap_remove(at)).or_else(|| Adopted::new(peer, began(peer)?));
-                    board = board.or_else(|| fds.into_iter().next());
-                    came.extend(adopted.map(|adopted| Survivor { hello, channel, adopted }));
+                    let mut fds = fds.into_iter();
+                    let its_board = fds.next();
+                    board = board.or(its_board);
+                    let work = fds.next().and_then(|fd| WorkRecord::open(fd).ok());
+                    came.extend(adopted.map(|adopted| Survivor { hello, channel, adopted, work }));
                 }
                 Ok(None) => strangers.push((peer, channel)),
                 // Nobody of ours: it is let go, and looks on.
@@ -274,7 +278,8 @@ impl Supervisor {
             let mut child = Child::new(known.role, known.number, known.ingest);
             child.draining = known.draining;
             child.last_end = known.last_end;
-            if let Some(Survivor { hello, channel, adopted }) = seat {
+            if let Some(Survivor { hello, channel, adopted, work }) = seat {
+                child.work = work;
                 if hello.state.is_empty() {
                     unfinished.push(slot);
                 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use ipc::{Channel, ChannelError, ChildToMaster, MasterToChild, Role, Start, StreamInfo};
+use mediaring::WorkRecord;
 use nix::sys::signal::Signal;
 use reactor::Token;
 
@@ -56,6 +57,8 @@ pub(super) struct Child {
     pub(super) remembered: Vec<u8>,
     /// Listening sockets that it brought with it.
     pub(super) listening: Vec<(SocketAddr, OwnedFd)>,
+    /// What the process in this place is doing with bytes from outside, also when it has just died.
+    pub(super) work: Option<WorkRecord>,
     running: Option<Running>,
     channel: Option<Channel>,
     pid: u32,
@@ -83,6 +86,7 @@ impl Child {
             state_told: 0,
             remembered: Vec::new(),
             listening: Vec::new(),
+            work: None,
             running: None,
             channel: None,
             pid: 0,
@@ -229,12 +233,15 @@ impl Supervisor {
     fn try_start(&mut self, slot: usize) -> std::io::Result<()> {
         let (ours, theirs) = Channel::pair()?;
         let board = duplicate(self.board.fd())?;
+        let work = WorkRecord::create()?;
+        let work_of_child = duplicate(work.fd())?;
         let Some(child) = self.children.get_mut(slot) else { return Ok(()) };
         let (role, number) = (child.role, child.number);
         let running =
             self.spawner.spawn(role, number, (&self.family.name, &self.family.runtime_dir), theirs)?;
         reactor::crash_point("spawned");
         child.clear();
+        child.work = Some(work);
         child.pid = running.pid();
         child.running = Some(running);
         self.reactor.register(ours.as_raw_fd(), Token(FIRST_CHILD + slot))?;
@@ -256,7 +263,7 @@ impl Supervisor {
         };
         (child.started_ms, child.generation) = (reactor::now_ms(), self.generation);
         self.spawned += 1;
-        child.tell(&MasterToChild::Start(start), vec![board]);
+        child.tell(&MasterToChild::Start(start), vec![board, work_of_child]);
         reactor::crash_point("started");
         if let Err(error) = self.give_all(slot) {
             // It is there, and gets the rest when there is room.

@@ -94,7 +94,8 @@ impl Supervisor {
 
     /// A child has died: of what it was reading?
     pub(super) fn post_mortem(&mut self, slot: usize, ending: Ending) {
-        let Some(work) = self.board.work(slot) else { return };
+        let work = self.children.get_mut(slot).and_then(|child| child.work.take());
+        let Some(work) = work.and_then(|record| record.work()) else { return };
         // Who was killed from outside died of that.
         let of_itself = [Signal::SIGABRT, Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE];
         let name = self.children.get(slot).map(super::children::Child::name).unwrap_or_default();

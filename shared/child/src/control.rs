@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use api::SharedToken;
 use conf::config::ProcessMode;
 use ipc::{Channel, ChannelError, ChildToMaster, Hello, LinkEnd, MasterToChild, Start, find_master};
-use mediaring::{RingError, Scoreboard};
+use mediaring::{RingError, Scoreboard, WorkRecord};
 use mio::Token;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use reactor::Reactor;
@@ -80,6 +80,8 @@ pub struct Control {
     pub start: Start,
     /// The counters of all processes.
     pub board: Arc<Scoreboard>,
+    /// What this process is doing with bytes from outside, for a post-mortem.
+    pub work: Arc<WorkRecord>,
 }
 
 impl Control {
@@ -92,8 +94,12 @@ impl Control {
         loop {
             match channel.receive::<MasterToChild>()? {
                 Some((MasterToChild::Start(start), fds)) => {
-                    let board = fds.into_iter().next().ok_or(ControlError::NoStart)?;
-                    let board = Arc::new(Scoreboard::open(board)?);
+                    let mut fds = fds.into_iter();
+                    let (Some(board), Some(work)) = (fds.next(), fds.next()) else {
+                        return Err(ControlError::NoStart);
+                    };
+                    let (board, work) =
+                        (Arc::new(Scoreboard::open(board)?), Arc::new(WorkRecord::open(work)?));
                     return Ok(Self {
                         channel: Some(channel),
                         alone_ms: 0,
@@ -107,6 +113,7 @@ impl Control {
                         key: SharedToken::new(start.key.clone()),
                         start,
                         board,
+                        work,
                     });
                 }
                 Some(_) => return Err(ControlError::NoStart),
@@ -175,7 +182,8 @@ impl Control {
         let soon = now_ms.saturating_sub(self.alone_ms) < SOON_MS;
         self.next_try_ms = now_ms + if soon { LOOK_SOON_MS } else { LOOK_LATER_MS };
         let Ok(socket) = find_master(&self.start.family) else { return Ok(false) };
-        let Ok(board) = self.board.fd().try_clone_to_owned() else { return Ok(false) };
+        let (board, work) = (self.board.fd().try_clone_to_owned(), self.work.fd().try_clone_to_owned());
+        let (Ok(board), Ok(work)) = (board, work) else { return Ok(false) };
         if let Err(error) = reactor.register(socket.as_raw_fd(), CONTROL_TOKEN) {
             tracing::error!("the channel to the new master can't be watched: {error}");
             return Ok(false);
@@ -193,7 +201,7 @@ impl Control {
             state: self.state.clone(),
             links: self.links.iter().map(|(link, reads)| LinkEnd { link: *link, reads: *reads }).collect(),
         };
-        self.send(&ChildToMaster::Hello(hello), vec![board]);
+        self.send(&ChildToMaster::Hello(hello), vec![board, work]);
         tracing::info!("there is a new master");
         Ok(true)
     }

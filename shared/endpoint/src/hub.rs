@@ -21,7 +21,7 @@ use bytes::Bytes;
 use conf::config::Config;
 use conf::vhost::Vhost;
 use media::{Kind, StreamKey};
-use mediaring::Scoreboard;
+use mediaring::{Scoreboard, WorkRecord};
 use reactor::{Deadlines, Reactor, Ready};
 
 use rtmp::{Pool, PublishRequest};
@@ -99,6 +99,7 @@ pub struct Hub {
     pool: Pool,
     board: Arc<Scoreboard>,
     board_slot: usize,
+    work: Arc<WorkRecord>,
     next_id: u64,
     deadlines: Deadlines<(usize, u64)>,
     due: Deadlines<usize>,
@@ -133,6 +134,7 @@ impl Hub {
         config: Arc<Config>,
         board: Arc<Scoreboard>,
         board_slot: u32,
+        work: Arc<WorkRecord>,
         first_id: u64,
     ) -> io::Result<Self> {
         Ok(Self {
@@ -146,6 +148,7 @@ impl Hub {
             config,
             board,
             board_slot: board_slot as usize,
+            work,
             next_id: first_id,
             deadlines: Deadlines::default(),
             due: Deadlines::default(),

@@ -47,7 +47,7 @@ impl Role {
     }
 }
 
-/// The first message to a child: all it needs to begin. One descriptor: the scoreboard.
+/// The first message to a child: all it needs to begin. Descriptors: the scoreboard, and the work record of this process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Start {
     /// What it is.
@@ -112,7 +112,7 @@ pub struct ProcessInfo {
 /// From the master to any child.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum MasterToChild {
-    /// First message. Descriptor: the scoreboard.
+    /// First message. Descriptors: the scoreboard, the work record of this process.
     Start(Start),
     /// Accept on these. Descriptors: one listening socket for each address.
     Listen {
@@ -263,7 +263,7 @@ pub enum ChildToMaster {
         stream_id: u32,
     },
     /// First message to a master that this child has found by itself, because the former one died or the channel to it
-    /// broke. Descriptor: the scoreboard. What the child keeps for the master follows, then [`Self::Ready`].
+    /// broke. Descriptors: the scoreboard, the work record. What the child keeps for the master follows, then [`Self::Ready`].
     Hello(Hello),
     /// It accepts on these. Descriptors: one listening socket for each address.
     Listening {

@@ -15,12 +15,14 @@ mod map;
 mod reader;
 mod scoreboard;
 mod tally;
+mod work;
 mod writer;
 
 pub use layout::{Flags, HeaderKind, Record, Shape};
 pub use reader::{Lapped, RingReader, Sent, StoredHeader};
-pub use scoreboard::{Counter, SLOTS, Scoreboard, Work};
+pub use scoreboard::{Counter, SLOTS, Scoreboard};
 pub use tally::{STREAMS, StreamCount, Tally};
+pub use work::{Work, WorkRecord};
 pub use writer::{Entry, RingWriter};
 
 /// Why a ring can't be made or opened.
@@ -50,5 +52,15 @@ pub enum RingError {
 impl RingError {
     fn os(step: &'static str, source: impl Into<std::io::Error>) -> Self {
         Self::Os { step, source: source.into() }
+    }
+}
+
+impl From<RingError> for std::io::Error {
+    /// The kernel's error where it was one, so that a lack of descriptors or memory is still seen as such.
+    fn from(error: RingError) -> Self {
+        match error {
+            RingError::Os { source, .. } => source,
+            other => Self::new(std::io::ErrorKind::InvalidData, other),
+        }
     }
 }

@@ -3,7 +3,6 @@
 //! Every process writes its own slot and reads all: that is how `max_connections` holds over all processes without a
 //! message. What was counted ever stays when a process dies; the master clears what was open.
 
-use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
 
@@ -16,12 +15,6 @@ pub const SLOTS: usize = 256;
 const SLOT_WORDS: usize = 64;
 /// Words of a slot behind the counters.
 const BEAT: usize = 16;
-const WORK: usize = 17;
-const WORK_IP: usize = 18;
-const WORK_LEN: usize = 20;
-const WORK_BYTES: usize = 21;
-/// How much of the input that a process works on is kept.
-const KEPT: usize = 256;
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,17 +35,6 @@ pub enum Counter {
     Errors,
     /// Client connections that are open now and have not said what they want.
     Unestablished,
-}
-
-/// What a process was doing with bytes from outside.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Work {
-    /// The connection they came from.
-    pub connection: u64,
-    /// Its address.
-    pub ip: IpAddr,
-    /// The last of them, at most 256.
-    pub bytes: Vec<u8>,
 }
 
 /// Shared counters.
@@ -140,47 +122,6 @@ impl Scoreboard {
         self.map.load(Self::place(slot, BEAT), Ordering::Relaxed)
     }
 
-    /// The process of a slot begins to work on bytes of a connection: should it die of them, it is known whose they were.
-    pub fn begin_work(&self, slot: usize, connection: u64, ip: IpAddr, bytes: &[u8]) {
-        let ip = match ip {
-            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
-            IpAddr::V6(ip) => ip,
-        };
-        let octets = ip.octets();
-        let (halves, _) = octets.as_chunks::<8>();
-        for (at, half) in halves.iter().enumerate() {
-            self.map.store(Self::place(slot, WORK_IP + at), u64::from_be_bytes(*half), Ordering::Relaxed);
-        }
-        let last = bytes.get(bytes.len().saturating_sub(KEPT)..).unwrap_or(bytes);
-        self.map.store(Self::place(slot, WORK_LEN), last.len() as u64, Ordering::Relaxed);
-        self.map.copy_in(Self::place(slot, WORK_BYTES) as u64 * 8, last);
-        self.map.store(Self::place(slot, WORK), connection, Ordering::Release);
-    }
-
-    /// It has done so and lives.
-    pub fn end_work(&self, slot: usize) {
-        self.map.store(Self::place(slot, WORK), 0, Ordering::Release);
-    }
-
-    /// What the process of a slot was working on when it died.
-    #[must_use]
-    pub fn work(&self, slot: usize) -> Option<Work> {
-        let connection = self.map.load(Self::place(slot, WORK), Ordering::Acquire);
-        if connection == 0 {
-            return None;
-        }
-        let half = |at: usize| u128::from(self.map.load(Self::place(slot, WORK_IP + at), Ordering::Relaxed));
-        let ip = Ipv6Addr::from_bits(half(0) << 64 | half(1)).to_canonical();
-        let len = self.map.load(Self::place(slot, WORK_LEN), Ordering::Relaxed).min(KEPT as u64);
-        let mut bytes = Vec::new();
-        self.map.copy_out(
-            Self::place(slot, WORK_BYTES) as u64 * 8,
-            usize::try_from(len).unwrap_or(0),
-            &mut bytes,
-        );
-        Some(Work { connection, ip, bytes })
-    }
-
     fn place(slot: usize, word: usize) -> usize {
         slot.min(SLOTS - 1) * SLOT_WORDS + word
     }
@@ -195,7 +136,6 @@ impl Scoreboard {
         for counter in [Counter::Ended, Counter::Errors] {
             self.map.add(Self::word(slot, counter), open);
         }
-        self.end_work(slot);
     }
 }
 
@@ -204,20 +144,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_process_died_of_is_known_and_who_lives_is() {
+    fn who_lives_is_known() {
         let board = Scoreboard::create().unwrap();
-        assert_eq!(board.work(3), None);
-        let bytes: Vec<u8> = (0..=255).cycle().take(1000).collect();
-        for ip in ["127.0.0.2", "2001:db8::1"] {
-            let ip = ip.parse().unwrap();
-            board.begin_work(3, 77, ip, &bytes);
-            assert_eq!(board.work(3), Some(Work { connection: 77, ip, bytes: bytes[744..].to_vec() }));
-        }
-        board.begin_work(3, 78, "::1".parse().unwrap(), b"abc");
-        assert_eq!(board.work(3).unwrap().bytes, b"abc");
-        assert_eq!((board.work(2), board.work(4)), (None, None));
-        board.release(3);
-        assert_eq!(board.work(3), None);
         board.beat(3, 5);
         assert_eq!((board.last_beat(3), board.last_beat(4)), (5, 0));
     }

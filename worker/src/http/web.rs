@@ -10,7 +10,7 @@ use conf::Config;
 use endpoint::{AudienceId, LinkEvent, Links};
 use ipc::ChildToMaster;
 use media::StreamKey;
-use mediaring::Scoreboard;
+use mediaring::{Scoreboard, WorkRecord};
 use reactor::{Reactor, Ready};
 use slab::Slab;
 
@@ -63,6 +63,7 @@ pub(crate) struct Web {
     pub(crate) mounts: Mounts,
     pub(super) board: Arc<Scoreboard>,
     pub(super) slot: usize,
+    pub(super) work_record: Arc<WorkRecord>,
     next_id: u64,
     pub(crate) connections: Slab<Connection>,
     pub(crate) listeners: Listeners,
@@ -115,7 +116,7 @@ pub(crate) struct Web {
 impl Web {
     pub(crate) fn new(
         config: Arc<Config>,
-        board: Arc<Scoreboard>,
+        (board, work_record): (Arc<Scoreboard>, Arc<WorkRecord>),
         (number, slot): (u32, u32),
         first_id: u64,
         (disk, vod, readers): (Disk, Vod, Readers),
@@ -136,6 +137,7 @@ impl Web {
             version: String::new(),
             board,
             slot: slot as usize,
+            work_record,
             next_id: first_id,
             connections: Slab::new(),
             tls: BTreeSet::new(),

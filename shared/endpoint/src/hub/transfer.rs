@@ -59,14 +59,14 @@ impl Hub {
                 connection.acknowledge();
             }
             self.board.add(self.board_slot, Counter::BytesIn, i64::try_from(bytes.len()).unwrap_or(0));
-            self.board.begin_work(self.board_slot, connection.id, connection.peer.ip(), bytes);
+            self.work.begin(connection.id, connection.peer.ip(), bytes);
             #[cfg(debug_assertions)]
             super::crash_on(bytes);
             let handled = connection.session.handle_input(self.now_ms, bytes);
             let frames = connection.frames;
             // What was understood before the error still counts.
             self.pump(host, key);
-            self.board.end_work(self.board_slot);
+            self.work.end();
             if let Err(error) = handled {
                 break Err(End::Protocol(error));
             }

@@ -101,7 +101,7 @@ impl Web {
     /// Does for a connection all that can be done now.
     pub(crate) fn serve(&mut self, key: usize, readable: bool) {
         let served = self.try_serve(key, readable);
-        self.board.end_work(self.slot);
+        self.work_record.end();
         if let Err(gone) = served {
             self.end(key, gone);
         }
@@ -263,7 +263,7 @@ impl Web {
             return Ok(passed);
         }
         // Should this process die of it, it is known whose it was.
-        self.board.begin_work(self.slot, connection.id, connection.peer.ip(), &connection.input);
+        self.work_record.begin(connection.id, connection.peer.ip(), &connection.input);
         match http1::Request::parse(&connection.input) {
             Ok(Some((request, len))) => {
                 if self.config.http_workers > 1 {
