@@ -91,7 +91,8 @@ impl Way {
             return Self::Plain;
         }
         let flags = nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY | nix::libc::O_CLOEXEC;
-        OpenOptions::new().write(true).custom_flags(flags).open(path).map_or(Self::Plain, Self::Own)
+        // For appending: what a confined process may open at all. To a pipe it is all the same.
+        OpenOptions::new().append(true).custom_flags(flags).open(path).map_or(Self::Plain, Self::Own)
     }
 
     fn write(&self, line: &str) -> bool {

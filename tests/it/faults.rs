@@ -100,6 +100,50 @@ fn shared_memory_can_be_neither_cut_nor_written_by_its_readers() {
     healthy.check();
 }
 
+/// A stream process that somebody has taken over opens its ring anew, for writing, or lays hands on its neighbours.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_stream_process_cannot_get_rights_that_it_does_not_have() {
+    use srs_tests::inject::Captive;
+
+    let server = Server::start("");
+    let healthy = Healthy::start(&server, 8);
+    let process = server.pids("stream")[0];
+    let ring = links(process, "/memfd:srs-ring").remove(0).0;
+    assert_eq!(links(process, "/memfd:srs-work").len(), 1, "only its own");
+    let other = u64::from(server.pids("backsource")[0]);
+    let Some(captive) = Captive::take(process) else {
+        return srs_tests::skipped!("a process may not be traced here");
+    };
+    let refused = -i64::from(nix::libc::EPERM);
+    let path = format!("/proc/self/fd/{ring}");
+    let here = i64::from(nix::libc::AT_FDCWD).cast_unsigned();
+    let open = |flags: i32| {
+        captive.call(nix::libc::SYS_openat, &path, |path| [here, path, u64::from(flags.unsigned_abs()), 0])
+    };
+    use nix::libc::{O_APPEND, O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY};
+    assert!(open(O_RDONLY) > 0, "it may read");
+    for flags in [O_RDWR, O_WRONLY, O_RDWR | O_APPEND, O_RDWR | O_CREAT, O_RDONLY | O_TRUNC] {
+        assert_eq!(open(flags), refused, "{flags:o}");
+    }
+    // The log is opened like this; of the ring nothing can be changed with it.
+    let at_end = open(O_WRONLY | O_APPEND).cast_unsigned();
+    let call = |number, arguments: [u64; 4]| captive.call(number, "nonsense", |_| arguments);
+    let text = |number| captive.call(number, "nonsense", |place| [at_end, place, 8, 0]);
+    assert_eq!(text(nix::libc::SYS_pwrite64), refused, "sealed at its end");
+    assert_eq!(
+        call(nix::libc::SYS_fcntl, [at_end, u64::from(nix::libc::F_SETFL.unsigned_abs()), 0, 0]),
+        refused
+    );
+    let holes = u64::from((nix::libc::FALLOC_FL_PUNCH_HOLE | nix::libc::FALLOC_FL_KEEP_SIZE).unsigned_abs());
+    assert_eq!(call(nix::libc::SYS_fallocate, [at_end, holes, 0, 4096]), refused);
+    assert_eq!(call(nix::libc::SYS_kill, [other, 0, 0, 0]), refused);
+    assert_eq!(call(nix::libc::SYS_ptrace, [nix::libc::PTRACE_ATTACH.into(), other, 0, 0]), refused);
+    assert_eq!(captive.call(nix::libc::SYS_execve, "/bin/true", |path| [path, 0, 0, 0]), refused);
+    drop(captive);
+    healthy.check();
+}
+
 /// A process can make no more shared memory: limits on files hold for it, too.
 #[test]
 fn without_memory_new_streams_are_refused_and_others_go_on() {

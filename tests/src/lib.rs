@@ -20,6 +20,8 @@ pub mod cgroup;
 pub mod clip;
 pub mod hanging;
 pub mod http;
+#[cfg(target_arch = "x86_64")]
+pub mod inject;
 pub mod live;
 pub mod manager;
 pub mod marked;

@@ -48,6 +48,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
         Arc::clone(&config),
         Arc::clone(&control.board),
         control.start.board_slot,
+        Arc::clone(&control.work),
         control.start.first_connection_id,
     )?;
     // Once for the life of the process.
@@ -55,6 +56,12 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     hub.reactor.register(control.as_raw_fd(), CONTROL_TOKEN)?;
     let api =
         PrivateApi::start(control.private_api_port(), control.key.clone(), hub.reactor.waker(API_TOKEN)?)?;
+    // In single mode this would be the whole server.
+    if config.process_mode == conf::config::ProcessMode::Multi
+        && let Err(error) = child::confine()
+    {
+        tracing::warn!("this process could not give up the rights that it does not need: {error}");
+    }
     control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
     let mut process = StreamProcess {
         control,
