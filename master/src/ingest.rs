@@ -17,6 +17,45 @@ use reactor::Reactor;
 
 use crate::external::External;
 
+/// Status lines of an ingest: one in its period for all ingests together, so that each process writes one in as many periods
+/// as there are ingests.
+///
+/// ```text
+/// -> IGS time=60000, ingesters=2, input=camera.flv
+/// ```
+#[derive(Debug)]
+struct StatusLines {
+    began_ms: u64,
+    due_ms: u64,
+    period_ms: u64,
+    ingesters: u64,
+    input: String,
+}
+
+impl StatusLines {
+    fn new(config: &Config, ingest: &Ingest) -> Self {
+        let enabled = config.vhosts.iter().flat_map(|vhost| &vhost.ingests).filter(|ingest| ingest.enabled);
+        let ingesters = u64::try_from(enabled.count()).unwrap_or(1).max(1);
+        let period_ms = config.pithy_print.ingester_ms.saturating_mul(ingesters);
+        let began_ms = reactor::now_ms();
+        let input = match &ingest.source {
+            IngestSource::File(path) => rtmp::url::mask_query(&path.display().to_string()),
+            IngestSource::Stream(url) => rtmp::url::mask_query(url),
+        };
+        Self { began_ms, due_ms: began_ms + period_ms, period_ms, ingesters, input }
+    }
+
+    /// Writes a line when one is due.
+    fn tick(&mut self) {
+        let now_ms = reactor::now_ms();
+        if now_ms >= self.due_ms {
+            self.due_ms = now_ms + self.period_ms;
+            let (time, count, input) = (now_ms.saturating_sub(self.began_ms), self.ingesters, &self.input);
+            tracing::info!("-> IGS time={time}, ingesters={count}, input={input}");
+        }
+    }
+}
+
 /// The clip can't be used: starting again would not help.
 #[derive(Debug)]
 pub(crate) struct CannotIngest(String);
@@ -47,12 +86,13 @@ pub(crate) fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Se
     let IngestSource::File(path) = ingest.source.clone() else {
         return Err(CannotIngest(format!("ingest {id} is not a file")).into());
     };
+    let mut status = StatusLines::new(&config, ingest);
     let url = ingest.output_url(&vhost_name, config.first_port());
     control.send(&ChildToMaster::Ready { private_api_port: 0 }, Vec::new());
     let stop = Arc::new(AtomicBool::new(false));
     let stopper = Arc::clone(&stop);
     let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || {
-        let waited = wait_for_stop(&mut control);
+        let waited = wait_for_stop(&mut control, &mut status);
         stopper.store(true, Ordering::Relaxed);
         waited
     })?;
@@ -86,8 +126,10 @@ fn run_programs(
     reactor.register(control.as_raw_fd(), CONTROL_TOKEN)?;
     let api = PrivateApi::start(control.private_api_port(), control.key.clone(), reactor.waker(API_TOKEN)?)?;
     control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
+    let mut status = StatusLines::new(config, ingest);
     let mut ready = Vec::new();
     loop {
+        status.tick();
         if control.look_for_master(&reactor)? {
             control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
         }
@@ -137,11 +179,15 @@ fn log_of(directory: &Path, vhost: &str, url: &str) -> Option<PathBuf> {
     Some(directory.join(format!("ffmpeg-ingest-{}-{}-{}.log", plain(vhost), plain(app), plain(stream))))
 }
 
-fn wait_for_stop(control: &mut Control) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+fn wait_for_stop(
+    control: &mut Control,
+    status: &mut StatusLines,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut reactor = Reactor::new()?;
     reactor.register(control.as_raw_fd(), CONTROL_TOKEN)?;
     let mut ready = Vec::new();
     loop {
+        status.tick();
         if control.look_for_master(&reactor)? {
             control.send(&ChildToMaster::Ready { private_api_port: 0 }, Vec::new());
         }

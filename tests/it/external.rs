@@ -134,3 +134,23 @@ fn a_program_that_is_not_there_is_said_and_tried_again() {
     let live = srs_tests::pattern::Live::start(&url, std::time::Duration::from_millis(10));
     live.wait_more(10);
 }
+
+/// An ingest by a program and one of the server's own: each process writes a line in as many periods as there are ingests.
+#[test]
+fn ingests_say_now_and_then_that_they_work() {
+    let Some(path) = ffmpeg() else { return };
+    let clip = source_tree().join("conf/demo.flv");
+    let more = format!(
+        "}} }} pithy_print {{ ingester 100; }} vhost own {{ ingest own {{ enabled on; input {{ type file; url {}; }}",
+        clip.display()
+    );
+    let server = start(&path, &more);
+    wait_until("lines of both", || {
+        let log = server.log();
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains("-> IGS time=")).collect();
+        let processes: std::collections::BTreeSet<&str> =
+            lines.iter().filter_map(|line| line.split('[').nth(3)).collect();
+        lines.iter().all(|line| line.contains(", ingesters=2, input=") && line.contains("demo.flv"))
+            && processes.len() == 2
+    });
+}

@@ -340,7 +340,7 @@ pub static DIRECTIVES: &[Directive] = &[
     D::new(PITHY, "play", MILLIS, "10000", "Of viewers, in milliseconds."),
     D::new(PITHY, "forwarder", MILLIS, "10000", "Of forwarders, in milliseconds.").not_built(Feature::PithyPrint),
     D::new(PITHY, "encoder", MILLIS, "10000", "Of transcoders, in milliseconds.").not_built(Feature::PithyPrint),
-    D::new(PITHY, "ingester", MILLIS, "10000", "Of ingesters, in milliseconds.").not_built(Feature::PithyPrint),
+    D::new(PITHY, "ingester", MILLIS, "10000", "Of ingesters, in milliseconds.").on_new(),
     D::new(PITHY, "hls", MILLIS, "10000", "Of HLS writers, in milliseconds."),
     D::new(PITHY, "edge", MILLIS, "10000", "Of edges, in milliseconds.").not_built(Feature::PithyPrint),
     // Memory and defences.

@@ -49,6 +49,8 @@ pub struct Connection {
     pub(crate) bytes_out: u64,
     /// What was received and sent, and when, at two earlier times: rates are those since the older one.
     pub(crate) marks: [Mark; 2],
+    /// The same at long intervals, for the rates of the last minutes.
+    pub(crate) long_marks: [Mark; 2],
     pub(crate) frames: u64,
     pub(crate) dropped: u64,
     /// Bytes of input that the session holds.
@@ -107,6 +109,7 @@ impl Connection {
             bytes_in: 0,
             bytes_out: 0,
             marks: [Mark { at_ms: now_ms, bytes: (0, 0) }; 2],
+            long_marks: [Mark { at_ms: now_ms, bytes: (0, 0) }; 2],
             frames: 0,
             dropped: 0,
             buffered: 0,

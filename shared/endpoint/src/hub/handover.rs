@@ -80,6 +80,7 @@ impl Hub {
         connection.vhost = snapshot.vhost.map(String::into_boxed_str);
         (connection.bytes_in, connection.bytes_out) = snapshot.bytes;
         connection.marks = [Mark { at_ms: self.now_ms, bytes: snapshot.bytes }; 2];
+        connection.long_marks = connection.marks;
         connection.publishing = snapshot.publishing;
         connection.established = true;
         connection.outbox.tail().extend_from_slice(&snapshot.outbox);

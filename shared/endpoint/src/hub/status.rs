@@ -7,12 +7,12 @@
 //! ```
 //!
 //! `time` is the age in ms, `msgs` what a viewer got; rates are since the connection began, of the last half minute, and
-//! since it began (no more is kept of each).
+//! of the last five minutes.
 
 use api::Kbps;
 
 use super::Hub;
-use crate::connection::Connection;
+use crate::connection::{Connection, Mark};
 
 /// Whose turn it is in a stage, and when.
 #[derive(Debug, Clone, Copy, Default)]
@@ -76,16 +76,17 @@ impl Hub {
         let (sent, frames) = viewers.fold((0, 0), |sum, viewer| (sum.0 + viewer.0, sum.1 + viewer.1));
         let (received, sent) = (connection.bytes_in, connection.bytes_out + sent);
         let age_ms = self.now_ms.saturating_sub(connection.accepted_ms);
-        let [mark, _] = connection.marks;
-        let whole = Kbps::of(received, sent, age_ms);
-        let lately = Kbps::of(
-            received.saturating_sub(mark.bytes.0),
-            sent.saturating_sub(mark.bytes.1),
-            self.now_ms.saturating_sub(mark.at_ms),
-        );
-        let triple = |whole: u64, lately: u64| format!("{whole},{lately},{whole}");
-        let okbps = triple(whole.send_30s, lately.send_30s);
-        let ikbps = triple(whole.recv_30s, lately.recv_30s);
+        let since = |mark: Mark| {
+            Kbps::of(
+                received.saturating_sub(mark.bytes.0),
+                sent.saturating_sub(mark.bytes.1),
+                self.now_ms.saturating_sub(mark.at_ms),
+            )
+        };
+        let ([mark, _], [long_mark, _]) = (connection.marks, connection.long_marks);
+        let rates = [Kbps::of(received, sent, age_ms), since(mark), since(long_mark)];
+        let triple = |of: fn(&Kbps) -> u64| rates.each_ref().map(|rate| of(rate).to_string()).join(",");
+        let (okbps, ikbps) = (triple(|rate| rate.send_30s), triple(|rate| rate.recv_30s));
         let stream = self.streams_of(connection).into_iter().next().unwrap_or_default();
         let cid = connection.id;
         if plays {

@@ -11,6 +11,8 @@ use crate::viewer::{BLOCKED, PAUSED, Viewer};
 
 /// Between two marks of a connection, ms: rates are those of the last 15 to 30 seconds.
 const MARK_MS: u64 = 15_000;
+/// The same for the rates of the last 150 to 300 seconds.
+const LONG_MARK_MS: u64 = 150_000;
 /// Least time between two lines about lines that were left out, ms.
 const COMPLAIN_MS: u64 = 5_000;
 
@@ -77,7 +79,11 @@ impl Hub {
                     self.audiences.get(play.audience.0)?.viewers.get(play.viewer).map(|viewer| viewer.sent)
                 });
                 let bytes = (connection.bytes_in, connection.bytes_out + watched.sum::<u64>());
-                connection.marks = [connection.marks[1], Mark { at_ms: self.now_ms, bytes }];
+                let mark = Mark { at_ms: self.now_ms, bytes };
+                connection.marks = [connection.marks[1], mark];
+                if self.now_ms.saturating_sub(connection.long_marks[1].at_ms) >= LONG_MARK_MS {
+                    connection.long_marks = [connection.long_marks[1], mark];
+                }
             }
             if connection.closing.is_some() {
                 continue;
