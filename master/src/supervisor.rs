@@ -400,7 +400,7 @@ impl Supervisor {
             self.check_previews();
             self.watch();
             self.observe();
-            self.operators.tick();
+            self.operators.tick(&self.reactor);
             self.go_on_quitting();
             if self.watchdog.as_mut().is_some_and(|watchdog| watchdog.due(reactor::now_ms())) {
                 systemd::alive();

@@ -186,3 +186,40 @@ fn many_slow_downloads_keep_no_process_from_being_started() {
     drop(downloads);
     wait_until("descriptors as they were", || descriptors(server.pid()) < 100);
 }
+
+/// Leaves a process no descriptor but those that it has.
+fn leave_none(process: u32) -> Rlimit {
+    let pid = Pid::from_raw(i32::try_from(process).unwrap()).unwrap();
+    let open = descriptors(process) as u64;
+    let limits = fs::read_to_string(format!("/proc/{process}/limits")).unwrap();
+    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    let maximum = files.split_whitespace().nth(1).unwrap().parse().ok();
+    prlimit(Some(pid), Resource::Nofile, Rlimit { current: Some(open), maximum }).unwrap()
+}
+
+/// Who comes while the http process has no descriptor left is told so.
+#[test]
+fn without_descriptors_newcomers_over_http_are_told_why() {
+    let server = Server::start("http_server { enabled on; listen 127.0.0.1:0; }\n");
+    let process = server.pids("http")[0];
+    let _ = leave_none(process);
+    let mut socket = TcpStream::connect(server.web_address()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("no descriptor is left\n"), "{answer}");
+    assert_eq!(server.pids("http"), [process]);
+    wait_until("its count", || server.census().is_some_and(|census| census.totals.refused > 0));
+}
+
+/// An operator who asks why nothing works gets an answer from a master that has no descriptor left.
+#[test]
+fn a_master_without_descriptors_answers_operators() {
+    let server = Server::start("");
+    let _ = leave_none(server.pid());
+    for _ in 0..3 {
+        let mut command = Command::new(program::srs_cli());
+        command.arg("status").arg("--api").arg(server.socket());
+        let told = srs_tests::process::run(&mut command, SOON).expect_success();
+        assert!(told.contains("serving") && !told.contains("hangs"), "{told}");
+    }
+}

@@ -218,6 +218,8 @@ impl StreamProcess {
         for (socket, peer) in self.listeners.accept() {
             hub.adopt(self, socket, peer);
         }
+        // RTMP has no word for it before the handshake.
+        hub.count_refused(self.listeners.take_turned_away().len());
         if let Some(at_ms) = self.listeners.again_ms() {
             hub.wake_at(at_ms);
         }

@@ -6,6 +6,7 @@
 //! either loses its place.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -27,6 +28,9 @@ const MAX_REQUEST: usize = 64 << 10;
 const MAX_ANSWER: usize = 4 << 20;
 /// How long an operator may take for its request, and for taking its answer, ms.
 const PATIENCE_MS: u64 = 10_000;
+/// Descriptors that are held back, and when it is tried again where they were not enough, ms.
+const RESERVE: usize = 4;
+const AGAIN_MS: u64 = 100;
 
 /// An operator that waits for its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +54,11 @@ pub(super) struct Operators {
     listener: Option<UnixListener>,
     clients: HashMap<usize, Operator>,
     next: usize,
+    /// Held so that an operator is answered when all other descriptors are used: one for the connection, others for what is
+    /// looked up.
+    reserve: Vec<File>,
+    /// Somebody waits for whom there was none.
+    waiting: bool,
 }
 
 impl Operators {
@@ -59,6 +68,7 @@ impl Operators {
             tracing::warn!("the control socket can't be watched: {error}; srs-cli can't ask the master");
         }
         self.listener = Some(listener);
+        self.fill_reserve();
         // Who came before it was watched.
         self.accept(reactor);
     }
@@ -75,13 +85,27 @@ impl Operators {
 
     /// When [`Self::tick`] is due.
     pub(super) fn deadline(&self) -> Option<u64> {
-        self.clients.values().filter_map(|operator| operator.until_ms).min()
+        let waiting = self.waiting.then(|| reactor::now_ms() + AGAIN_MS);
+        self.clients.values().filter_map(|operator| operator.until_ms).chain(waiting).min()
     }
 
     /// Those who are too slow lose their places.
-    pub(super) fn tick(&mut self) {
+    pub(super) fn tick(&mut self, reactor: &Reactor) {
         let now_ms = reactor::now_ms();
         self.clients.retain(|_, operator| operator.until_ms.is_none_or(|until_ms| now_ms < until_ms));
+        if self.listener.is_some() && self.clients.is_empty() {
+            self.fill_reserve();
+        }
+        if self.waiting {
+            self.accept(reactor);
+        }
+    }
+
+    fn fill_reserve(&mut self) {
+        while self.reserve.len() < RESERVE {
+            let Ok(file) = File::open("/dev/null") else { return };
+            self.reserve.push(file);
+        }
     }
 
     /// Reads what is there, and sends what waits; returns whole requests.
@@ -132,7 +156,22 @@ impl Operators {
 
     fn accept(&mut self, reactor: &Reactor) {
         let Some(listener) = &self.listener else { return };
-        while let Ok((socket, _)) = listener.accept() {
+        self.waiting = false;
+        loop {
+            let socket = match listener.accept() {
+                Ok((socket, _)) => socket,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(_) if !self.reserve.is_empty() => {
+                    self.reserve.clear();
+                    continue;
+                }
+                // It is tried again: nobody tells us a second time that somebody waits.
+                Err(_) => {
+                    self.waiting = true;
+                    return;
+                }
+            };
             if !may_ask(&socket) {
                 tracing::warn!("somebody else than this server's user or root tried the control socket");
                 continue;

@@ -10,7 +10,7 @@ use conf::Config;
 use endpoint::{AudienceId, LinkEvent, Links};
 use ipc::ChildToMaster;
 use media::StreamKey;
-use mediaring::{Scoreboard, WorkRecord};
+use mediaring::{Counter, Scoreboard, WorkRecord};
 use reactor::{Reactor, Ready};
 use slab::Slab;
 
@@ -376,6 +376,10 @@ impl Web {
         self.now_ms = reactor::now_ms();
         for (at, socket, peer) in self.listeners.accept_at() {
             self.adopt(reactor, at, socket, peer);
+        }
+        for (at, socket) in self.listeners.take_turned_away() {
+            self.board.add(self.slot, Counter::Accepted, 1);
+            self.turn_away(at, &socket, serving::NO_DESCRIPTORS);
         }
         let now_ms = self.now_ms;
         let events = self.links.tick(now_ms);

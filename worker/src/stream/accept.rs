@@ -36,12 +36,21 @@ pub(crate) struct Listeners {
     complained_ms: u64,
     /// Held so that there is one descriptor to accept and close a connection with when all others are used.
     reserve: Option<File>,
+    /// Accepted though there was no place: they can be told so.
+    turned_away: Vec<(SocketAddr, TcpStream)>,
 }
 
 impl Listeners {
     pub(crate) fn new(per_turn: u32) -> Self {
         let reserve = File::open("/dev/null").ok();
-        Self { listeners: Vec::new(), per_turn: per_turn.max(1), rest_until_ms: 0, complained_ms: 0, reserve }
+        Self {
+            listeners: Vec::new(),
+            per_turn: per_turn.max(1),
+            rest_until_ms: 0,
+            complained_ms: 0,
+            reserve,
+            turned_away: Vec::new(),
+        }
     }
 
     /// Accepts from these from now on.
@@ -151,6 +160,11 @@ impl Listeners {
         self.listeners.iter().any(|listener| listener.ready).then_some(self.rest_until_ms)
     }
 
+    /// Those for whom there was no descriptor, and where they came: to be told, and let go before the next accept.
+    pub(crate) fn take_turned_away(&mut self) -> Vec<(SocketAddr, TcpStream)> {
+        std::mem::take(&mut self.turned_away)
+    }
+
     /// Accepts what waits, up to the turn's bound.
     pub(crate) fn accept(&mut self) -> Vec<(TcpStream, SocketAddr)> {
         self.accept_at().into_iter().map(|(_, socket, peer)| (socket, peer)).collect()
@@ -163,12 +177,16 @@ impl Listeners {
         if now_ms < self.rest_until_ms {
             return accepted;
         }
+        if self.reserve.is_none() {
+            self.reserve = File::open("/dev/null").ok();
+        }
         let mut left = self.per_turn;
         for listener in &mut self.listeners {
             while listener.ready && left > 0 {
                 match listener.socket.accept() {
                     Ok((socket, _)) if ipc::in_reserve(&socket) => {
                         self.rest_until_ms = now_ms + REST_MS;
+                        self.turned_away.push((listener.address, socket));
                         if now_ms.saturating_sub(self.complained_ms) >= COMPLAIN_MS {
                             self.complained_ms = now_ms;
                             tracing::error!(
@@ -189,12 +207,13 @@ impl Listeners {
                         self.rest_until_ms = now_ms + REST_MS;
                         // One client learns at once that there is no place; the others wait in the backlog.
                         drop(self.reserve.take());
-                        let refused = listener.socket.accept().is_ok();
-                        self.reserve = File::open("/dev/null").ok();
+                        let refused = listener.socket.accept();
+                        let is_refused = refused.is_ok();
+                        self.turned_away.extend(refused.map(|(socket, _)| (listener.address, socket)));
                         if now_ms.saturating_sub(self.complained_ms) >= COMPLAIN_MS {
                             self.complained_ms = now_ms;
                             tracing::error!(
-                                "no connection can be accepted: {error} (refused one: {refused})"
+                                "no connection can be accepted: {error} (refused one: {is_refused})"
                             );
                         }
                         return accepted;

@@ -28,6 +28,14 @@ pub fn unestablished_places(max_connections: u32) -> u32 {
 }
 
 impl Hub {
+    /// So many were accepted and let go at once, for want of descriptors.
+    pub fn count_refused(&mut self, count: usize) {
+        for _ in 0..count {
+            self.board.add(self.board_slot, Counter::Accepted, 1);
+            self.refused_at_once(&End::Full);
+        }
+    }
+
     /// Takes a connection that was accepted.
     pub fn adopt<H: Host>(&mut self, host: &mut H, socket: TcpStream, peer: SocketAddr) {
         self.board.add(self.board_slot, Counter::Accepted, 1);

@@ -16,23 +16,32 @@ use crate::http::tunnel;
 /// What a client is told for whom there is no place.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\n\
     Content-Type: text/plain;charset=utf-8\r\nContent-Length: 47\r\n\r\nThe server is full: max_connections is reached\n";
+/// The same where the process has no descriptor left.
+pub(super) const NO_DESCRIPTORS: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\n\
+    Content-Type: text/plain;charset=utf-8\r\nContent-Length: 42\r\n\r\nThe server is full: no descriptor is left\n";
 /// How often it is told that clients speak another protocol, ms.
 const CONTACT_MS: u64 = 5_000;
 
 impl Web {
+    /// Somebody for whom there is no place is told so, and counted.
+    pub(super) fn turn_away(&mut self, at: SocketAddr, mut socket: &TcpStream, answer: &[u8]) {
+        for counter in [Counter::Refused, Counter::Ended, Counter::Errors] {
+            self.board.add(self.slot, counter, 1);
+        }
+        *self.ended.entry(Gone::Full.reason()).or_default() += 1;
+        if !answer.is_empty() && !self.tls.contains(&at) {
+            // One write: who is told why does not have to guess.
+            let _ = socket.set_nonblocking(true).and_then(|()| socket.write(answer));
+        }
+    }
+
     pub(super) fn adopt(&mut self, reactor: &Reactor, at: SocketAddr, socket: TcpStream, peer: SocketAddr) {
         self.board.add(self.slot, Counter::Accepted, 1);
         let is_refused =
             self.refused.get(&peer.ip().to_canonical()).is_some_and(|until_ms| *until_ms > self.now_ms);
         if is_refused || self.board.established() >= u64::from(self.config.max_connections) {
-            for counter in [Counter::Refused, Counter::Ended, Counter::Errors] {
-                self.board.add(self.slot, counter, 1);
-            }
-            *self.ended.entry(Gone::Full.reason()).or_default() += 1;
-            if !is_refused && !self.tls.contains(&at) {
-                // One write: who is told why does not have to guess.
-                let _ = socket.set_nonblocking(true).and_then(|()| (&socket).write(FULL));
-            }
+            self.turn_away(at, &socket, if is_refused { b"" } else { FULL });
             return;
         }
         self.make_room();
