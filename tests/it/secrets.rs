@@ -227,6 +227,7 @@ fn no_secret_of_a_client_is_shown_anywhere() {
         format!("comma,vhost=any.example?key={}", name("Comma")),
         format!("rtmp://me:{}@h/live/url?token={}", name("Url"), name("UrlQuery")),
         format!("line?token={}\r\n", name("Line")),
+        format!("escaped%3Ftoken%3D{}", name("Escaped")),
     ];
     let mut publishers: Vec<(Raw, u32)> =
         names.iter().map(|name| publish(address, "Publish", name)).collect();

@@ -255,7 +255,8 @@ pub fn mask_query(url: &str) -> String {
         Some(at) => ("***", tail.get(at..).unwrap_or_default()),
         None => ("", tail),
     };
-    let (name, params) = split_params(tail);
+    let tail = plain_query(tail);
+    let (name, params) = split_params(&tail);
     let mut masked = format!("{head}{user}{name}");
     for (index, (key, value)) in params.iter().enumerate() {
         masked.push(if index == 0 { '?' } else { '&' });
@@ -309,8 +310,29 @@ fn stream_params_at(stream: &str) -> Option<usize> {
     [stream.find('?'), dots].into_iter().flatten().min()
 }
 
-/// With `?` where a comma introduces the vhost, as early versions of the reference read it.
+/// With `?`, `=` and `&` where parameters are escaped as a whole (`name%3Fkey%3Dvalue`), as some libraries send them.
+fn plain_query(text: &str) -> Cow<'_, str> {
+    let lower = text.to_ascii_lowercase();
+    let Some(at) = lower.find("%3f").filter(|at| !text.get(..*at).unwrap_or("?").contains('?')) else {
+        return Cow::Borrowed(text);
+    };
+    let (Some(name), Some(query)) = (text.get(..at), text.get(at + 3..)) else { return Cow::Borrowed(text) };
+    let mut plain = query.to_owned();
+    for (escaped, letter) in [("%3D", "="), ("%3d", "="), ("%26", "&")] {
+        plain = plain.replace(escaped, letter);
+    }
+    if plain.contains('=') { Cow::Owned(format!("{name}?{plain}")) } else { Cow::Borrowed(text) }
+}
+
+/// With `?` where a comma introduces the vhost, as early versions of the reference read it, and where it is escaped.
 fn plain_separators(text: &str) -> Cow<'_, str> {
+    match plain_query(text) {
+        Cow::Borrowed(text) => plain_commas(text),
+        Cow::Owned(text) => Cow::Owned(plain_commas(&text).into_owned()),
+    }
+}
+
+fn plain_commas(text: &str) -> Cow<'_, str> {
     let lower = text.to_ascii_lowercase();
     let comma = [",vhost", ",domain"].iter().find_map(|key| Some((lower.find(key)?, key.len())));
     let Some((at, len)) = comma else { return Cow::Borrowed(text) };

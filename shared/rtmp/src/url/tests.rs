@@ -227,3 +227,18 @@ proptest::proptest! {
         }
     }
 }
+
+/// Some libraries escape a name with its parameters as a whole.
+#[test]
+fn parameters_that_are_escaped_as_a_whole_are_parameters() {
+    for name in ["u7%3Ftoken%3DSECRET%26b%3d1", "u7%3ftoken=SECRET&b=1", "u7?token=SECRET&b=1"] {
+        let parsed = parse_stream_name(name, "live", 255).unwrap();
+        assert_eq!(parsed.name, "u7", "{name}");
+        let params = [("token", "SECRET"), ("b", "1")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(parsed.params, params, "{name}");
+        assert_eq!(mask_query(name), "u7?token=***&b=***", "{name}");
+    }
+    // A question in a title is none of a server.
+    assert_eq!(parse_stream_name("who%3F", "live", 255).unwrap().name, "who%3F");
+    check("rtmp://h/live%3Fkey%3Dx", "live%3Fkey%3Dx", "h", 1935, "h", "live", &[("key", "x")]);
+}
