@@ -46,6 +46,7 @@ mod log_faults;
 mod long_times;
 mod media_matrix;
 mod multitrack;
+mod obs;
 mod packaging;
 mod players;
 mod publish_play;
