@@ -45,7 +45,7 @@ UNITS = srs.service srs@.service srs.target srs.socket
 PLACED = sed -e 's,/usr/bin/srs,$(PREFIX)/bin/srs,g; s,/usr/lib/srs,$(PREFIX)/lib/srs,g; s,/usr/share/,$(PREFIX)/share/,g; s,/etc/srs/,$(SYSCONFDIR)/srs/,g'
 STAGE = objs/package
 
-.PHONY: help run rust release test test-package test-tools check check-units fmt bench soak bench-full bench-peers bench-instructions
+.PHONY: help run rust release test test-all test-package test-tools check check-units fmt bench soak bench-full bench-peers bench-instructions
 .PHONY: bench-build fuzz doc install uninstall package clean
 
 help: ## this list
@@ -103,6 +103,8 @@ test-tools:
 	@$(call installed,gst-launch-1.0,gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
 	  gstreamer1.0-plugins-bad gstreamer1.0-libav,nothing is played by GStreamer)
 	@$(call installed,vlc,vlc-bin vlc-plugin-base,nothing is played by VLC)
+	@# An encoder that people use, and a screen for it.
+	@$(call installed,obs,obs-studio obs-plugins xvfb libgl1-mesa-dri,nothing is published by OBS)
 	@# Checks transport streams.
 	@$(call installed,tsreport,tstools,transport streams are read by ffmpeg and by ourselves only)
 
@@ -183,6 +185,9 @@ package: $(if $(BIN_DIR),,release) ## a Debian package in target/debian; install
 test-package: ## builds the Debian package and tries it out, in a fresh Debian where there is debootstrap
 	$(MAKE) package
 	tests/package.sh $$(ls -t target/debian/srs_*.deb | head -n 1)
+
+test-all: rust ## everything: tests, lints, package, soak, fuzz, benchmarks, ARM; PARTS='…' for some; notes it in docs/last-run.md
+	tests/all.sh $(PARTS)
 
 check-units: ## the units as systemd sees them, with their score; needs systemd
 	tests/units.sh etc/systemd

@@ -49,7 +49,13 @@ fn find_socket() -> Result<PathBuf, String> {
         entries.map(|entry| entry.path().join("srs.sock")).filter(answers).collect();
     others.sort();
     match (others.pop(), others.is_empty()) {
-        (None, _) => Ok(usual().find(|socket| socket.exists()).unwrap_or_else(|| PathBuf::from(SOCKETS[0]))),
+        // Nobody answers: it is told of the one that is most likely meant.
+        (None, _) => {
+            let is_there = |socket: &PathBuf| socket.exists();
+            let could_be = |socket: &PathBuf| socket.parent().is_some_and(Path::is_dir);
+            let likely = usual().find(is_there).or_else(|| usual().find(could_be));
+            Ok(likely.unwrap_or_else(|| PathBuf::from(SOCKETS[0])))
+        }
         (Some(only), true) => Ok(only),
         (Some(last), false) => {
             others.push(last);
