@@ -55,6 +55,7 @@ mod remux_rules;
 mod runtime_directory;
 mod secrets;
 mod semantics;
+mod snapshots;
 mod soak;
 mod sound_layouts;
 mod startup;

@@ -21,6 +21,7 @@ mod opening;
 mod outbox;
 mod owners;
 mod pace;
+mod pictures;
 mod pinned;
 mod readers;
 mod report;
@@ -45,6 +46,8 @@ const DISK_TOKEN: Token = Token(2);
 const VOD_TOKEN: Token = Token(3);
 /// The same of the threads that open and read what the loop does not.
 const READERS_TOKEN: Token = Token(4);
+/// The thread that makes pictures has made one.
+const PICTURES_TOKEN: Token = Token(5);
 
 /// Runs the http process until the master ends it. `control` is the channel to the master.
 ///
@@ -66,9 +69,11 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     reactor.register_readable(vod.bell(), VOD_TOKEN)?;
     let readers = readers::Readers::new()?;
     reactor.register_readable(readers.bell(), READERS_TOKEN)?;
+    let pictures = pictures::Pictures::start()?;
+    reactor.register_readable(pictures.bell(), PICTURES_TOKEN)?;
     let place = (start.slot, start.board_slot);
     let memory = (Arc::clone(&control.board), Arc::clone(&control.work));
-    let mut web = Web::new(config, memory, place, start.first_connection_id, (disk, vod, readers));
+    let mut web = Web::new(config, memory, place, start.first_connection_id, (disk, vod, readers, pictures));
     web.review_dvr();
     web.version.clone_from(&start.version);
     loop {
@@ -129,6 +134,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
                     web.news = true;
                 }
                 READERS_TOKEN => web.hear_readers(),
+                PICTURES_TOKEN => web.hear_pictures(),
                 _ => web.ready(&reactor, *event),
             }
         }

@@ -550,6 +550,7 @@ pub static DIRECTIVES: &[Directive] = &[
     D::new(REMUX, "guess_has_av", FLAG, "on", "Announces only what the stream has; off: the FLV header says what has_audio and has_video say."),
     D::new(REMUX, "hstrs", FLAG, "off", "A request waits for its stream, and an edge fetches it; here requests always wait (stream_wait).").no_effect(),
     D::new(REMUX, "mount", TEXT, "[vhost]/[app]/[stream].flv", "URL with variables; its ending, .flv, .ts, .mp3 or .aac, chooses the container."),
+    D::new(REMUX, "snapshot_ffmpeg", TEXT, "ffmpeg", "Program that makes APP/STREAM.jpg, a picture of the newest key frame: a path, or a name that is looked for where programs are; off: there are no pictures."),
     // Files on disk.
     D::block(VHOST, "hls", "vhost/hls", "HLS: MPEG-TS segments and a playlist of each stream."),
     D::new(HLS, "enabled", FLAG, "off", ENABLED),

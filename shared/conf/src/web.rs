@@ -40,6 +40,13 @@ pub struct HttpRemux {
     pub guess_has_av: bool,
     /// URL template; its ending chooses the container.
     pub mount: String,
+    /// Program that makes a picture of a key frame; a name alone is looked for where programs are. `None`: nobody does.
+    #[serde(default = "ffmpeg")]
+    pub snapshot_ffmpeg: Option<PathBuf>,
+}
+
+fn ffmpeg() -> Option<PathBuf> {
+    Some(PathBuf::from("ffmpeg"))
 }
 
 impl Default for HttpRemux {
@@ -52,6 +59,7 @@ impl Default for HttpRemux {
             has_video: true,
             guess_has_av: true,
             mount: "[vhost]/[app]/[stream].flv".into(),
+            snapshot_ffmpeg: ffmpeg(),
         }
     }
 }

@@ -268,11 +268,12 @@ impl Web {
         };
         let framing = match (websocket, request.minor) {
             (Some(_), _) => Framing::WebSocket,
+            _ if is_picture(name) => Framing::Plain,
             (None, 1) => Framing::Chunked,
             (None, _) => Framing::Plain,
         };
         let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.keep_alive &= framing == Framing::Chunked;
+        connection.keep_alive &= framing == Framing::Chunked || is_picture(name);
         let head = match framing {
             Framing::WebSocket => response.finish(),
             Framing::Chunked => finish(response.field("Transfer-Encoding", "chunked"), connection.keep_alive),
@@ -289,7 +290,8 @@ impl Web {
         let mut viewer = Viewer::new(feed, format, framing, head, until_ms);
         // The first fragment begins with the newest key frame.
         viewer.wants_mp3 = name.ends_with(".mp3");
-        viewer.snapshot = format == Format::Mp4 && request.parameter("snapshot").is_some();
+        viewer.picture = is_picture(name);
+        viewer.snapshot = viewer.picture || format == Format::Mp4 && request.parameter("snapshot").is_some();
         if let Some(known) = self.feeds.get_mut(feed) {
             known.set_live(live, self.now_ms);
             if !known.is_settled() {
@@ -356,11 +358,17 @@ fn live_target(vhost: &Vhost, request: &Request, config: &conf::Config) -> Optio
         "ts" => Format::Ts,
         "mp4" => Format::Mp4,
         "aac" | "mp3" => Format::Bare,
+        "jpg" | "jpeg" if vhost.http_remux.snapshot_ffmpeg.is_some() => Format::Mp4,
         _ => return None,
     };
     let most = config.limits.name_bytes as usize;
     (app.len() <= most && stream.len() <= most)
         .then(|| (StreamKey { vhost: vhost.name.clone(), app, stream }, format))
+}
+
+/// Whether a name is that of a picture of a stream.
+fn is_picture(name: &str) -> bool {
+    name.ends_with(".jpg") || name.ends_with(".jpeg")
 }
 
 /// What is shown of a request: its path, without what may be a secret.

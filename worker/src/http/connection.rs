@@ -39,6 +39,8 @@ pub(crate) enum Body {
     Leaving,
     /// Events for a page of the console.
     Events,
+    /// A thread makes the picture that was asked for.
+    Picture,
     /// What was asked for is not there yet.
     Wait(Box<Wait>),
 }

@@ -55,6 +55,8 @@ pub(crate) struct Viewer {
     pub(crate) wants_mp3: bool,
     /// It wants the newest place to begin and no more.
     pub(crate) snapshot: bool,
+    /// Of that, the picture.
+    pub(crate) picture: bool,
     /// The head of the answer, until there is something to answer with.
     pub(crate) head: Option<String>,
     /// Something has to be there by then, ms.
@@ -77,6 +79,7 @@ impl Viewer {
             waited: false,
             wants_mp3: false,
             snapshot: false,
+            picture: false,
             head: Some(head),
             until_ms,
             jumps: 0,
@@ -163,7 +166,7 @@ impl Viewer {
             return Filled::Nothing;
         }
         self.began = true;
-        if let Some(head) = self.head.take() {
+        if let Some(head) = self.head.take().filter(|_| !self.picture) {
             outbox.push(head.into_bytes());
         }
         let ready = Ready::new(batch.framed(self.framing), next);

@@ -28,6 +28,13 @@ impl Outbox {
         self.len
     }
 
+    /// Takes out all that waits.
+    pub(crate) fn take_all(&mut self) -> Vec<u8> {
+        let bytes = self.bytes();
+        *self = Self::default();
+        bytes
+    }
+
     /// A copy of all that waits.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         self.pieces.iter().flatten().copied().collect()

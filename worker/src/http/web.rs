@@ -23,6 +23,7 @@ use super::files::Mounts;
 use super::handoff::Siblings;
 use super::hls::House;
 use super::owners::Owners;
+use super::pictures::Pictures;
 use super::readers::Readers;
 use super::rules::Rules;
 use super::transport::Certificate;
@@ -94,6 +95,7 @@ pub(crate) struct Web {
     pub(crate) hls: House,
     pub(crate) dvr: Recorders,
     pub(crate) vod: Vod,
+    pub(super) pictures: Pictures,
     pub(super) readers: Readers,
     swept_ms: u64,
     /// What the master is to be told.
@@ -119,7 +121,7 @@ impl Web {
         (board, work_record): (Arc<Scoreboard>, Arc<WorkRecord>),
         (number, slot): (u32, u32),
         first_id: u64,
-        (disk, vod, readers): (Disk, Vod, Readers),
+        (disk, vod, readers, pictures): (Disk, Vod, Readers, Pictures),
     ) -> Self {
         Self {
             owners: Owners::new(&config, number),
@@ -128,6 +130,7 @@ impl Web {
             hls: House::new(disk, &config.runtime_dir, number, config.limits.hls_memory),
             dvr: Recorders::default(),
             vod,
+            pictures,
             readers,
             mounts: Mounts::new(&config),
             gather_ms: 0,
@@ -337,7 +340,7 @@ impl Web {
     }
 
     /// Somebody watches it no longer.
-    fn leave(&mut self, connection: usize, feed: usize, format: Format) {
+    pub(super) fn leave(&mut self, connection: usize, feed: usize, format: Format) {
         if let Some(members) = self.members.get_mut(&feed) {
             members.remove(&connection);
         }

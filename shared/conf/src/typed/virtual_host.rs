@@ -243,6 +243,9 @@ fn http_remux(block: &Block<'_>) -> HttpRemux {
     set(&mut remux.has_video, block.flag("has_video"));
     set(&mut remux.guess_has_av, block.flag("guess_has_av"));
     set(&mut remux.mount, block.string("mount"));
+    if let Some(program) = block.string("snapshot_ffmpeg") {
+        remux.snapshot_ffmpeg = (program != "off").then(|| program.into());
+    }
     remux
 }
 

@@ -125,8 +125,10 @@ impl Web {
             let moved = connection.bytes_in - before;
             self.board.add(self.slot, Counter::BytesIn, i64::try_from(moved).unwrap_or(0));
             read?;
-            if matches!(connection.state, State::Answer(Body::Live(_) | Body::Wait(_) | Body::Events))
-                && connection.at_end
+            if matches!(
+                connection.state,
+                State::Answer(Body::Live(_) | Body::Wait(_) | Body::Picture | Body::Events)
+            ) && connection.at_end
             {
                 return Err(Gone::Left);
             }
@@ -169,7 +171,7 @@ impl Web {
         match &mut connection.state {
             State::Head => self.next_request(key),
             State::Goodbye => Ok(false),
-            State::Answer(Body::Wait(_) | Body::Events | Body::Leaving) => Ok(false),
+            State::Answer(Body::Wait(_) | Body::Events | Body::Leaving | Body::Picture) => Ok(false),
             State::Answer(Body::Tunnel(_)) => {
                 self.fill_relay(key)?;
                 Ok(self.step_tunnel(key))
@@ -216,7 +218,12 @@ impl Web {
         let State::Answer(Body::Live(viewer)) = &mut connection.state else { return Ok(false) };
         let Some(feed) = self.feeds.get_mut(viewer.feed) else { return Err(Gone::Ending) };
         let queue_ms = queue_ms(&self.config, &feed.key);
+        let is_picture = viewer.picture;
         match viewer.fill(feed, queue_ms, &mut connection.outbox) {
+            Filled::Some if is_picture => {
+                self.make_picture(key);
+                Ok(true)
+            }
             Filled::Some => Ok(true),
             Filled::Nothing => Ok(!connection.outbox.is_empty()),
             Filled::End => {

@@ -1,0 +1,295 @@
+//! Pictures of live streams, for pages that embed one: the newest key frame, as an MP4 file of one fragment, becomes a JPEG.
+//! ffmpeg does it, in a thread of its own, a stream's key frame once for all who ask.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use bytes::Bytes;
+use http1::Method;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::connection::{Body, Connection, State};
+use super::web::Web;
+
+/// Key frames that may wait.
+const MAX_WAITING: usize = 32;
+/// Pictures that are kept for those who ask for the same key frame.
+const MAX_KEPT: usize = 64;
+/// Largest picture.
+const MAX_BYTES: usize = 16 << 20;
+/// How long a picture may take, ms.
+const PATIENCE_MS: u64 = 5_000;
+/// Least time between two lines about what fails, ms.
+const COMPLAIN_MS: u64 = 60_000;
+
+const NO_PROGRAM: &[u8] =
+    b"There is no ffmpeg here that makes pictures: http_remux { snapshot_ffmpeg PATH; }\n";
+const FAILED: &[u8] = b"No picture could be made of this stream\n";
+
+/// Why there is no picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NoPicture {
+    /// There is no ffmpeg.
+    NoProgram,
+    /// It fails.
+    Failed,
+}
+
+/// What became of a key frame.
+pub(crate) type Made = Result<Bytes, NoPicture>;
+
+/// Who asks: key and id of a connection.
+type Whom = (usize, u64);
+
+#[derive(Debug)]
+struct Job {
+    tag: u64,
+    program: PathBuf,
+    movie: Bytes,
+}
+
+/// The way to the thread, who waits, and what it made.
+#[derive(Debug)]
+pub(crate) struct Pictures {
+    jobs: SyncSender<Job>,
+    done: Receiver<(u64, Made)>,
+    bell: UnixStream,
+    waiting: HashMap<u64, Vec<Whom>>,
+    made: VecDeque<(u64, Made)>,
+}
+
+impl Pictures {
+    /// Starts the thread.
+    pub(crate) fn start() -> io::Result<Self> {
+        let (jobs, todo) = sync_channel::<Job>(MAX_WAITING);
+        let (sender, done) = sync_channel(MAX_WAITING);
+        let (bell, mut ringer) = UnixStream::pair()?;
+        bell.set_nonblocking(true)?;
+        ringer.set_nonblocking(true)?;
+        std::thread::Builder::new().name("pictures".to_owned()).spawn(move || {
+            let mut complained_ms = 0;
+            while let Ok(job) = todo.recv() {
+                let made = picture(&job.program, &job.movie);
+                if let Err(error) = &made
+                    && (complained_ms == 0 || reactor::now_ms() >= complained_ms + COMPLAIN_MS)
+                {
+                    complained_ms = reactor::now_ms();
+                    let program = job.program.display();
+                    tracing::warn!(
+                        "{program} (http_remux snapshot_ffmpeg) makes no picture of a stream: {error}"
+                    );
+                }
+                let made = made.map_err(|error| match error.kind() {
+                    io::ErrorKind::NotFound => NoPicture::NoProgram,
+                    _ => NoPicture::Failed,
+                });
+                if sender.send((job.tag, made)).is_err() {
+                    return;
+                }
+                // A full socket rings as well.
+                let _ = ringer.write(&[1]);
+            }
+        })?;
+        Ok(Self { jobs, done, bell, waiting: HashMap::new(), made: VecDeque::new() })
+    }
+
+    /// What becomes readable when something was made.
+    pub(crate) fn bell(&self) -> RawFd {
+        self.bell.as_raw_fd()
+    }
+
+    /// The picture of this movie, if it is there; else whoever asks is told by [`Self::hear`]. `Err` with nothing when too
+    /// many wait.
+    pub(crate) fn get(&mut self, whom: Whom, program: &Path, movie: Vec<u8>) -> Option<Made> {
+        let mut hasher = DefaultHasher::new();
+        movie.hash(&mut hasher);
+        let tag = hasher.finish();
+        if let Some((_, made)) = self.made.iter().find(|(known, _)| *known == tag) {
+            return Some(made.clone());
+        }
+        if let Some(waiting) = self.waiting.get_mut(&tag) {
+            waiting.push(whom);
+            return None;
+        }
+        let job = Job { tag, program: program.to_owned(), movie: movie.into() };
+        if self.jobs.try_send(job).is_err() {
+            return Some(Err(NoPicture::Failed));
+        }
+        self.waiting.insert(tag, vec![whom]);
+        None
+    }
+
+    /// Takes what was made, for whoever asked.
+    pub(crate) fn hear(&mut self) -> Vec<(Whom, Made)> {
+        let mut buffer = [0; 256];
+        while matches!(self.bell.read(&mut buffer), Ok(1..)) {}
+        let mut told = Vec::new();
+        while let Ok((tag, made)) = self.done.try_recv() {
+            let waiting = self.waiting.remove(&tag).unwrap_or_default();
+            told.extend(waiting.into_iter().map(|whom| (whom, made.clone())));
+            if made.is_ok() {
+                self.made.push_back((tag, made));
+            }
+            if self.made.len() > MAX_KEPT {
+                self.made.pop_front();
+            }
+        }
+        told
+    }
+}
+
+impl Web {
+    /// The key frame of somebody who wants a picture is in the outbox: it goes to the thread instead.
+    pub(super) fn make_picture(&mut self, key: usize) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some((feed, format)) = connection.feed() else { return };
+        let movie = connection.outbox.take_all();
+        let whom = (key, connection.id);
+        connection.state = State::Answer(Body::Picture);
+        let vhost = self.feeds.get(feed).map(|feed| feed.key.vhost.clone()).unwrap_or_default();
+        self.leave(key, feed, format);
+        let vhost = self.config.vhosts.iter().find(|known| known.name == vhost);
+        let program = vhost.and_then(|vhost| vhost.http_remux.snapshot_ffmpeg.clone());
+        let made = program
+            .map_or(Some(Err(NoPicture::NoProgram)), |program| self.pictures.get(whom, &program, movie));
+        if let Some(made) = made {
+            self.show_picture(key, made);
+        }
+    }
+
+    /// Takes what the thread has made.
+    pub(super) fn hear_pictures(&mut self) {
+        for ((key, id), made) in self.pictures.hear() {
+            let waits = |connection: &Connection| {
+                connection.id == id && matches!(connection.state, State::Answer(Body::Picture))
+            };
+            if self.connections.get(key).is_some_and(waits) {
+                self.show_picture(key, made);
+                self.stir(key);
+            }
+        }
+    }
+
+    fn show_picture(&mut self, key: usize, made: Made) {
+        let (status, mime, bytes) = match made {
+            Ok(picture) => (200, "image/jpeg", picture),
+            Err(NoPicture::NoProgram) => (501, "text/plain;charset=utf-8", Bytes::from_static(NO_PROGRAM)),
+            Err(NoPicture::Failed) => (503, "text/plain;charset=utf-8", Bytes::from_static(FAILED)),
+        };
+        let response = self.head(status).field("Content-Type", mime);
+        let response = response.field("Cache-Control", "no-cache, no-store");
+        self.reply(key, Method::Get, response, bytes);
+    }
+}
+
+/// Has the program decode the first picture of a movie.
+fn picture(program: &Path, movie: &[u8]) -> io::Result<Bytes> {
+    let found =
+        find(program).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no such program"))?;
+    let mut command = Command::new(found);
+    command.args([
+        "-v",
+        "error",
+        "-protocol_whitelist",
+        "pipe",
+        "-threads",
+        "1",
+        "-f",
+        "mp4",
+        "-i",
+        "pipe:0",
+    ]);
+    command.args([
+        "-map",
+        "0:v:0",
+        "-frames:v",
+        "1",
+        "-q:v",
+        "3",
+        "-f",
+        "image2pipe",
+        "-c:v",
+        "mjpeg",
+        "pipe:1",
+    ]);
+    // It learns nothing of us, and its complaints are not for our log.
+    command.env_clear().process_group(0).current_dir("/");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn()?;
+    let out = converse(&mut child, movie);
+    // Done or not: it does not outlive its answer.
+    let _ = child.kill();
+    let _ = child.wait();
+    let out = out?;
+    if out.starts_with(&[0xff, 0xd8]) {
+        Ok(out.into())
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidData, "it could not decode the key frame"))
+    }
+}
+
+/// A program by its path, or by its name where programs are.
+fn find(program: &Path) -> Option<PathBuf> {
+    if program.components().count() > 1 {
+        return program.is_file().then(|| program.to_owned());
+    }
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+    std::env::split_paths(&path).map(|place| place.join(program)).find(|file| file.is_file())
+}
+
+/// Gives a program its input and takes its output, side by side, until it closes that.
+fn converse(child: &mut Child, input: &[u8]) -> io::Result<Vec<u8>> {
+    let (Some(stdin), Some(mut stdout)) = (child.stdin.take(), child.stdout.take()) else {
+        return Err(io::ErrorKind::BrokenPipe.into());
+    };
+    let (mut stdin, mut rest, mut out) = (Some(stdin), input, Vec::new());
+    nonblocking(stdin.as_ref(), &stdout)?;
+    let until_ms = reactor::now_ms() + PATIENCE_MS;
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let left_ms = until_ms.saturating_sub(reactor::now_ms());
+        if left_ms == 0 || out.len() > MAX_BYTES {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let mut wanted = vec![PollFd::new(stdout.as_fd(), PollFlags::POLLIN)];
+        wanted.extend(stdin.as_ref().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)));
+        poll(&mut wanted, PollTimeout::try_from(left_ms).unwrap_or(PollTimeout::ZERO))?;
+        if let Some(pipe) = &mut stdin {
+            match pipe.write(rest) {
+                Ok(count) => rest = rest.get(count..).unwrap_or_default(),
+                Err(error) if is_for_later(&error) => {}
+                // It needs no more.
+                Err(_) => rest = &[],
+            }
+        }
+        if rest.is_empty() {
+            stdin = None;
+        }
+        match stdout.read(&mut buffer) {
+            Ok(0) => return Ok(out),
+            Ok(count) => out.extend_from_slice(buffer.get(..count).unwrap_or_default()),
+            Err(error) if is_for_later(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn is_for_later(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+fn nonblocking(stdin: Option<&ChildStdin>, stdout: &ChildStdout) -> io::Result<()> {
+    let set = |fd: BorrowedFd<'_>| -> io::Result<()> {
+        use nix::fcntl::{FcntlArg, OFlag, fcntl};
+        fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map(drop).map_err(io::Error::from)
+    };
+    stdin.map_or(Ok(()), |pipe| set(pipe.as_fd()))?;
+    set(stdout.as_fd())
+}
