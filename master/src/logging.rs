@@ -31,6 +31,8 @@ use crate::outlet::Outlet;
 const MAX_WAITING: usize = 1024;
 /// How long the start waits for a log file to be opened, and the end for the last lines to be written.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How often it is looked whether the file is still there, ms.
+const LOOK_MS: u64 = 1_000;
 
 /// Where lines go and which.
 #[derive(Debug, Clone)]
@@ -136,9 +138,20 @@ pub fn reopen() {
 /// The writing thread.
 fn write(jobs: &Receiver<Job>) {
     let mut outlet: Option<Outlet> = None;
+    let mut path: Option<PathBuf> = None;
+    let mut looked_ms = 0;
     while let Ok(job) = jobs.recv() {
         match job {
             Job::Line(level, line) => {
+                // A file that was removed, not renamed, is written for nobody.
+                let now_ms = reactor::now_ms();
+                if now_ms.saturating_sub(looked_ms) >= LOOK_MS {
+                    looked_ms = now_ms;
+                    if outlet.as_ref().is_some_and(Outlet::is_removed) {
+                        open(&mut outlet, path.as_deref(), None);
+                        own_line(outlet.as_ref(), "the log file was removed: this is another one");
+                    }
+                }
                 if !outlet.as_ref().is_some_and(|outlet| outlet.write(level, line)) {
                     LOST.fetch_add(1, Ordering::Relaxed);
                     continue;
@@ -148,7 +161,10 @@ fn write(jobs: &Receiver<Job>) {
                     LOST.fetch_add(lost, Ordering::Relaxed);
                 }
             }
-            Job::Open(file, told) => open(&mut outlet, file.as_deref(), told),
+            Job::Open(file, told) => {
+                open(&mut outlet, file.as_deref(), told);
+                path = file;
+            }
             Job::Flush(told) => drop(told.try_send(())),
         }
     }

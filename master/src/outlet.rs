@@ -49,6 +49,12 @@ impl Outlet {
         Ok(Self::File(OpenOptions::new().create(true).append(true).open(path)?))
     }
 
+    /// Whether it is a file that has no name any more.
+    pub(crate) fn is_removed(&self) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        matches!(self, Self::File(file) if file.metadata().is_ok_and(|known| known.nlink() == 0))
+    }
+
     /// Writes a line without its end; `false` when it could not be.
     pub(crate) fn write(&self, level: Level, mut line: String) -> bool {
         let colour = match self {

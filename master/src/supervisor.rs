@@ -97,12 +97,12 @@ pub enum StartError {
         why: String,
     },
     /// Another server is there already.
-    #[error("another srs ({}) uses the runtime directory {}: stop it, or set another `pid` or `runtime_dir` in this configuration", if *by == 0 { "its lock is held".to_owned() } else { format!("pid {by} is one of its processes") }, directory.display())]
+    #[error("another srs ({}) uses the runtime directory {}: stop it, or set another `pid` or `runtime_dir` in this configuration", by.map_or_else(|| "its lock is held".to_owned(), |pid| format!("pid {pid}")), directory.display())]
     Taken {
         /// The directory.
         directory: PathBuf,
-        /// One of its processes; 0 when only the lock is known.
-        by: u32,
+        /// Its master; `None` when only the lock is known.
+        by: Option<u32>,
     },
     /// The configuration asks for more processes than there is room for.
     #[error("the configuration asks for {0} processes, at most {MAX_CHILDREN} are possible: lower `workers`")]

@@ -115,6 +115,32 @@ fn a_full_disk_costs_lines_only() {
     drop((server, mounted));
 }
 
+/// A cleaner of files removes the log with its directory: every process goes on in another one, without being told.
+#[test]
+fn a_log_that_was_removed_is_made_again() {
+    let top = TempDir::new().unwrap();
+    let log = top.path().join("log/srs.log");
+    fs::create_dir(log.parent().unwrap()).unwrap();
+    let server = Server::start(&format!("srs_log_tank file;\nsrs_log_file {};\n", log.display()));
+    let lines = |what: &str| {
+        drop(Raw::connected(server.address(), "live"));
+        fs::read_to_string(&log).is_ok_and(|text| text.contains(what))
+    };
+    wait_until("lines of clients", || lines("RTMP client"));
+    fs::remove_dir_all(log.parent().unwrap()).unwrap();
+    wait_until("that it was removed", || lines("the log file was removed"));
+    wait_until("lines of clients in the new one", || lines("RTMP client"));
+    // A file that was renamed is written until somebody says that it is over.
+    let renamed = top.path().join("log/srs.log.1");
+    fs::rename(&log, &renamed).unwrap();
+    let before = fs::metadata(&renamed).unwrap().len();
+    wait_until("lines in the renamed one", || {
+        drop(Raw::connected(server.address(), "live"));
+        fs::metadata(&renamed).unwrap().len() > before
+    });
+    assert!(!log.exists());
+}
+
 /// A file system that goes with its test.
 struct Mounted(PathBuf);
 

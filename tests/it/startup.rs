@@ -92,7 +92,8 @@ fn a_runtime_directory_has_one_server_even_when_it_was_removed_meanwhile() {
         }
         let said = refused(other.path(), &own);
         assert!(
-            said.contains("uses the runtime directory") && said.contains(run.to_str().unwrap()),
+            said.contains(&format!("another srs (pid {}) uses the runtime directory", server.pid()))
+                && said.contains(run.to_str().unwrap()),
             "{said}"
         );
     }

@@ -56,7 +56,10 @@ impl Family {
                 Ok(_) => {}
                 // A master that lives: its directory was removed, and made again by us.
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                    return Err(StartError::Taken { directory: runtime_dir, by: relative.pid });
+                    return Err(StartError::Taken {
+                        directory: runtime_dir,
+                        by: ipc::master_of(&relative.family),
+                    });
                 }
                 Err(source) => return Err(StartError::Os { what: "children can't be waited for", source }),
             }
@@ -99,7 +102,8 @@ fn lock(directory: &Path) -> Result<Option<Flock<File>>, StartError> {
     match crate::pidfile::lock_soon(file) {
         Ok(lock) => Ok(Some(lock)),
         Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
-            Err(StartError::Taken { directory: directory.to_owned(), by: 0 })
+            let by = relatives::find(directory).iter().find_map(|relative| ipc::master_of(&relative.family));
+            Err(StartError::Taken { directory: directory.to_owned(), by })
         }
         Err((_, error)) => {
             tracing::warn!("the runtime directory {} can't be locked: {error}", directory.display());

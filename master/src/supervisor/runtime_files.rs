@@ -19,6 +19,8 @@ use crate::pidfile::PidFile;
 /// Name of the control socket in the runtime directory.
 const SOCKET: &str = "srs.sock";
 const PORTS: &str = "ports.json";
+/// The api process's own socket: it may be ended before it takes it away.
+const API_SOCKET: &str = "api.sock";
 /// How often it is looked whether all is there.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long the start and the end wait for a directory that may hang.
@@ -134,7 +136,7 @@ impl Files {
                     let _ = fs::remove_file(self.directory.join(PORTS));
                 }
                 Ok(Order::Close(told)) => {
-                    for name in [SOCKET, PORTS] {
+                    for name in [SOCKET, PORTS, API_SOCKET] {
                         let _ = fs::remove_file(self.directory.join(name));
                     }
                     let _ = told.try_send(());

@@ -21,7 +21,7 @@ pub use message::{
     ChildToMaster, Hello, HttpToHttp, LinkEnd, MasterToChild, ProcessInfo, ReaderToSource, Role,
     SourceToReader, Start, StreamInfo,
 };
-pub use rendezvous::{Rendezvous, find_master};
+pub use rendezvous::{Rendezvous, find_master, master_of};
 pub use reserve::{RESERVED, in_reserve};
 pub use tcp::bytes_sent;
 pub use wake::{Wake, WakeReceiver, WakeSender};

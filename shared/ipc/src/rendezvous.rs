@@ -79,6 +79,14 @@ pub fn find_master(family: &str) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
+/// The process id of the master of a family, if one lives.
+#[must_use]
+pub fn master_of(family: &str) -> Option<u32> {
+    let socket = socket().ok()?;
+    socket.connect(&address(family).ok()?).ok()?;
+    peer(&socket)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,7 +95,10 @@ mod tests {
     fn one_master_at_a_time_has_a_family_and_its_children_find_it() {
         let family = format!("test-{}", std::process::id());
         assert!(find_master(&family).is_err());
+        assert_eq!(master_of(&family), None);
         let master = Rendezvous::open(&family).unwrap();
+        assert_eq!(master_of(&family), Some(std::process::id()));
+        drop(master.accept());
         assert_eq!(Rendezvous::open(&family).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         assert!(master.accept().is_none());
         let _child = find_master(&family).unwrap();
