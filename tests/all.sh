@@ -88,7 +88,13 @@ arm() {
 }
 
 failed=0
-rows=
+commit=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
+mkdir -p "$LOGS/rows"
+# What former runs have found of the other parts stays.
+[ ! -f "$NOTE" ] || grep '^| [a-z]* |' "$NOTE" | grep -v '^| part ' | while read -r row; do
+    part=$(echo "$row" | cut -d' ' -f2)
+    echo "$row" >"$LOGS/rows/$part"
+done
 for part in $PARTS; do
     echo "== $part"
     began=$(date +%s)
@@ -100,18 +106,20 @@ for part in $PARTS; do
     77) result=$(grep '^skipped' "$LOGS/$part.log" | tail -n 1) ;;
     *) result=FAILED failed=1 ;;
     esac
-    detail=$(grep -E '^test result:' "$LOGS/$part.log" | awk '{ passed += $4; failed += $6 } END { if (NR) printf "%d passed, %d failed", passed, failed }')
+    detail=$(awk '/^test result:/ { passed += $4; failed += $6 } END { if (passed + failed) printf "%d passed, %d failed", passed, failed }' "$LOGS/$part.log")
     echo "   $result${detail:+ ($detail)}, $minutes min; $LOGS/$part.log"
-    rows="$rows| $part | $result${detail:+: $detail} | $minutes |
-"
+    echo "| $part | $result${detail:+: $detail} | $minutes | $(date -u +%Y-%m-%d) | $commit |" >"$LOGS/rows/$part"
 done
 {
     echo "# Last run of \`make test-all\`"
     echo
-    echo "$(date -u +%Y-%m-%d), commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), $(. /etc/os-release && echo "$PRETTY_NAME"), Linux $(uname -r), $(uname -m), $(nproc) cores, $(rustc --version | cut -d' ' -f1,2)."
+    # shellcheck disable=SC1091
+    echo "$(. /etc/os-release && echo "$PRETTY_NAME"), Linux $(uname -r | cut -d- -f1), $(uname -m), $(nproc) cores, $(rustc --version | cut -d' ' -f1,2). \`make test-all PARTS='…'\` tries some parts anew; the script makes this page."
     echo
-    echo "| part | result | minutes |"
-    echo "|---|---|---|"
-    printf '%s' "$rows"
+    echo "| part | result | minutes | date | commit |"
+    echo "|---|---|---|---|---|"
+    for part in tests lints units package soak fuzz bench arm; do
+        [ ! -f "$LOGS/rows/$part" ] || cat "$LOGS/rows/$part"
+    done
 } >"$NOTE"
 exit $failed
