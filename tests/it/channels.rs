@@ -187,3 +187,113 @@ fn a_process_without_descriptors_for_a_while_loses_nothing_that_is_there() {
     wait_until("the line about it", || server.log().contains("no descriptor is left"));
     assert!(live.is_running());
 }
+
+/// Publishers that all come at once, each in a thread of its own; they stay until this is dropped.
+struct Crowd {
+    streams: Vec<std::thread::JoinHandle<Option<client::Publisher>>>,
+}
+
+impl Crowd {
+    fn come(server: &Server, name: &str, count: usize) -> Self {
+        let one = |number: usize| {
+            let url = server.url(&format!("live/{name}-{number}"));
+            let options =
+                client::Options { read_timeout: Duration::from_secs(20), ..client::Options::default() };
+            let thread = std::thread::Builder::new().stack_size(256 << 10);
+            thread.spawn(move || client::Publisher::connect(&url, options).ok()).unwrap()
+        };
+        Self { streams: (0..count).map(one).collect() }
+    }
+
+    /// All of them, when they are served.
+    fn all(self) -> Vec<client::Publisher> {
+        self.streams.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
+    }
+}
+
+/// Processes that stand still for as long as this lives.
+struct Stopped(Vec<u32>);
+
+impl Stopped {
+    fn these(processes: &[u32]) -> Self {
+        for process in processes {
+            srs_tests::process::signal(*process, nix::sys::signal::Signal::SIGSTOP);
+        }
+        Self(processes.to_vec())
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        for process in &self.0 {
+            srs_tests::process::signal(*process, nix::sys::signal::Signal::SIGCONT);
+        }
+    }
+}
+
+/// Whether the kernel takes no more from one of a process's channels.
+fn has_full_channel(process: u32) -> bool {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use std::os::fd::AsFd;
+    channels(process).unwrap_or_default().iter().any(|channel| {
+        let mut wanted = [PollFd::new(channel.as_fd(), PollFlags::POLLOUT)];
+        poll(&mut wanted, PollTimeout::ZERO) == Ok(0)
+    })
+}
+
+/// A process does not read for a while, and more is to be told to it than the kernel keeps: nothing of it is lost.
+#[test]
+fn a_channel_that_is_full_for_a_while_loses_nothing() {
+    const CROWD: usize = 200;
+    let server = Server::start(
+        "workers 2;\nmax_connections 4000;\nwatchdog 60;\nhttp_server { enabled on; listen 127.0.0.1:0; }\n\
+         vhost __defaultVhost__ { http_remux { enabled on; mount [vhost]/[app]/[stream].flv; } }",
+    );
+    let url = server.url("live/stays");
+    let live = Live::start(&url, Duration::from_millis(10));
+    let mut watchers: Vec<Watcher> = (0..4).map(|_| Watcher::start(&url)).collect();
+    for watcher in &mut watchers {
+        watcher.wait_seen(1);
+    }
+    let before = family(&server);
+    if channels(server.pid()).is_none() {
+        return;
+    }
+    // The kernel keeps little: a few messages of the largest kind.
+    for process in before.values().copied().chain([server.pid()]) {
+        for channel in channels(process).unwrap_or_default() {
+            socket2::SockRef::from(&channel).set_send_buffer_size(64 << 10).unwrap();
+        }
+    }
+    let source = before["backsource#0"];
+    let http = before["http#0"];
+    // Publishers are handed to a back-source that does not take them.
+    let stopped = Stopped::these(&[source]);
+    let crowd = Crowd::come(&server, "handed", CROWD);
+    wait_until("a full channel of a stream process", || {
+        ["stream#0", "stream#1"].iter().any(|name| has_full_channel(before[*name]))
+    });
+    drop(stopped);
+    let handed = crowd.all();
+    assert_eq!(handed.len(), CROWD, "all are served");
+    // Streams begin, and nobody listens who is told: the http process, and the master, which keeps their rings.
+    let stopped = Stopped::these(&[http, server.pid()]);
+    let mut told = Crowd::come(&server, "told", CROWD).all();
+    assert_eq!(told.len(), CROWD, "neither is needed for a publish");
+    wait_until("a full channel of the back-source", || has_full_channel(source));
+    drop(stopped);
+    assert_whole(&server, &live, &mut watchers, "full");
+    for number in [0, CROWD / 2, CROWD - 1] {
+        srs_tests::pattern::send_headers(&mut told[number]);
+        srs_tests::pattern::send_frames(&mut told[number], 0..30);
+        let head = ureq::get(format!("{}/live/told-{number}.flv", server.web())).call();
+        assert!(head.is_ok_and(|answer| answer.status() == 200), "HTTP knows of stream {number}");
+    }
+    assert_eq!(family(&server), before, "the same processes");
+    // The master has all rings: a successor of the back-source goes on with each of them.
+    srs_tests::process::signal(source, nix::sys::signal::Signal::SIGKILL);
+    wait_until("all rings with the next back-source", || {
+        server.log().matches(" goes on after ").count() > 2 * CROWD
+    });
+    drop((live, handed, told));
+}
