@@ -7,10 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use ipc::IDENTITY_VARIABLE;
 use serde::{Deserialize, Serialize};
 
-/// The variable that carries the identity.
-pub const VARIABLE: &str = "_SRS_CHILD";
 /// What a child's command line begins with.
 pub(crate) const TITLE: &str = "srs: ";
 
@@ -40,7 +39,7 @@ impl Identity {
     /// Our own; `None` when this process is no child of a server.
     #[must_use]
     pub fn of_this_process() -> Option<Self> {
-        serde_json::from_str(&std::env::var(VARIABLE).ok()?).ok()
+        serde_json::from_str(&std::env::var(IDENTITY_VARIABLE).ok()?).ok()
     }
 }
 
@@ -83,7 +82,8 @@ fn relative(pid: u32, runtime_dir: &Path) -> Option<Relative> {
         return None;
     }
     let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
-    let identity: Identity = serde_json::from_slice(variable(&environment, VARIABLE)?.as_bytes()).ok()?;
+    let identity: Identity =
+        serde_json::from_slice(variable(&environment, IDENTITY_VARIABLE)?.as_bytes()).ok()?;
     (identity.runtime_dir == runtime_dir).then_some(Relative { pid, began, family: identity.family })
 }
 

@@ -12,7 +12,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::logging::Settings;
-use crate::relatives::{Identity, TITLE, VARIABLE};
+use ipc::IDENTITY_VARIABLE;
+
+use crate::relatives::{Identity, TITLE};
 use crate::supervisor::Adopted;
 
 /// What a role does with its channel to the master.
@@ -136,7 +138,7 @@ impl Spawner {
                     log_level: format!("{:?}", log.level).to_lowercase(),
                     log_utc: log.utc,
                 };
-                command.env(VARIABLE, serde_json::to_string(&identity)?);
+                command.env(IDENTITY_VARIABLE, serde_json::to_string(&identity)?);
                 // One heap a process: the loops are single-threaded, and API threads that come and go would each leave one behind.
                 command.env("MALLOC_ARENA_MAX", "1");
                 if *detached {

@@ -130,8 +130,13 @@ pub struct Serving {
     pub pid: u32,
 }
 
-/// Reads the configuration again.
-pub struct Loader(pub Box<dyn Fn() -> Result<conf::Loaded, conf::Failure>>);
+/// Reads the configuration again, and what it names.
+pub struct Loader {
+    /// The configuration as it is in its file now.
+    pub load: Box<dyn Fn() -> Result<conf::Loaded, conf::Failure>>,
+    /// Whether the server's own ingester can play a file; `Err` says why not.
+    pub check_clip: fn(&std::path::Path) -> Result<(), String>,
+}
 
 impl std::fmt::Debug for Loader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -244,7 +249,7 @@ impl Supervisor {
         };
         let web = web::bind(&config.http_server, config.http_workers, &[])?;
         web::note(&mut config, &web);
-        let ingests = runtime::ingests(&config)?;
+        let ingests = runtime::ingests(&loader, &config)?;
         let mut table: Vec<(Role, u32)> =
             (0..config.backsources).map(|number| (Role::BackSource, number)).collect();
         table.extend((0..workers).map(|number| (Role::Stream, number)));
@@ -571,15 +576,9 @@ pub fn listen_to_signals() -> Result<Signals, StartError> {
 }
 
 /// Whether a file can be ingested by the server's own ingester.
-fn check_clip(id: &str, source: &IngestSource) -> Result<(), StartError> {
+fn check_clip(loader: &Loader, id: &str, source: &IngestSource) -> Result<(), StartError> {
     let IngestSource::File(path) = source else { return Ok(()) };
-    let fail = |why: String| StartError::Clip { id: id.to_owned(), path: path.clone(), why };
-    let mut file = std::fs::File::open(path).map_err(|error| fail(error.to_string()))?;
-    let mut head = [0; 4096];
-    let count = file.read(&mut head).map_err(|error| fail(error.to_string()))?;
-    let mut reader = flv::file::Reader::new();
-    reader.push(head.get(..count).unwrap_or(&[]));
-    reader.next_tag().map(|_| ()).map_err(|error| fail(error.to_string()))
+    (loader.check_clip)(path).map_err(|why| StartError::Clip { id: id.to_owned(), path: path.clone(), why })
 }
 
 /// A duplicate to give away.

@@ -13,7 +13,7 @@ use ipc::{MasterToChild, Role};
 
 use super::children::Child;
 use super::operators::OperatorId;
-use super::{MAX_CHILDREN, StartError, Supervisor, duplicate, runtime, web};
+use super::{Loader, MAX_CHILDREN, StartError, Supervisor, duplicate, runtime, web};
 use crate::listen;
 use crate::plan::State;
 use crate::systemd;
@@ -90,8 +90,8 @@ fn lines(old: &Config, new: &Config) -> Vec<String> {
 }
 
 /// The ingests that a configuration asks for, when there is room for all its processes.
-fn count_children(new: &Config) -> Result<Vec<(String, String)>, StartError> {
-    let ingests = runtime::ingests(new)?;
+fn count_children(loader: &Loader, new: &Config) -> Result<Vec<(String, String)>, StartError> {
+    let ingests = runtime::ingests(loader, new)?;
     let others = (new.backsources + new.http_workers + runtime::workers(new)) as usize;
     let count = others + 1 + ingests.len();
     if count > MAX_CHILDREN { Err(StartError::TooMany(count)) } else { Ok(ingests) }
@@ -126,7 +126,7 @@ impl Supervisor {
 
     /// Reads the configuration and says what would change.
     pub(super) fn draft(&self) -> Result<Draft, String> {
-        let loaded = (self.loader.0)().map_err(|failure| failure.to_string())?;
+        let loaded = (self.loader.load)().map_err(|failure| failure.to_string())?;
         let written = loaded.config;
         let mut config = written.clone();
         keep_until_restart(&mut config, &self.asked);
@@ -179,7 +179,7 @@ impl Supervisor {
 
     /// Tries what can fail without changing anything: new ports are taken for a moment, and given back.
     pub(super) fn try_out(&self, new: &Config) -> Result<(), StartError> {
-        count_children(new)?;
+        count_children(&self.loader, new)?;
         let mut known: Vec<SocketAddr> = self.asked.listen.iter().map(|listen| listen.address).collect();
         let mut probes = Vec::new();
         for listen in &new.listen {
@@ -207,7 +207,7 @@ impl Supervisor {
     /// Tries all that can fail.
     fn bind(&self, new: &Config) -> Result<Bound, StartError> {
         let workers = runtime::workers(new) as usize;
-        let ingests = count_children(new)?;
+        let ingests = count_children(&self.loader, new)?;
         let mut known: Vec<_> = self.asked.listen.iter().zip(&self.rtmp).collect();
         let mut rtmp = Vec::new();
         for listen in &new.listen {

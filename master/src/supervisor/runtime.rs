@@ -4,7 +4,7 @@ use conf::Config;
 use conf::config::Workers;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::{StartError, check_clip};
+use super::{Loader, StartError, check_clip};
 
 /// Descriptors that a process needs beside its clients: logs, channels, listening sockets, and the reserve.
 const OWN_DESCRIPTORS: u64 = 256 + ipc::RESERVED;
@@ -38,12 +38,12 @@ pub(super) fn workers(config: &Config) -> u32 {
 }
 
 /// The ingests that are to run: vhost and id of each. The clips of the server's own ingester are checked.
-pub(super) fn ingests(config: &Config) -> Result<Vec<(String, String)>, StartError> {
+pub(super) fn ingests(loader: &Loader, config: &Config) -> Result<Vec<(String, String)>, StartError> {
     let mut found = Vec::new();
     for vhost in config.vhosts.iter().filter(|vhost| vhost.enabled) {
         for ingest in vhost.ingests.iter().filter(|ingest| ingest.enabled) {
             match &ingest.ffmpeg {
-                None => check_clip(&ingest.id, &ingest.source)?,
+                None => check_clip(loader, &ingest.id, &ingest.source)?,
                 Some(_) => {
                     let log_level = &config.ff_log_level;
                     ingest

@@ -25,3 +25,6 @@ pub use rendezvous::{Rendezvous, find_master, master_of};
 pub use reserve::{RESERVED, in_reserve};
 pub use tcp::bytes_sent;
 pub use wake::{Wake, WakeReceiver, WakeSender};
+
+/// The environment variable in which a child carries whose it is. Programs that a child runs do not get it.
+pub const IDENTITY_VARIABLE: &str = "_SRS_CHILD";

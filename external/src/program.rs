@@ -28,7 +28,7 @@ const END_MS: u64 = 2_000;
 
 /// A program to run for as long as this exists.
 #[derive(Debug)]
-pub(crate) struct External {
+pub(crate) struct Program {
     name: String,
     program: PathBuf,
     arguments: Vec<String>,
@@ -43,7 +43,7 @@ pub(crate) struct External {
     ended: String,
 }
 
-impl External {
+impl Program {
     /// A program that is started with the first [`Self::tick`]. `name` says what it is for.
     pub(crate) fn new(name: String, program: PathBuf, arguments: Vec<String>, log: Option<PathBuf>) -> Self {
         Self {
@@ -107,7 +107,7 @@ impl External {
         // Through our own executable, which asks the kernel to be ended with us and then becomes the program.
         let mut command = Command::new("/proc/self/exe");
         command.arg(BECOME).arg(std::process::id().to_string()).arg(&self.program).args(&self.arguments);
-        command.env_remove(master::relatives::VARIABLE);
+        command.env_remove(ipc::IDENTITY_VARIABLE);
         command.process_group(0).stdin(Stdio::null());
         match &self.log {
             Some(path) => {
@@ -158,7 +158,7 @@ impl External {
     }
 }
 
-impl Drop for External {
+impl Drop for Program {
     /// Asks it to end, and ends it when it does not: it and whatever it has started.
     fn drop(&mut self) {
         self.signal(Signal::SIGTERM);
@@ -190,7 +190,7 @@ fn how(status: ExitStatus) -> String {
 }
 
 /// When the command line says so: the kernel ends this process with its parent from now on, and it becomes another program.
-pub(crate) fn become_another() -> Option<ExitCode> {
+pub fn become_another() -> Option<ExitCode> {
     let mut words = std::env::args_os().skip(1);
     if words.next()? != BECOME {
         return None;

@@ -2,9 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-mod external;
-mod ingest;
-
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -52,7 +49,7 @@ fn role_main(role: Role) -> Option<RoleMain> {
         Role::Stream => Some(worker::stream::run),
         Role::Http => Some(worker::http::run),
         Role::Api => Some(worker::api::run),
-        Role::Ingest => Some(ingest::run),
+        Role::Ingest => Some(external::run),
         Role::Master => None,
     }
 }
@@ -127,7 +124,7 @@ fn run_role(identity: Identity) -> ExitCode {
     ignore_group_signals();
     match main(control) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is::<ingest::CannotIngest>() => {
+        Err(error) if error.is::<external::CannotIngest>() => {
             tracing::error!("{error}");
             ExitCode::from(u8::try_from(DO_NOT_RESPAWN).unwrap_or(1))
         }
@@ -293,10 +290,11 @@ fn loader(arguments: &Arguments) -> std::io::Result<Loader> {
     let environment = conf::Environment::from_process();
     let path =
         arguments.config.as_ref().filter(|_| !arguments.environment).map(std::path::absolute).transpose()?;
-    Ok(Loader(Box::new(move || match &path {
+    let load = Box::new(move || match &path {
         Some(path) => conf::load(path, &environment),
         None => conf::load_env_only(&environment),
-    })))
+    });
+    Ok(Loader { load, check_clip: external::check_clip })
 }
 
 fn settings(config: &Config) -> Settings {

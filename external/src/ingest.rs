@@ -2,6 +2,8 @@
 //! that do so.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use conf::vhost::{Ingest, IngestSource};
 use ipc::{ChildToMaster, MasterToChild};
 use reactor::Reactor;
 
-use crate::external::External;
+use crate::program::Program;
 
 /// Status lines of an ingest: one in its period for all ingests together, so that each process writes one in as many periods
 /// as there are ingests.
@@ -58,7 +60,7 @@ impl StatusLines {
 
 /// The clip can't be used: starting again would not help.
 #[derive(Debug)]
-pub(crate) struct CannotIngest(String);
+pub struct CannotIngest(String);
 
 impl fmt::Display for CannotIngest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -69,7 +71,7 @@ impl fmt::Display for CannotIngest {
 impl std::error::Error for CannotIngest {}
 
 /// Runs one ingest until the master ends it.
-pub(crate) fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut control = Control::begin(control)?;
     let config = Arc::new((*control.start.config).clone());
     let (vhost_name, id) =
@@ -114,12 +116,12 @@ fn run_programs(
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let commands = ingest.commands(vhost, config.first_port(), &config.ff_log_level).map_err(CannotIngest)?;
     let program = ingest.ffmpeg.clone().unwrap_or_default();
-    let mut externals: Vec<External> = commands
+    let mut externals: Vec<Program> = commands
         .into_iter()
         .map(|command| {
             let log = log_of(&config.ff_log_dir, vhost, &command.output);
             let name = format!("ingest {} {}", ingest.id, command.engine).trim_end().to_owned();
-            External::new(name, program.clone(), command.arguments, log)
+            Program::new(name, program.clone(), command.arguments, log)
         })
         .collect();
     let mut reactor = Reactor::new()?;
@@ -149,7 +151,7 @@ fn run_programs(
                 Query::Report { reply, .. } => reply.answer(api::Report {
                     process: control.name(),
                     pid: std::process::id(),
-                    externals: externals.iter().map(External::state).collect(),
+                    externals: externals.iter().map(Program::state).collect(),
                     ..api::Report::default()
                 }),
                 Query::Kick { reply, .. } => reply.answer(false),
@@ -211,6 +213,19 @@ fn report(event: &IngestEvent) {
         }
         IngestEvent::Again { loops } => tracing::debug!("the clip was played {loops} times"),
     }
+}
+
+/// Whether a clip can be ingested without a program of others. `Err` says why not.
+///
+/// # Errors
+/// When it can't be read, or is no FLV file.
+pub fn check_clip(path: &Path) -> Result<(), String> {
+    let mut file = File::open(path).map_err(|error| error.to_string())?;
+    let mut head = [0; 4096];
+    let count = file.read(&mut head).map_err(|error| error.to_string())?;
+    let mut reader = flv::file::Reader::new();
+    reader.push(head.get(..count).unwrap_or(&[]));
+    reader.next_tag().map(drop).map_err(|error| error.to_string())
 }
 
 /// The URL without its query's values.
