@@ -152,6 +152,9 @@ impl Map {
 
     /// Copies `bytes` to the byte offset `at`. The writer is alone, so the words at both edges may be read and merged.
     pub(crate) fn copy_in(&self, at: u64, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         let Ok(at) = usize::try_from(at) else { return };
         let mut index = at / 8;
         let lead = at % 8;

@@ -267,6 +267,11 @@ impl ChunkReader {
         self.streams.iter().filter_map(|stream| stream.partial.as_ref()).map(BytesMut::len).sum()
     }
 
+    /// Messages of other chunk streams that have begun.
+    fn in_flight_beside(&self, csid: u32) -> usize {
+        self.streams.iter().filter(|stream| stream.csid != csid && stream.partial.is_some()).count()
+    }
+
     fn read_header(&mut self, input: &mut &[u8]) -> Result<Step, ChunkError> {
         if self.held.is_empty() {
             if input.is_empty() {
@@ -323,8 +328,9 @@ impl ChunkReader {
             Some(position) => position,
             None => self.add_stream(&header, offset)?,
         };
-        let in_flight =
-            self.streams.iter().filter(|stream| stream.csid != csid && stream.partial.is_some()).count();
+        // Looked at closely only where there could be too many.
+        let most = self.limits.max_messages_in_flight;
+        let is_crowded = self.streams.len() > most && self.in_flight_beside(csid) >= most;
         let Some(stream) = self.streams.get_mut(position) else { return Ok(Step::Again) };
         stream.used = clock;
         if matches!(header.fields, Fields::Full { .. }) {
@@ -342,7 +348,7 @@ impl ChunkReader {
                 // The stream does without it: it is read over, and nothing of it is kept.
                 stream.skipping = Some(self::length(length));
                 self.skipped.push(Skipped { type_id, length, max });
-            } else if stream.length > self.chunk_size && in_flight >= self.limits.max_messages_in_flight {
+            } else if is_crowded && stream.length > self.chunk_size {
                 return Err(ChunkError::TooManyInFlight { csid, offset });
             }
         }
@@ -388,8 +394,8 @@ impl ChunkReader {
         if left > 0 && held + fresh == 0 {
             return Ok(Step::NeedMore);
         }
-        let bytes = self.assembling();
-        let Some(stream) = self.streams.iter_mut().find(|stream| stream.csid == csid) else {
+        let place = self.streams.iter().position(|stream| stream.csid == csid).unwrap_or(usize::MAX);
+        let Some(stream) = self.streams.get_mut(place) else {
             self.current = None;
             return Ok(Step::Again);
         };
@@ -409,16 +415,16 @@ impl ChunkReader {
             self.current = None;
             return Ok(Step::Message(stream.message(Bytes::copy_from_slice(head))));
         }
-        if bytes + held + fresh > self.limits.max_reassembly {
-            return Err(ChunkError::ReassemblyTooLarge {
-                csid,
-                bytes: bytes + held + fresh,
-                offset: self.offset,
-            });
+        let bytes = self.assembling() + held + fresh;
+        if bytes > self.limits.max_reassembly {
+            return Err(ChunkError::ReassemblyTooLarge { csid, bytes, offset: self.offset });
         }
+        let Some(stream) = self.streams.get_mut(place) else { return Ok(Step::Again) };
         let partial = stream.partial.get_or_insert_default();
         reserve(partial, whole, held + fresh);
-        partial.extend_from_slice(&self.held.split_to(held));
+        if held > 0 {
+            partial.extend_from_slice(&self.held.split_to(held));
+        }
         partial.extend_from_slice(head);
         let left = left - held - fresh;
         if left > 0 {
