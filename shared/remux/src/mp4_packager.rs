@@ -11,6 +11,8 @@ const LONGEST_SAMPLE_MS: i64 = 10_000;
 const USUAL_SAMPLE_MS: i64 = 40;
 /// Longest that is believed of it, ms.
 const LONGEST_GUESS_MS: i64 = 200;
+/// A sound that no other follows for so long is written, ms: it lasts no longer. A picture lasts until the next one.
+const LONGEST_SOUND_MS: i64 = 500;
 /// Most samples of a fragment.
 const MAX_SAMPLES: usize = 512;
 /// A fragment is written when it has so many bytes, whatever the time.
@@ -112,10 +114,13 @@ impl Mp4Packager {
         let base = self.base_ms.or_else(|| begin.min())?;
         self.base_ms = Some(base);
         let is_key = self.video.first().map_or(self.audio.len() > 1, |first| first.coded.is_key);
-        let tracks = [(1, &mut self.video), (2, &mut self.audio)];
+        let newest = self.video.last().zip(self.audio.last());
+        let is_silent =
+            newest.is_some_and(|(picture, sound)| picture.dts_ms - sound.dts_ms > LONGEST_SOUND_MS);
+        let tracks = [(1, all, &mut self.video), (2, all || is_silent, &mut self.audio)];
         let mut dts_ms = None;
         let mut runs = Vec::new();
-        for (number, held) in tracks {
+        for (number, all, held) in tracks {
             let count = if all { held.len() } else { held.len().saturating_sub(1) };
             let mut times: Vec<i64> = held.iter().map(|held| held.dts_ms).collect();
             if let Some(last) = times.last().copied() {
@@ -180,6 +185,22 @@ mod tests {
             fragments.iter().map(|f| f.bytes.windows(10).filter(|w| *w == b"0123456789").count()).sum();
         assert_eq!(data, 100);
         assert_eq!(packager.base_ms(), Some(1000));
+    }
+
+    #[test]
+    fn the_last_sound_does_not_wait_for_another_for_ever() {
+        let mut packager = Mp4Packager::new(100);
+        assert_eq!(packager.push(0, sample(Kind::Audio, false)), None);
+        let fragments: Vec<Fragment> =
+            (0..25).filter_map(|n| packager.push(n * 40, sample(Kind::Video, n == 0))).collect();
+        let tracks = |fragment: &Fragment| fragment.bytes.windows(4).filter(|at| *at == b"traf").count();
+        let with_sound: Vec<i64> = fragments
+            .iter()
+            .filter(|fragment| tracks(fragment) == 2)
+            .map(|fragment| fragment.dts_ms)
+            .collect();
+        assert_eq!(with_sound.len(), 1, "{with_sound:?}");
+        assert!(packager.flush().is_some_and(|rest| tracks(&rest) == 1));
     }
 
     #[test]

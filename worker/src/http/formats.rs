@@ -1,6 +1,7 @@
 //! A stream in one of the live formats: packed as it comes, kept for those who watch.
 
 use std::cell::{RefCell, RefMut};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use media::Kind;
@@ -16,6 +17,8 @@ use super::rules::Rules;
 const FRAGMENT_MS: i64 = 100;
 /// How often a transport stream repeats what it consists of, ms.
 const TABLES_EVERY_MS: i64 = 400;
+/// Changes of the tracks that viewers may have between what they have got and what is newest.
+const MAX_TURNS: usize = 8;
 
 /// One format of one stream.
 #[derive(Debug)]
@@ -31,6 +34,8 @@ pub(crate) struct Packing {
     /// What an MP4 viewer gets first. Another one makes another epoch, which a player can't follow.
     init: Option<Bytes>,
     epoch: u64,
+    /// The first item of each of the newest epochs.
+    turns: VecDeque<u64>,
 }
 
 impl Packing {
@@ -45,6 +50,7 @@ impl Packing {
             mp4: Mp4Packager::new(FRAGMENT_MS),
             init: None,
             epoch: 0,
+            turns: VecDeque::new(),
         }
     }
 
@@ -64,6 +70,12 @@ impl Packing {
     /// What stands in front of all fragments, and which of its kind it is.
     pub(crate) fn init(&self) -> (Option<Bytes>, u64) {
         (self.init.clone(), self.epoch)
+    }
+
+    /// The item with which an epoch that is over has ended; `None` when that is too long ago, or it goes on.
+    pub(crate) fn end_of(&self, epoch: u64) -> Option<u64> {
+        let behind = usize::try_from(self.epoch.checked_sub(epoch)?).ok()?;
+        self.turns.get(self.turns.len().checked_sub(behind)?).copied()
     }
 
     /// Other rules hold: what was left out so far begins with its header, which is in `headers`.
@@ -150,6 +162,10 @@ impl Packing {
                 self.backlog.forget_start();
                 self.init = init;
                 self.epoch += 1;
+                self.turns.push_back(self.backlog.end());
+                if self.turns.len() > MAX_TURNS {
+                    self.turns.pop_front();
+                }
                 self.mp4 = Mp4Packager::new(FRAGMENT_MS);
             }
         }

@@ -132,6 +132,7 @@ impl Viewer {
             return Filled::Some;
         }
         let mut batch = Batch::default();
+        let mut end = backlog.end();
         if self.format == Format::Mp4 {
             let (init, epoch) = packing.init();
             if !self.began {
@@ -139,7 +140,11 @@ impl Viewer {
                 batch.push(&init);
                 self.epoch = epoch;
             } else if epoch != self.epoch {
-                return Filled::End;
+                // What was packed before its tracks became others is still for it.
+                let Some(turn) = packing.end_of(self.epoch).filter(|turn| *turn > next) else {
+                    return Filled::End;
+                };
+                end = turn;
             }
         }
         if self.snapshot && self.began {
@@ -153,7 +158,8 @@ impl Viewer {
             let base = other.map_or(first.dts_ms, |other| other.dts_ms.min(first.dts_ms));
             self.base_ms = Some(if feed.is_absolute() { 0 } else { base });
         }
-        for item in backlog.from(next) {
+        let left = usize::try_from(end.saturating_sub(next)).unwrap_or(usize::MAX);
+        for item in backlog.from(next).take(left) {
             if batch.len >= BATCH_BYTES || count >= BATCH_ITEMS || self.snapshot && count > 0 {
                 break;
             }
@@ -171,7 +177,7 @@ impl Viewer {
         }
         let ready = Ready::new(batch.framed(self.framing), next);
         ready.send(outbox);
-        if goes_on {
+        if goes_on && end == backlog.end() {
             packing.shelf().keep(place, ready);
         }
         Filled::Some
