@@ -18,6 +18,7 @@ pub mod capture;
 pub mod certificate;
 pub mod cgroup;
 pub mod clip;
+pub mod coding;
 pub mod hanging;
 pub mod http;
 #[cfg(target_arch = "x86_64")]

@@ -47,6 +47,13 @@ impl HttpViewer {
         self.bytes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether these bytes have come.
+    #[must_use]
+    pub fn has(&self, wanted: &[u8]) -> bool {
+        let bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        bytes.windows(wanted.len()).any(|window| window == wanted)
+    }
+
     /// Whether anything has come.
     #[must_use]
     pub fn has_begun(&self) -> bool {
@@ -59,14 +66,21 @@ impl HttpViewer {
         self.thread.is_finished()
     }
 
+    /// Waits until the answer has ended: all of it, or what went wrong.
+    ///
+    /// # Errors
+    /// What the server answered instead, or how it ended.
+    pub fn outcome(self) -> Result<Vec<u8>, String> {
+        self.thread.join().expect("the viewer did not panic")?;
+        Ok(std::mem::take(&mut self.bytes.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
     /// Waits until the answer has ended; all of it.
     ///
     /// # Panics
     /// When it ends otherwise than by the server's will.
     #[must_use]
     pub fn whole(self) -> Vec<u8> {
-        let ended = self.thread.join().expect("the viewer did not panic");
-        ended.unwrap_or_else(|cause| panic!("{cause}"));
-        std::mem::take(&mut self.bytes.lock().unwrap_or_else(PoisonError::into_inner))
+        self.outcome().unwrap_or_else(|cause| panic!("{cause}"))
     }
 }

@@ -1,13 +1,13 @@
 //! Pictures and sounds with their numbers in them, well-formed enough for every container, and what of them is found in what
 //! comes out: which numbers, in which order, at which times.
 //!
-//! A picture is one NAL unit, a sound one AAC frame; both hold `unit` and sixteen digits, which no container has reason to
-//! change.
+//! A picture is one NAL unit (or frame), a sound one frame of its codec ([`crate::coding`]); both hold `unit` and sixteen digits,
+//! which no container has reason to change.
 
 use client::{Kind, Publisher};
 use flv::file::Reader;
 
-use crate::pattern::{AUDIO_CONFIGURATION, VIDEO_CONFIGURATION};
+use crate::coding::Coding;
 
 /// What stands before a number.
 const MARK: &[u8] = b"unit";
@@ -42,18 +42,16 @@ impl Unit {
         Self { dts_ms, number, is_video: false, is_key: false, composition_ms: 0 }
     }
 
-    /// The body of its packet, as RTMP and FLV have it.
+    /// Its number, as it stands in its coded bytes.
+    #[must_use]
+    pub fn mark(&self) -> Vec<u8> {
+        [MARK, format!("{:0DIGITS$x}", self.number).as_bytes()].concat()
+    }
+
+    /// The body of its packet, as RTMP and FLV have it: AVC or AAC.
     #[must_use]
     pub fn body(&self) -> Vec<u8> {
-        let mut coded = MARK.to_vec();
-        coded.extend_from_slice(format!("{:0DIGITS$x}", self.number).as_bytes());
-        if !self.is_video {
-            return [&[0xaf, 1][..], &coded].concat();
-        }
-        let [_, c2, c1, c0] = i32::try_from(self.composition_ms).expect("a short time").to_be_bytes();
-        let (first, nal) = if self.is_key { (0x17, 0x65) } else { (0x27, 0x41) };
-        let len = u32::try_from(coded.len() + 1).expect("short").to_be_bytes();
-        [&[first, 1, c2, c1, c0][..], &len, &[nal], &coded].concat()
+        Coding::default().body(self)
     }
 
     /// Sends it.
@@ -80,11 +78,23 @@ impl Unit {
 /// # Panics
 /// When the server does not take them.
 pub fn send_headers(publisher: &mut Publisher, video: bool, audio: bool) {
-    for (kind, header, has) in
-        [(Kind::Video, VIDEO_CONFIGURATION, video), (Kind::Audio, AUDIO_CONFIGURATION, audio)]
-    {
-        if has {
-            publisher.send(kind, 0, header).unwrap_or_else(|cause| panic!("{cause}"));
+    send_headers_of(publisher, &Coding::default(), 0, (video, audio));
+}
+
+/// Sends the sequence headers of a coding, as far as there are any, at a time, ms.
+///
+/// # Panics
+/// When the server does not take them.
+pub fn send_headers_of(
+    publisher: &mut Publisher,
+    coding: &Coding,
+    time_ms: i64,
+    (video, audio): (bool, bool),
+) {
+    let time_ms = u32::try_from(time_ms & 0xffff_ffff).expect("masked");
+    for (kind, is_wanted) in [(Kind::Video, video), (Kind::Audio, audio)] {
+        if let Some(header) = coding.header(kind == Kind::Video).filter(|_| is_wanted) {
+            publisher.send(kind, time_ms, &header).unwrap_or_else(|cause| panic!("{cause}"));
         }
     }
 }
@@ -123,20 +133,30 @@ pub fn of_flv(bytes: &[u8]) -> Vec<Unit> {
     let mut reader = Reader::new();
     reader.push(bytes);
     let tags = std::iter::from_fn(|| reader.next_tag().expect("FLV"));
-    tags.flat_map(|tag| {
-        let is_video = tag.kind == Kind::Video;
-        let composition_ms = if is_video { tag.body.get(2..5).map_or(0, signed) } else { 0 };
-        let dts_ms = i64::from(tag.timestamp_ms);
-        let is_key = flv::classify(tag.kind, &tag.body).key_frame;
-        let numbers = numbers(&tag.body).into_iter();
-        if is_video && numbers.len() > 0 {
-            assert_laid_out(&tag.body[5..]);
+    tags.flat_map(|tag| of_packet(tag.kind, i64::from(tag.timestamp_ms), &tag.body)).collect()
+}
+
+/// What is in a packet of RTMP or a tag of FLV; nothing in headers and data.
+#[must_use]
+pub fn of_packet(kind: Kind, dts_ms: i64, body: &[u8]) -> Vec<Unit> {
+    let numbers = numbers(body);
+    let is_video = kind == Kind::Video;
+    let is_key = flv::classify(kind, body).key_frame;
+    let (mut composition_ms, mut coded) = (0, None);
+    if is_video && !numbers.is_empty() {
+        // Where the coded bytes begin, and whether a composition time stands before them.
+        let (has_time, from) = match (body[0], body.get(1..5)) {
+            (0x81..=0xff, Some(b"hvc1")) if body[0] & 0x0f == 1 => (true, 8),
+            (0x81..=0xff, _) => (false, 5),
+            _ => (true, 5),
+        };
+        if has_time {
+            composition_ms = signed(&body[from - 3..from]);
         }
-        numbers
-            .map(move |number| Unit { dts_ms, number, is_video, is_key, composition_ms })
-            .collect::<Vec<_>>()
-    })
-    .collect()
+        coded = (body[0] < 0x80 || &body[1..5] == b"hvc1").then(|| &body[from..]);
+    }
+    coded.into_iter().for_each(assert_laid_out);
+    numbers.into_iter().map(|number| Unit { dts_ms, number, is_video, is_key, composition_ms }).collect()
 }
 
 fn signed(bytes: &[u8]) -> i64 {
@@ -179,7 +199,9 @@ fn of_pes(pes: &[u8], is_video: bool) -> Vec<Unit> {
     let pts_ms = stamp(9);
     let dts_ms = if pes[7] & 0x40 != 0 { stamp(14) } else { pts_ms };
     let body = &pes[9 + usize::from(pes[8])..];
-    let is_key = is_video && body.windows(4).any(|window| window == [0, 0, 1, 0x65]);
+    // Of H.264, or of HEVC.
+    let is_idr = |nal: &[u8]| nal.starts_with(&[0, 0, 1]) && matches!(nal[3], 0x65 | 0x26);
+    let is_key = is_video && body.windows(4).any(is_idr);
     let times = (0..).map(|n: i64| dts_ms + n * 23);
     let units = numbers(body).into_iter().zip(times);
     units
@@ -208,6 +230,7 @@ pub fn of_mp4(bytes: &[u8]) -> Vec<Unit> {
     let find = |all: &[(&[u8], usize, &[u8])], name: &[u8]| {
         all.iter().position(|(known, _, _)| *known == name).expect("a box of this name")
     };
+    let has_nals = [b"avc1", b"hvc1"].iter().any(|name| bytes.windows(4).any(|window| window == *name));
     let mut units = Vec::new();
     for (_, moof_at, moof) in boxes(bytes).into_iter().filter(|(name, ..)| *name == b"moof") {
         for (_, _, traf) in boxes(moof).into_iter().filter(|(name, ..)| *name == b"traf") {
@@ -224,7 +247,7 @@ pub fn of_mp4(bytes: &[u8]) -> Vec<Unit> {
                 let size = word(row, 4) as usize;
                 // The media of the newest fragment may not be there yet.
                 for number in bytes.get(at..at + size).map(numbers).unwrap_or_default() {
-                    if is_video {
+                    if is_video && has_nals {
                         assert_laid_out(&bytes[at..at + size]);
                     }
                     let is_key = is_video && word(row, 8) & 0x1_0000 == 0;
@@ -246,7 +269,7 @@ pub fn of_kind(units: &[Unit], is_video: bool) -> Vec<Unit> {
 }
 
 /// Asserts that of each kind exactly the same units came out, in their order, each decoded as far behind the first as it was,
-/// and each shown as far behind it.
+/// and each shown as far behind it; and that the first sound is as far behind the first picture as it was, within 2 ms.
 ///
 /// # Panics
 /// When it is not so.
@@ -269,7 +292,15 @@ pub fn assert_shown(what: &str, got: &[Unit], wanted: &[Unit], tolerance_ms: i64
     for is_video in [true, false] {
         let (got, wanted) = (of_kind(got, is_video), of_kind(wanted, is_video));
         let numbers = |units: &[Unit]| units.iter().map(|unit| unit.number).collect::<Vec<_>>();
-        assert_eq!(numbers(&got), numbers(&wanted), "{what}: numbers, pictures: {is_video}");
+        let differs = numbers(&got).iter().zip(&numbers(&wanted)).position(|(one, other)| one != other);
+        assert!(
+            numbers(&got) == numbers(&wanted),
+            "{what}: {} of {} units, pictures: {is_video}, which differ from place {differs:?} on, {:?} instead of {:?} at the end",
+            got.len(),
+            wanted.len(),
+            got.last(),
+            wanted.last()
+        );
         let shown = |unit: &Unit| unit.dts_ms + unit.composition_ms;
         let (Some(first), Some(source)) = (got.first(), wanted.first()) else { continue };
         for (one, other) in got.iter().zip(&wanted) {
@@ -283,5 +314,13 @@ pub fn assert_shown(what: &str, got: &[Unit], wanted: &[Unit], tolerance_ms: i64
         }
         let in_order = got.windows(2).all(|pair| pair[0].dts_ms <= pair[1].dts_ms);
         assert!(in_order, "{what}: decoded in order: {got:?}");
+    }
+    let apart = |units: &[Unit]| {
+        let first = |is_video| units.iter().find(|unit| unit.is_video == is_video);
+        let shown = |unit: &Unit| unit.dts_ms + unit.composition_ms;
+        Some(shown(first(false)?) - shown(first(true)?))
+    };
+    if let Some((now, then)) = apart(got).zip(apart(wanted)) {
+        assert!((now - then).abs() <= 2, "{what}: sound begins {now} instead of {then} ms behind pictures");
     }
 }
