@@ -91,6 +91,10 @@ test-tools:
 	  || { [ "$$(id -u)" = 0 ] && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null \
 	    && python3 -m venv $(TEST_TOOLS)/venv && $(TEST_TOOLS)/venv/bin/pip install --quiet Py3AMF; } \
 	  || { rm -rf $(TEST_TOOLS)/venv; echo "Py3AMF can't be installed: AMF0 answers are not compared"; }
+	@# A newer ffmpeg, which speaks Enhanced RTMP: a package of PyPI has it in it.
+	@[ ! -x $(TEST_TOOLS)/venv/bin/python ] || $(TEST_TOOLS)/venv/bin/python -c 'import imageio_ffmpeg' 2>/dev/null \
+	  || $(TEST_TOOLS)/venv/bin/pip install --quiet imageio-ffmpeg \
+	  || echo "imageio-ffmpeg can't be installed: no encoder of others sends Enhanced RTMP"
 	@$(call unpacked,promtool,prometheus,usr/bin/promtool,the metrics are not checked by it)
 	@# A proxy and a cache before the server. Its package would start a server, too.
 	@$(call unpacked,nginx,nginx,usr/sbin/nginx,nothing is tried behind a proxy)
@@ -105,6 +109,11 @@ test-tools:
 	@$(call installed,vlc,vlc-bin vlc-plugin-base,nothing is played by VLC)
 	@# An encoder that people use, and a screen for it.
 	@$(call installed,obs,obs-studio obs-plugins xvfb libgl1-mesa-dri,nothing is published by OBS)
+	@# Players that pages have.
+	@$(call installed,npm,npm,no player of npm plays in a browser)
+	@[ -d $(TEST_TOOLS)/npm/node_modules/shaka-player ] \
+	  || npm install --prefix $(TEST_TOOLS)/npm --silent --no-save --ignore-scripts --no-audit --no-fund hls.js mpegts.js shaka-player \
+	  || echo "hls.js, mpegts.js and shaka-player can't be installed: no player of npm plays in a browser"
 	@# Checks transport streams.
 	@$(call installed,tsreport,tstools,transport streams are read by ffmpeg and by ourselves only)
 

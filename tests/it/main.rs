@@ -24,6 +24,7 @@ mod demo;
 mod disk_faults;
 mod dvr;
 mod dvr_append;
+mod enhanced_rtmp;
 mod external;
 mod faults;
 mod first_contacts;

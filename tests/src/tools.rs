@@ -1,7 +1,8 @@
-//! Programs of others that `make test-tools` puts beside the build: an AMF decoder, Prometheus' own
-//! checker, nginx.
+//! Programs of others that `make test-tools` puts beside the build: an AMF decoder, a newer ffmpeg, Prometheus' own
+//! checker, nginx, players for browsers.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 /// Where they are, when not beside the build.
 const DIRECTORY_VARIABLE: &str = "SRS_TESTS_TOOLS";
@@ -27,6 +28,21 @@ fn tool(name: &str, path: PathBuf) -> Option<PathBuf> {
 #[must_use]
 pub fn python_with_amf() -> Option<PathBuf> {
     tool("Py3AMF", directory().join("venv/bin/python"))
+}
+
+/// An ffmpeg that speaks Enhanced RTMP, which those of distributions may be too old for; the test is to return early without.
+#[must_use]
+pub fn ffmpeg_enhanced() -> Option<PathBuf> {
+    let python = tool("imageio-ffmpeg", directory().join("venv/bin/python"))?;
+    let ask = "import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())";
+    let said = Command::new(python).args(["-c", ask]).output().map(|said| said.stdout).unwrap_or_default();
+    tool("imageio-ffmpeg", String::from_utf8_lossy(&said).trim().into())
+}
+
+/// A file of a package of npm, such as a player for browsers; the test is to return early without.
+#[must_use]
+pub fn npm(package: &str, file: &str) -> Option<PathBuf> {
+    tool(package, directory().join("npm/node_modules").join(package).join(file))
 }
 
 /// promtool; the test is to return early without.
