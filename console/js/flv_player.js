@@ -33,6 +33,17 @@ class Track {
     return `audio/mp4; codecs="mp4a.40.${this.configuration[0] >> 3}"`;
   }
 
+  // What follows has this configuration; the same may come again.
+  configure(record, set) {
+    const before = this.configuration;
+    if (before?.length === record.length && before.every((byte, at) => byte === record[at])) return;
+    set(record);
+    if (!before) return;
+    // What has not been shown yet of the one before can't be, unless its beginning has gone out.
+    if (this.buffer) this.queue.push({ mime: this.mime, bytes: beginning(this) });
+    else this.queue = [];
+  }
+
   // AVCDecoderConfigurationRecord (ISO/IEC 14496-15 5.2.4.1).
   setVideo(record) {
     const length = (record[6] << 8) | record[7];
@@ -60,8 +71,13 @@ class Track {
     const { buffered } = buffer;
     if (buffered.length > 0 && buffered.start(0) < played - KEEP_BEHIND) {
       buffer.remove(0, played - KEEP_BEHIND / 2);
+    } else if (this.queue[0]?.mime) {
+      const { mime, bytes } = this.queue.shift();
+      buffer.changeType(mime);
+      buffer.appendBuffer(bytes);
     } else if (this.queue.length > 0) {
-      const parts = this.queue.splice(0, 64);
+      const until = this.queue.findIndex((part) => part.mime);
+      const parts = this.queue.splice(0, Math.min(64, until < 0 ? 64 : until));
       const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
       let at = 0;
       for (const part of parts) {
@@ -124,14 +140,14 @@ export class FlvPlayer {
     if (kind === VIDEO && (body[0] & 0x8f) === 7) {
       const key = body[0] >> 4 === 1;
       if (body[1] === 0 && body.length > 11) {
-        if (!video.configuration) video.setVideo(body.subarray(5));
+        video.configure(body.subarray(5), (record) => video.setVideo(record));
       } else if (body[1] === 1) {
         const offset = ((body[2] << 24) | (body[3] << 16) | (body[4] << 8)) >> 8;
         this.frame(video, time, offset, key, body.subarray(5));
       }
     } else if (kind === AUDIO && body[0] >> 4 === 10 && body.length > 2) {
       if (body[1] === 0) {
-        if (!audio.configuration) audio.setAudio(body.subarray(2));
+        audio.configure(body.subarray(2), (record) => audio.setAudio(record));
       } else {
         this.frame(audio, time, 0, true, body.subarray(2));
       }

@@ -68,3 +68,4 @@ mod timestamps;
 mod transport_streams;
 mod vhosts;
 mod vod;
+mod web_players;

@@ -46,6 +46,15 @@ impl Browser {
     /// When it is there and does not start.
     #[must_use]
     pub fn start(width: u32, height: u32) -> Option<Self> {
+        Self::start_with(width, height, &[])
+    }
+
+    /// The same with more arguments.
+    ///
+    /// # Panics
+    /// When it is there and does not start.
+    #[must_use]
+    pub fn start_with(width: u32, height: u32, more: &[&str]) -> Option<Self> {
         if !optional(&["chromium", "chromedriver"]) {
             return None;
         }
@@ -57,7 +66,8 @@ impl Browser {
             .http_status_as_error(false)
             .build();
         let agent: ureq::Agent = config.into();
-        let mut arguments: Vec<String> = ARGUMENTS.iter().map(|each| (*each).to_owned()).collect();
+        let mut arguments: Vec<String> =
+            ARGUMENTS.iter().chain(more).map(|each| (*each).to_owned()).collect();
         arguments.push(format!("--user-data-dir={}", profile.path().display()));
         arguments.push(format!("--window-size={width},{height}"));
         let wanted = json!({"capabilities": {"alwaysMatch": {
