@@ -93,6 +93,11 @@ fn files_parts_of_files_and_files_that_the_client_has() {
     socket.write_all(b"HEAD /long.txt HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     let (head, _) = answer(&mut socket, false);
     assert_eq!(field(&head, "Content-Length"), "15000");
+    // A list of segments grows while its stream goes on: whoever keeps it asks whether it is still the same.
+    fs::write(server.directory().join("html/live.m3u8"), "#EXTM3U\n").unwrap();
+    for (path, wanted) in [("/long.txt", ""), ("/live.m3u8", "no-cache")] {
+        assert_eq!(field(&ask(&mut socket, path, "").0, "Cache-Control"), wanted, "{path}");
+    }
     let (head, body) = ask(&mut socket, "/long.txt", "Accept-Encoding: gzip\r\n");
     assert_eq!(field(&head, "Content-Encoding"), "gzip");
     assert!(body.len() < 1000 && body.starts_with(&[0x1f, 0x8b]));

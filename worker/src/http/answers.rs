@@ -167,8 +167,11 @@ impl Web {
     }
 
     pub(crate) fn send_file(&mut self, key: usize, request: &Request, found: Found) {
+        // A list of segments may be that of a live stream, which grows: it is asked for anew, and answered by its tag.
+        let is_list = found.mime == http1::mime::of("x.m3u8");
         let response = |web: &Self, status| {
             let response = web.head(status).field("ETag", &found.tag);
+            let response = if is_list { response.field("Cache-Control", "no-cache") } else { response };
             response.date("Last-Modified", found.modified_s).field("X-Content-Type-Options", "nosniff")
         };
         if http1::is_unchanged(request, &found.tag, found.modified_s) {
