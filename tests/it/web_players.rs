@@ -36,7 +36,7 @@ const ONE_PROCESS: [&str; 2] =
     ["--renderer-process-limit=1", "--disable-features=IsolateOrigins,site-per-process"];
 
 /// What each player reports of itself.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 struct Report {
     /// Errors that it gave up for.
     fatal: Vec<String>,
@@ -44,6 +44,8 @@ struct Report {
     begun: Vec<String>,
     /// Others, which it gets over by itself.
     told: Vec<String>,
+    /// What it did last, as far as it says so.
+    events: Vec<String>,
     /// Seconds of the source in the order in which they were shown.
     seconds: Vec<u32>,
     /// Decoded pictures.
@@ -253,6 +255,7 @@ fn wrong(name: &str, report: &Report) -> Option<String> {
     if report.frames == 0 || source == "changed-size" && !report.widths.contains(&640) {
         wrong.push("pictures are missing");
     }
-    let told = report.told.iter().rev().take(3).rev().cloned().collect::<Vec<_>>().join("\n  ");
-    (!wrong.is_empty()).then(|| format!("{name}: {wrong:?}: {report:?}; last it told\n  {told}"))
+    let did: Vec<&str> = report.told.iter().chain(&report.events).map(String::as_str).collect();
+    let shown = (&report.seconds, report.frames, &report.widths, &report.fatal, &report.begun);
+    (!wrong.is_empty()).then(|| format!("{name}: {wrong:?}: {shown:?}; what it did:\n  {}", did.join("\n  ")))
 }
