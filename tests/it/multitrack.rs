@@ -1,15 +1,22 @@
-//! Enhanced RTMP with several tracks of a kind: each keeps its own header; outputs that carry one carry the first, and say so.
+//! Enhanced RTMP with several tracks of a kind: each keeps its own header, and is in all outputs that can carry several.
 
 use std::fs;
+use std::path::Path;
+
+use nix::sys::signal::Signal;
 
 use client::{Kind, Packet};
-use srs_tests::capture::{player, publisher, receive_frames};
+use srs_tests::capture::{player, publish_tags, publisher, receive_frames};
 use srs_tests::http::ask;
 use srs_tests::live::HttpViewer;
 use srs_tests::marked::{self, Unit};
 use srs_tests::pattern::{AUDIO_CONFIGURATION, VIDEO_CONFIGURATION};
-use srs_tests::site::site;
-use srs_tests::wait::wait_until;
+use srs_tests::process::{signal, wait_gone};
+use srs_tests::program::have;
+use srs_tests::server::Server;
+use srs_tests::several::{Several, assert_decoded, streams};
+use srs_tests::site::{decoded, site};
+use srs_tests::wait::{SOON, wait_until};
 
 /// The second track of a kind: another sampling rate, another picture.
 const SECOND_SOUND: &[u8] = b"\x95\x00mp4a\x01\x13\x88";
@@ -39,7 +46,7 @@ fn headers(packets: &[Packet]) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn each_track_keeps_its_header_and_the_first_is_carried_where_one_is() {
+fn each_track_keeps_its_header_and_its_units() {
     let server = site(
         "http_remux { enabled on; } dvr { enabled on; dvr_path TOP/html/rec/[stream].flv; } \
          hls { enabled on; hls_fragment 1; hls_window 60; hls_storage memory; hls_path TOP/html; hls_ctx off; }",
@@ -89,9 +96,16 @@ fn each_track_keeps_its_header_and_the_first_is_carried_where_one_is() {
     assert_eq!((&stream["audio"]["codec"], &stream["audio"]["sample_rate"]), (&"AAC".into(), &44_100.into()));
     assert_eq!(stream["video"]["codec"], "H264");
     drop(publisher.finish());
-    let [_, ts, mp4] = early;
-    marked::assert_shown("ts", &marked::of_ts(&ts.whole()), &units, 1);
-    marked::assert_same("mp4", &marked::of_mp4(&mp4.whole()), &units);
+    let [_, ts, mp4] = early.map(HttpViewer::whole);
+    marked::assert_shown("ts", &marked::of_ts(&ts), &units, 1);
+    marked::assert_same("mp4", &marked::of_mp4(&mp4), &units);
+    // The second tracks have the same units, with numbers of their own and a key frame elsewhere.
+    let is_key = |unit: &Unit| unit.is_video && unit.dts_ms == 1480;
+    let others =
+        units.iter().map(|unit| Unit { number: unit.number + 10_000, is_key: is_key(unit), ..*unit });
+    let others: Vec<Unit> = others.collect();
+    marked::assert_shown("ts, second", &marked::of_ts_tracks(&ts, 1), &others, 1);
+    marked::assert_same("mp4, second", &marked::of_mp4_tracks(&mp4, [3, 4]), &others);
     let film = server.directory().join("html/rec/a.flv");
     wait_until("the recording", || film.exists());
     let film = fs::read(&film).unwrap();
@@ -99,7 +113,81 @@ fn each_track_keeps_its_header_and_the_first_is_carried_where_one_is() {
         assert!(film.windows(header.len()).any(|window| window == header), "{header:x?} is recorded");
     }
     let log = server.log();
-    for what in ["its sound: track 1", "its pictures: track 1"] {
+    for what in ["its sound, track 1, AAC", "its pictures, track 1, H264"] {
         assert_eq!(log.matches(&format!("hls of __defaultVhost__/live/a lacks {what}")).count(), 1, "{log}");
     }
+}
+
+/// Asserts that a file has all four tracks, each as it was encoded, but for `lost` pictures and sounds.
+fn assert_whole(file: &Path, several: &Several, lost: usize) {
+    let is = |kind: &str, value| (kind.to_owned(), value);
+    let wanted = [is("video", 320), is("video", 160), is("audio", 44_100), is("audio", 48_000)];
+    assert_eq!(streams(file), wanted, "{}", file.display());
+    for (number, source) in several.sources.iter().enumerate() {
+        for kind in ["v", "a"] {
+            let got = decoded(&file.to_string_lossy(), &format!("{kind}:{number}"));
+            let what = format!("{}, {kind}:{number}", file.display());
+            assert_decoded(&what, &got, &decoded(&source.to_string_lossy(), kind), lost);
+        }
+    }
+}
+
+fn recording_server() -> Server {
+    site("http_remux { enabled on; } dvr { enabled on; dvr_path TOP/html/rec/[stream].mp4; }")
+}
+
+#[test]
+fn every_track_is_in_live_streams_and_recordings_as_it_was_encoded() {
+    if !have(&["ffmpeg", "ffprobe"]) {
+        return;
+    }
+    let server = recording_server();
+    let several = Several::make(server.directory(), 3);
+    let watch = |name: &str| HttpViewer::start(&server.web(), &format!("/live/{name}"));
+    let early = ["a.ts", "a.mp4"].map(watch);
+    wait_until("who waits", || server.clients().len() == 2);
+    let mut publisher = publisher(&server.url("live/a"));
+    let (first, rest) = several.tags.split_at(several.tags.len() / 2);
+    publish_tags(&mut publisher, first, 0);
+    wait_until("the middle", || early.iter().all(HttpViewer::has_begun));
+    // From the newest key frame of the first pictures on.
+    let late = ["a.ts", "a.mp4"].map(watch);
+    wait_until("who came late", || late.iter().all(HttpViewer::has_begun));
+    publish_tags(&mut publisher, rest, 0);
+    drop(publisher.finish());
+    for (viewer, name, lost) in early
+        .into_iter()
+        .zip(["early.ts", "early.mp4"])
+        .map(|(viewer, name)| (viewer, name, 3))
+        .chain(late.into_iter().zip(["late.ts", "late.mp4"]).map(|(viewer, name)| (viewer, name, 120)))
+    {
+        let file = server.directory().join(name);
+        fs::write(&file, viewer.whole()).unwrap();
+        assert_whole(&file, &several, lost);
+    }
+    let film = server.directory().join("html/rec/a.mp4");
+    wait_until("the recording", || film.exists());
+    assert_whole(&film, &several, 3);
+}
+
+#[test]
+fn a_recording_that_was_left_behind_has_all_tracks() {
+    if !have(&["ffmpeg", "ffprobe"]) {
+        return;
+    }
+    let server = recording_server();
+    let several = Several::make(server.directory(), 4);
+    let mut publisher = publisher(&server.url("live/a"));
+    let (first, rest) = several.tags.split_at(several.tags.len() * 7 / 8);
+    publish_tags(&mut publisher, first, 0);
+    let unfinished = server.directory().join("html/rec/a.mp4.tmp");
+    wait_until("two fragments", || fs::metadata(&unfinished).is_ok_and(|file| file.len() > 60_000));
+    let pid = server.pids("http")[0];
+    signal(pid, Signal::SIGKILL);
+    wait_gone("the http process", pid, SOON);
+    let film = server.directory().join("html/rec/a.mp4");
+    wait_until("the recording", || film.exists());
+    assert_whole(&film, &several, 150);
+    publish_tags(&mut publisher, rest, 0);
+    drop(publisher.finish());
 }

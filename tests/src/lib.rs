@@ -32,6 +32,7 @@ pub mod process;
 pub mod program;
 pub mod raw;
 pub mod server;
+pub mod several;
 pub mod shim;
 pub mod site;
 pub mod soak;

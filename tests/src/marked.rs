@@ -164,16 +164,23 @@ fn signed(bytes: &[u8]) -> i64 {
     if value >= 1 << 23 { value - (1 << 24) } else { value }
 }
 
-/// What is in a transport stream. Of sounds that were written together only the first has a time: the others lie 23 ms
+/// What the first tracks of a transport stream have. Of sounds that were written together only the first has a time: the others lie 23 ms
 /// apart, as sounds of 44.1 kHz do.
 #[must_use]
 pub fn of_ts(bytes: &[u8]) -> Vec<Unit> {
+    of_ts_tracks(bytes, 0)
+}
+
+/// The same of the tracks with this number.
+#[must_use]
+pub fn of_ts_tracks(bytes: &[u8], number: u16) -> Vec<Unit> {
     let mut open: [Option<Vec<u8>>; 2] = [None, None];
     let mut units = Vec::new();
     for packet in bytes.chunks_exact(188) {
         assert_eq!(packet[0], 0x47, "a transport packet");
         let pid = u16::from_be_bytes([packet[1] & 0x1f, packet[2]]);
-        let Some(place) = usize::from(pid).checked_sub(0x100).filter(|place| *place < 2) else { continue };
+        let Some(place) = pid.checked_sub(0x100 + 2 * number).filter(|place| *place < 2) else { continue };
+        let place = usize::from(place);
         let from = if packet[3] & 0x20 != 0 { 5 + usize::from(packet[4]) } else { 4 };
         let payload = if packet[3] & 0x10 != 0 { packet.get(from..).unwrap_or(&[]) } else { &[] };
         if packet[1] & 0x40 != 0
@@ -225,6 +232,12 @@ fn boxes(bytes: &[u8]) -> Vec<(&[u8], usize, &[u8])> {
 /// What is in the fragments of an MP4 file, or the beginning of one.
 #[must_use]
 pub fn of_mp4(bytes: &[u8]) -> Vec<Unit> {
+    of_mp4_tracks(bytes, [1, 2])
+}
+
+/// The same of the tracks of pictures and of sounds with these numbers.
+#[must_use]
+pub fn of_mp4_tracks(bytes: &[u8], [pictures, sounds]: [u32; 2]) -> Vec<Unit> {
     let word =
         |bytes: &[u8], at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
     let find = |all: &[(&[u8], usize, &[u8])], name: &[u8]| {
@@ -240,7 +253,10 @@ pub fn of_mp4(bytes: &[u8]) -> Vec<Unit> {
                 inner[find(&inner, b"tfdt")].2,
                 inner[find(&inner, b"trun")].2,
             );
-            let is_video = word(header, 4) == 1;
+            let is_video = word(header, 4) == pictures;
+            if !is_video && word(header, 4) != sounds {
+                continue;
+            }
             let mut dts_ms = i64::from(word(time, 4)) << 32 | i64::from(word(time, 8));
             let mut at = moof_at + word(run, 8) as usize;
             for row in run[12..].chunks_exact(16) {

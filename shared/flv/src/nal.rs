@@ -32,7 +32,7 @@ impl Framing {
         let (data, record) = match &unit.body {
             Body::Coded { data, .. } => (data, None),
             Body::Config(record) => (record, Some(unit.codec)),
-            Body::OtherTrack(_) | Body::Nothing => return None,
+            Body::OtherTrack(_) | Body::Metadata(_) | Body::Nothing => return None,
         };
         let mended = match record {
             None => self.picture(data)?,

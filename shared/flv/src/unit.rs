@@ -10,6 +10,8 @@ use crate::packet::modex;
 
 /// How many ModEx layers are looked through.
 const MAX_MODEX_LAYERS: usize = 8;
+/// How many tracks of one packet are looked at.
+const MAX_TRACKS: usize = 16;
 
 /// A packet taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +38,9 @@ pub enum Body {
     },
     /// Of a further track, which has this number.
     OtherTrack(u8),
-    /// Nothing that a muxer needs: end of sequence, metadata, commands.
+    /// What is told of pictures beside their configuration (colours): a name and a value in AMF.
+    Metadata(Bytes),
+    /// Nothing that a muxer needs: end of sequence, commands.
     Nothing,
 }
 
@@ -91,11 +95,45 @@ pub fn take_apart(kind: Kind, payload: &Bytes) -> Option<Unit> {
     let mut cursor = Cursor::new(payload);
     let first = cursor.u8().ok()?;
     match kind {
-        Kind::Video if first & 0x80 != 0 => enhanced(first & 0x0f, (first >> 4) & 7, cursor, payload, true),
+        Kind::Video if first & 0x80 != 0 => enhanced(first, cursor, payload, true),
         Kind::Video => video(first, cursor, payload),
-        Kind::Audio if first >> 4 == 9 => enhanced(first & 0x0f, 0, cursor, payload, false),
+        Kind::Audio if first >> 4 == 9 => enhanced(first, cursor, payload, false),
         Kind::Audio => audio(first, cursor, payload),
         Kind::Data => None,
+    }
+}
+
+/// Takes a packet apart into what it has of each track, with the numbers of the tracks; most packets have one. `None` as for
+/// [`take_apart`]; what of a packet can't be read is left out.
+///
+/// ```
+/// # use bytes::Bytes;
+/// # use flv::unit::{Body, by_track};
+/// let units = by_track(media::Kind::Audio, &Bytes::from_static(b"\x95\x11mp4a\x00\0\0\x01x\x01\0\0\x01y")).unwrap();
+/// let data = |data: &'static [u8]| Body::Coded { composition_ms: 0, data: Bytes::from_static(data) };
+/// assert_eq!(units.iter().map(|(track, _)| *track).collect::<Vec<_>>(), [0, 1]);
+/// assert_eq!(units[1].1.body, data(b"y"));
+/// ```
+#[must_use]
+pub fn by_track(kind: Kind, payload: &Bytes) -> Option<Vec<(u8, Unit)>> {
+    let mut cursor = Cursor::new(payload);
+    let first = cursor.u8().ok()?;
+    let is_video = kind == Kind::Video;
+    let is_enhanced = match kind {
+        Kind::Video => first & 0x80 != 0,
+        Kind::Audio => first >> 4 == 9,
+        Kind::Data => return None,
+    };
+    let head = if is_enhanced { Head::read(first, &mut cursor, is_video) } else { None };
+    match head {
+        Some(Head { layout: Some(layout), packet_type, frame_type }) => {
+            let tracks = tracks(layout, &mut cursor)?;
+            let units = tracks.into_iter().filter_map(|(track, codec, mut cursor)| {
+                Some((track, unit((packet_type, frame_type), codec, &mut cursor, payload, is_video)?))
+            });
+            Some(units.collect())
+        }
+        _ => Some(vec![(0, take_apart(kind, payload)?)]),
     }
 }
 
@@ -138,31 +176,60 @@ fn audio(first: u8, mut cursor: Cursor<'_>, payload: &Bytes) -> Option<Unit> {
     Some(Unit { codec, key_frame: false, body })
 }
 
-fn enhanced(
-    mut packet_type: u8,
+/// What an enhanced packet begins with.
+struct Head {
+    packet_type: u8,
     frame_type: u8,
-    mut cursor: Cursor<'_>,
+    /// How several tracks are laid out; `None`: there is one.
+    layout: Option<u8>,
+}
+
+impl Head {
+    /// Reads it, behind the first byte, which is given.
+    fn read(first: u8, cursor: &mut Cursor<'_>, is_video: bool) -> Option<Self> {
+        let mut packet_type = first & 0x0f;
+        let frame_type = if is_video { (first >> 4) & 7 } else { 0 };
+        for _ in 0..MAX_MODEX_LAYERS {
+            if packet_type != 7 {
+                break;
+            }
+            packet_type = modex(cursor)?;
+        }
+        if packet_type != if is_video { 6 } else { 5 } {
+            return Some(Self { packet_type, frame_type, layout: None });
+        }
+        let byte = cursor.u8().ok()?;
+        Some(Self { packet_type: byte & 0x0f, frame_type, layout: Some(byte >> 4) })
+    }
+}
+
+fn enhanced(first: u8, mut cursor: Cursor<'_>, payload: &Bytes, is_video: bool) -> Option<Unit> {
+    let head = Head::read(first, &mut cursor, is_video)?;
+    let types = (head.packet_type, head.frame_type);
+    let Some(layout) = head.layout else {
+        let codec = cursor.take_array().ok()?;
+        return unit(types, codec, &mut cursor, payload, is_video);
+    };
+    let tracks = tracks(layout, &mut cursor)?;
+    let (other, codec, _) = *tracks.first()?;
+    match tracks.into_iter().find(|(track, ..)| *track == 0) {
+        Some((_, codec, mut cursor)) => unit(types, codec, &mut cursor, payload, is_video),
+        None => {
+            let codec = classic(Codec::FourCc(codec));
+            Some(Unit { codec, key_frame: false, body: Body::OtherTrack(other) })
+        }
+    }
+}
+
+/// What one track of an enhanced packet carries; the cursor has its bytes and no more.
+fn unit(
+    (packet_type, frame_type): (u8, u8),
+    codec: [u8; 4],
+    cursor: &mut Cursor<'_>,
     payload: &Bytes,
     is_video: bool,
 ) -> Option<Unit> {
-    for _ in 0..MAX_MODEX_LAYERS {
-        if packet_type != 7 {
-            break;
-        }
-        packet_type = modex(&mut cursor)?;
-    }
-    let is_multitrack = packet_type == if is_video { 6 } else { 5 };
-    let (codec, other) = if is_multitrack {
-        let byte = cursor.u8().ok()?;
-        packet_type = byte & 0x0f;
-        first_track(byte >> 4, &mut cursor)?
-    } else {
-        (cursor.take_array().ok()?, None)
-    };
     let codec = classic(Codec::FourCc(codec));
-    if let Some(track) = other {
-        return Some(Unit { codec, key_frame: false, body: Body::OtherTrack(track) });
-    }
     let is_nothing = is_video && frame_type == 5;
     let (body, coded) = match (packet_type, is_video) {
         _ if is_nothing => (Body::Nothing, false),
@@ -176,35 +243,35 @@ fn enhanced(
         (1, false) | (3, true) => {
             (Body::Coded { composition_ms: 0, data: payload.slice_ref(cursor.take_rest()) }, true)
         }
+        (4, true) => (Body::Metadata(payload.slice_ref(cursor.take_rest())), false),
         (2 | 4, _) => (Body::Nothing, false),
         _ => return None,
     };
     Some(Unit { codec, key_frame: coded && is_video && frame_type == 1, body })
 }
 
-/// Finds the track of number 0 in a packet with several: its codec; the cursor then has its bytes and no more. Where there is none,
-/// the number of the one that is there.
-fn first_track(layout: u8, cursor: &mut Cursor<'_>) -> Option<([u8; 4], Option<u8>)> {
+/// The tracks of a packet that has several, or may have: number, codec, and the bytes of each, up to where the layout is broken.
+fn tracks<'p>(layout: u8, cursor: &mut Cursor<'p>) -> Option<Vec<(u8, [u8; 4], Cursor<'p>)>> {
     let mut codec = if layout == 2 { [0; 4] } else { cursor.take_array().ok()? };
     if layout == 0 {
         let track = cursor.u8().ok()?;
-        return Some((codec, (track != 0).then_some(track)));
+        return Some(vec![(track, codec, Cursor::new(cursor.take_rest()))]);
     }
-    let mut other = None;
-    while !cursor.rest().is_empty() {
+    let mut found = Vec::new();
+    let mut next = || {
         if layout == 2 {
             codec = cursor.take_array().ok()?;
         }
         let track = cursor.u8().ok()?;
         let len = cursor.u24().ok()?;
-        let body = cursor.take(len as usize).ok()?;
-        if track == 0 {
-            *cursor = Cursor::new(body);
-            return Some((codec, None));
-        }
-        other = other.or(Some(track));
+        Some((track, codec, Cursor::new(cursor.take(len as usize).ok()?)))
+    };
+    while found.len() < MAX_TRACKS
+        && let Some(track) = next()
+    {
+        found.push(track);
     }
-    Some((codec, Some(other?)))
+    Some(found)
 }
 
 #[cfg(test)]
@@ -266,6 +333,7 @@ mod tests {
         fn any_bytes_are_taken_without_harm(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..64)) {
             let bytes = Bytes::from(bytes);
             let _ = (take_apart(Kind::Video, &bytes), take_apart(Kind::Audio, &bytes));
+            let _ = (by_track(Kind::Video, &bytes), by_track(Kind::Audio, &bytes));
         }
     }
 }

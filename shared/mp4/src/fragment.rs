@@ -148,4 +148,22 @@ mod tests {
         assert!(esds.windows(7).any(|window| window == b"\x05\x80\x80\x80\x02\x12\x10"));
         assert_eq!(boxes(inside(&out, "moov/mvex")).len(), 2);
     }
+
+    #[test]
+    fn of_several_tracks_of_a_kind_one_is_played() {
+        let sound = |id, sample_rate| TrackInfo { id, entry: Entry::Mp3 { channels: 2, sample_rate } };
+        let heads = |tracks: &[TrackInfo]| {
+            let out = init(tracks);
+            let traks = boxes(inside(&out, "moov")).into_iter().filter(|(name, _)| name == "trak");
+            // Flags, and the group of which one is chosen.
+            traks
+                .map(|(_, trak)| {
+                    let head = inside(trak, "tkhd");
+                    (head[3], u16::from_be_bytes([head[34], head[35]]))
+                })
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(heads(&[sound(2, 44_100)]), [(3, 0)]);
+        assert_eq!(heads(&[sound(2, 44_100), sound(4, 48_000)]), [(3, 2), (2, 2)]);
+    }
 }

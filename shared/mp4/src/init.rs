@@ -47,8 +47,12 @@ fn write(tracks: &[TrackInfo], is_file: bool) -> Vec<u8> {
             zeros(out, 24);
             u32(out, u32::MAX);
         });
-        for track in tracks {
-            boxed(out, *b"trak", |out| trak(out, track));
+        for (at, track) in tracks.iter().enumerate() {
+            let is_same = |other: &&TrackInfo| other.entry.is_video() == track.entry.is_video();
+            let is_alone = tracks.iter().filter(is_same).count() == 1;
+            let is_first = !tracks.iter().take(at).any(|other| is_same(&other));
+            let choice = if is_alone { Choice::None } else { Choice::One { is_first } };
+            boxed(out, *b"trak", |out| trak(out, track, choice));
         }
         boxed(out, *b"mvex", |out| {
             if is_file {
@@ -66,15 +70,29 @@ fn write(tracks: &[TrackInfo], is_file: bool) -> Vec<u8> {
     out
 }
 
-fn trak(out: &mut Vec<u8>, track: &TrackInfo) {
+/// Whether a player chooses among tracks of a kind.
+#[derive(Clone, Copy)]
+enum Choice {
+    /// There is one.
+    None,
+    /// This is one of them; the first is played unless somebody chooses otherwise.
+    One { is_first: bool },
+}
+
+fn trak(out: &mut Vec<u8>, track: &TrackInfo, choice: Choice) {
     let is_video = track.entry.is_video();
     let (width, height) = track.entry.size();
-    full(out, *b"tkhd", 0, 3, |out| {
+    // In the movie, and enabled; number of the tracks among which one is chosen (8.3.2).
+    let (flags, group) = match (choice, is_video) {
+        (Choice::None, _) => (3, 0),
+        (Choice::One { is_first }, is_video) => (if is_first { 3 } else { 2 }, if is_video { 1 } else { 2 }),
+    };
+    full(out, *b"tkhd", 0, flags, |out| {
         zeros(out, 8);
         u32(out, track.id);
         zeros(out, 16);
         u16(out, 0);
-        u16(out, 0);
+        u16(out, group);
         u16(out, if is_video { 0 } else { 0x100 });
         u16(out, 0);
         IDENTITY.iter().for_each(|value| u32(out, *value));

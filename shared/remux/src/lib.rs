@@ -11,6 +11,6 @@ mod mp4_packager;
 mod mpeg_audio;
 mod ts_packager;
 
-pub use lineup::{AudioTrack, Coded, Lineup, Refused, Seen, VideoTrack};
+pub use lineup::{AudioTrack, Coded, Lineup, Refused, Seen, VideoTrack, mp4_id};
 pub use mp4_packager::{Fragment, Mp4Packager};
 pub use ts_packager::TsPackager;

@@ -6,13 +6,16 @@ use flv::aac::AacConfig;
 use flv::ac3::Ac3Config;
 use flv::avc::{AvcConfig, ConfigError};
 use flv::hvcc::HevcConfig;
-use flv::unit::{self, Body, take_apart};
+use flv::unit::{self, Body, Unit, by_track};
 use media::Kind;
-use mp4::{Entry, TrackInfo};
+use ts::TRACKS;
 use ts::annexb::NalError;
-use ts::{AudioType, Tracks, VideoType};
 
 use crate::mpeg_audio;
+
+mod carried;
+
+pub use carried::mp4_id;
 
 /// Why a packet can't be packed. It is the packet that is left out, never the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -32,8 +35,8 @@ pub enum Refused {
     /// A frame that is empty or too long for its container.
     #[error("a frame of {0} bytes")]
     Frame(usize),
-    /// A further track: the first of a kind is carried.
-    #[error("track {0}, only the first of a kind is carried")]
+    /// A track whose number is too high.
+    #[error("track {0}: of those of a kind numbers 0 to 7 are carried")]
     Track(u8),
     /// Too short for its own header, or of a layout that nobody knows.
     #[error("a packet of unknown layout")]
@@ -109,12 +112,28 @@ impl AudioTrack {
 pub struct Coded {
     /// Picture or sound.
     pub kind: Kind,
+    /// Number of its track among those of its kind, 0 being the first.
+    pub track: u8,
     /// A picture that a decoder can begin with.
     pub is_key: bool,
     /// How much later than its DTS it is shown, ms.
     pub composition_ms: i32,
     /// The bytes as FLV has them.
     pub data: Bytes,
+}
+
+impl Coded {
+    /// Whether it is of the first track of a kind.
+    #[must_use]
+    pub fn is_first(&self, kind: Kind) -> bool {
+        self.kind == kind && self.track == 0
+    }
+
+    /// Whether somebody who comes can begin with it: a key frame of the first pictures.
+    #[must_use]
+    pub fn starts(&self) -> bool {
+        self.is_key && self.is_first(Kind::Video)
+    }
 }
 
 /// What a packet was.
@@ -133,13 +152,15 @@ pub enum Seen {
     Nothing,
 }
 
-/// The tracks of a stream.
+/// The tracks of a stream: one of each kind, and further ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lineup {
     /// Pictures, once their configuration is known.
     pub video: Option<VideoTrack>,
     /// Sounds, once their configuration is known.
     pub audio: Option<AudioTrack>,
+    /// What there is of tracks with other numbers than 0, in the order of the numbers; none of them has further ones.
+    further: Vec<(u8, Self)>,
 }
 
 fn set<T: PartialEq>(place: &mut Option<T>, track: T) -> Seen {
@@ -149,17 +170,50 @@ fn set<T: PartialEq>(place: &mut Option<T>, track: T) -> Seen {
 }
 
 impl Lineup {
-    /// Looks at the next packet.
+    /// Looks at the next packet, and says of each track in it what that was.
+    ///
+    /// # Errors
+    /// [`Refused`]: leave it out, or what there is of that track.
+    pub fn see_all(&mut self, kind: Kind, payload: &Bytes) -> Result<Vec<Result<Seen, Refused>>, Refused> {
+        if kind == Kind::Data {
+            return Ok(Vec::new());
+        }
+        let units = by_track(kind, payload).ok_or(Refused::Layout)?;
+        Ok(units.into_iter().map(|(track, unit)| self.see_unit(kind, track, unit)).collect())
+    }
+
+    /// Looks at the next packet, and says what it was of the first track that is in it.
     ///
     /// # Errors
     /// [`Refused`]: leave it out.
     pub fn see(&mut self, kind: Kind, payload: &Bytes) -> Result<Seen, Refused> {
-        if kind == Kind::Data {
-            return Ok(Seen::Nothing);
+        let mut seen = self.see_all(kind, payload)?;
+        if seen.is_empty() { Ok(Seen::Nothing) } else { seen.swap_remove(0) }
+    }
+
+    fn see_unit(&mut self, kind: Kind, track: u8, unit: Unit) -> Result<Seen, Refused> {
+        if track == 0 {
+            return self.see_own(kind, track, unit);
         }
-        let unit = take_apart(kind, payload).ok_or(Refused::Layout)?;
+        if usize::from(track) >= TRACKS {
+            return Err(Refused::Track(track));
+        }
+        let at = self.further.partition_point(|(number, _)| *number < track);
+        if let Some((_, known)) = self.further.get_mut(at).filter(|(number, _)| *number == track) {
+            return known.see_own(kind, track, unit);
+        }
+        let mut new = Self::default();
+        let seen = new.see_own(kind, track, unit);
+        if new != Self::default() {
+            self.further.insert(at, (track, new));
+        }
+        seen
+    }
+
+    /// What a packet has of the track that is the first here, and has this number in the stream.
+    fn see_own(&mut self, kind: Kind, track: u8, unit: Unit) -> Result<Seen, Refused> {
         match unit.body {
-            Body::Nothing => Ok(Seen::Nothing),
+            Body::Nothing | Body::Metadata(_) => Ok(Seen::Nothing),
             Body::OtherTrack(track) => Err(Refused::Track(track)),
             Body::Config(record) => self.configure(unit.codec, record),
             Body::Coded { composition_ms, data } => {
@@ -167,7 +221,7 @@ impl Lineup {
                     return Err(Refused::Frame(0));
                 }
                 let begins = self.accept(unit.codec, &data)?;
-                let coded = Coded { kind, is_key: unit.key_frame, composition_ms, data };
+                let coded = Coded { kind, track, is_key: unit.key_frame, composition_ms, data };
                 Ok(if begins { Seen::Began(coded) } else { Seen::Coded(coded) })
             }
         }
@@ -253,127 +307,6 @@ impl Lineup {
         self.audio = Some(track);
         is_new
     }
-
-    /// What the pictures or sounds are, in words; empty where there are none.
-    #[must_use]
-    pub fn name(&self, kind: Kind) -> String {
-        match kind {
-            Kind::Video => self.video.as_ref().map_or_else(String::new, |video| {
-                let codec = match video {
-                    VideoTrack::Avc(_) => unit::H264,
-                    VideoTrack::Hevc(_) => unit::HEVC,
-                    VideoTrack::Av1 { .. } => unit::AV1,
-                    VideoTrack::Vp9 { .. } => unit::VP9,
-                };
-                format!("its pictures, {codec}")
-            }),
-            _ => {
-                self.audio.as_ref().map_or_else(String::new, |audio| format!("its sound, {}", audio.codec()))
-            }
-        }
-    }
-
-    /// Whether these tracks are the ones of `other` and perhaps more, or more is known of them.
-    #[must_use]
-    pub fn extends(&self, other: &Self) -> bool {
-        let video = match (&other.video, &self.video) {
-            (None, _) => true,
-            (Some(VideoTrack::Av1 { record, size: None }), Some(VideoTrack::Av1 { record: now, .. }))
-            | (Some(VideoTrack::Vp9 { record, size: None }), Some(VideoTrack::Vp9 { record: now, .. })) => {
-                record == now
-            }
-            (Some(video), now) => now.as_ref() == Some(video),
-        };
-        video && (other.audio.is_none() || other.audio == self.audio)
-    }
-
-    /// Whether there are pictures of which all is known that a container says of them.
-    #[must_use]
-    pub fn has_pictures(&self) -> bool {
-        let is_open = matches!(
-            self.video,
-            Some(VideoTrack::Av1 { size: None, .. } | VideoTrack::Vp9 { size: None, .. })
-        );
-        self.video.is_some() && !is_open
-    }
-
-    /// The tracks as a transport stream can carry them.
-    #[must_use]
-    pub fn ts_tracks(&self) -> Tracks {
-        Tracks {
-            video: self.video.as_ref().and_then(|video| match video {
-                VideoTrack::Avc(_) => Some(VideoType::H264),
-                VideoTrack::Hevc(_) => Some(VideoType::Hevc),
-                VideoTrack::Av1 { .. } | VideoTrack::Vp9 { .. } => None,
-            }),
-            audio: self.audio.as_ref().and_then(|audio| match audio {
-                AudioTrack::Aac(config) => config.fits_adts().then_some(AudioType::Aac),
-                AudioTrack::Mp3 { .. } => Some(AudioType::Mp3),
-                AudioTrack::Opus(head) => {
-                    head.get(1).filter(|channels| (1..=8).contains(*channels)).map(|it| AudioType::Opus(*it))
-                }
-                AudioTrack::Flac { .. } => None,
-                AudioTrack::Ac3(config) if config.is_enhanced => Some(AudioType::Eac3),
-                AudioTrack::Ac3(_) => Some(AudioType::Ac3),
-            }),
-        }
-    }
-
-    /// Whether a transport stream has a place for a track of this kind, or there is none.
-    #[must_use]
-    pub fn fits_ts(&self, kind: Kind) -> bool {
-        let tracks = self.ts_tracks();
-        match kind {
-            Kind::Video => self.video.is_none() || tracks.video.is_some(),
-            Kind::Audio => self.audio.is_none() || tracks.audio.is_some(),
-            Kind::Data => true,
-        }
-    }
-
-    /// The tracks as an MP4 file can carry them: pictures are number 1, sounds number 2.
-    #[must_use]
-    pub fn mp4_tracks(&self) -> Vec<TrackInfo> {
-        let video = self.video.as_ref().map(|video| match video {
-            VideoTrack::Avc(config) => {
-                Entry::Avc { record: config.record.clone(), size: config.size.unwrap_or_default() }
-            }
-            VideoTrack::Hevc(config) => {
-                Entry::Hevc { record: config.record.clone(), size: config.size.unwrap_or_default() }
-            }
-            VideoTrack::Av1 { record, size } => {
-                Entry::Av1 { record: record.clone(), size: size.unwrap_or_default() }
-            }
-            VideoTrack::Vp9 { record, size } => {
-                Entry::Vp9 { record: record.clone(), size: size.unwrap_or_default() }
-            }
-        });
-        let audio = self.audio.as_ref().map(|audio| match audio {
-            AudioTrack::Aac(config) => Entry::Aac {
-                record: config.record.clone(),
-                channels: config.channels(),
-                sample_rate: config.sample_rate,
-            },
-            AudioTrack::Mp3 { sample_rate, channels } => {
-                Entry::Mp3 { channels: *channels, sample_rate: *sample_rate }
-            }
-            AudioTrack::Opus(head) => {
-                Entry::Opus { head: head.clone(), channels: head.get(1).copied().map_or(2, u16::from) }
-            }
-            AudioTrack::Flac { info, sample_rate, channels } => {
-                Entry::Flac { info: info.clone(), channels: *channels, sample_rate: *sample_rate }
-            }
-            AudioTrack::Ac3(config) => Entry::Ac3 {
-                record: Bytes::copy_from_slice(config.record()),
-                is_enhanced: config.is_enhanced,
-                channels: config.channels,
-                sample_rate: config.sample_rate,
-            },
-        });
-        [(1, video), (2, audio)]
-            .into_iter()
-            .filter_map(|(id, entry)| entry.map(|entry| TrackInfo { id, entry }))
-            .collect()
-    }
 }
 
 /// STREAMINFO (RFC 9639, 8.2) as a sequence header has it: behind the magic of a file, behind the header of its block, or bare.
@@ -410,6 +343,33 @@ mod tests {
         assert_eq!(see(&mut lineup, b"\x90av01\x81\x00\x0c\x00"), Ok(Seen::Config { changed: false }));
         assert_eq!(see(&mut lineup, b"\x90av01\x81\x01\x0c\x00"), Ok(Seen::Config { changed: true }));
         assert!(!lineup.extends(&before));
+    }
+
+    #[test]
+    fn tracks_have_their_own_configurations() {
+        let mut lineup = Lineup::default();
+        let sound = |bytes: &'static [u8]| Bytes::from_static(bytes);
+        lineup.see(Kind::Audio, &sound(b"\xaf\x00\x12\x10")).unwrap();
+        let before = lineup.clone();
+        let header = sound(b"\x95\x00mp4a\x03\x13\x88");
+        assert_eq!(lineup.see(Kind::Audio, &header), Ok(Seen::Config { changed: true }));
+        assert_eq!(lineup.see(Kind::Audio, &header), Ok(Seen::Config { changed: false }));
+        assert!(lineup.extends(&before) && !before.extends(&lineup));
+        // A packet with something of both, and of one that has no configuration.
+        let both = sound(b"\x95\x11mp4a\x00\0\0\x01x\x03\0\0\x01y\x02\0\0\x01z");
+        let seen = lineup.see_all(Kind::Audio, &both).unwrap();
+        let of = |seen: &Result<Seen, Refused>| match seen {
+            Ok(Seen::Coded(coded)) => Ok((coded.track, coded.data.to_vec())),
+            Err(error) => Err(*error),
+            other => panic!("{other:?}"),
+        };
+        let wanted = [Ok((0, b"x".to_vec())), Ok((3, b"y".to_vec())), Err(Refused::NoConfig)];
+        assert_eq!(seen.iter().map(of).collect::<Vec<_>>(), wanted);
+        assert_eq!(lineup.see(Kind::Audio, &sound(b"\x95\x01mp4a\x08x")), Err(Refused::Track(8)));
+        let ids: Vec<u32> = lineup.mp4_tracks().iter().map(|track| track.id).collect();
+        assert_eq!(ids, [2, 8]);
+        assert_eq!(lineup.without(Kind::Audio), Lineup::default());
+        assert_eq!(lineup.only(None, Some(3)).audio, lineup.of(3).unwrap().audio);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use media::Kind;
 use mp4::{Run, Sample, fragment, init, init_of_file};
 
-use crate::lineup::{Coded, Lineup};
+use crate::lineup::{Coded, Lineup, mp4_id};
 
 /// A sample is never said to last longer, ms: what follows tells its own time.
 const LONGEST_SAMPLE_MS: i64 = 10_000;
@@ -42,16 +42,19 @@ pub struct Mp4Packager {
     sequence: u32,
     /// What is time 0 in the file.
     base_ms: Option<i64>,
-    video: Vec<Held>,
-    audio: Vec<Held>,
+    /// What is held of each track, in the order of their numbers in the file.
+    held: Vec<(u32, Vec<Held>)>,
     bytes: usize,
 }
+
+/// Number of the first pictures in a file.
+const PICTURES: u32 = 1;
 
 impl Mp4Packager {
     /// A packager whose fragments last about `gather_ms`, and begin with a key frame where there is one.
     #[must_use]
     pub fn new(gather_ms: i64) -> Self {
-        Self { gather_ms, sequence: 0, base_ms: None, video: Vec::new(), audio: Vec::new(), bytes: 0 }
+        Self { gather_ms, sequence: 0, base_ms: None, held: Vec::new(), bytes: 0 }
     }
 
     /// A packager that goes on behind fragment number `sequence`; what is time 0 in the file is known.
@@ -85,9 +88,15 @@ impl Mp4Packager {
         if self.base_ms.is_some_and(|base| dts_ms < base) || coded.kind == Kind::Data {
             return None;
         }
-        let is_key = coded.is_key;
+        // Fragments begin with key frames of the first pictures.
+        let id = mp4_id(coded.kind, coded.track);
+        let is_key = coded.is_key && id == PICTURES;
         self.bytes += coded.data.len();
-        let track = if coded.kind == Kind::Video { &mut self.video } else { &mut self.audio };
+        let at = self.held.partition_point(|(known, _)| *known < id);
+        if self.held.get(at).is_none_or(|(known, _)| *known != id) {
+            self.held.insert(at, (id, Vec::new()));
+        }
+        let (_, track) = self.held.get_mut(at)?;
         track.push(Held { dts_ms, coded });
         let apart = track.first().map_or(0, |first| dts_ms - first.dts_ms);
         let count = track.len();
@@ -98,7 +107,7 @@ impl Mp4Packager {
     /// Whether anything is held back until what follows tells how long it lasts.
     #[must_use]
     pub fn holds(&self) -> bool {
-        !self.video.is_empty() || !self.audio.is_empty()
+        self.held.iter().any(|(_, held)| !held.is_empty())
     }
 
     /// The rest: nothing follows.
@@ -109,18 +118,21 @@ impl Mp4Packager {
     /// All samples whose length is known (or all) as a fragment.
     fn write(&mut self, all: bool) -> Option<Fragment> {
         // The track that came second may lie before the first.
-        let begin =
-            [&self.video, &self.audio].into_iter().filter_map(|held| held.first()).map(|held| held.dts_ms);
+        let begin = self.held.iter().filter_map(|(_, held)| held.first()).map(|held| held.dts_ms);
         let base = self.base_ms.or_else(|| begin.min())?;
         self.base_ms = Some(base);
-        let is_key = self.video.first().map_or(self.audio.len() > 1, |first| first.coded.is_key);
-        let newest = self.video.last().zip(self.audio.last());
-        let is_silent =
-            newest.is_some_and(|(picture, sound)| picture.dts_ms - sound.dts_ms > LONGEST_SOUND_MS);
-        let tracks = [(1, all, &mut self.video), (2, all || is_silent, &mut self.audio)];
+        let pictures = self.held.first().filter(|(id, _)| *id == PICTURES).map(|(_, held)| held);
+        let is_key = pictures
+            .and_then(|held| held.first())
+            .map_or_else(|| self.held.iter().any(|(_, held)| held.len() > 1), |first| first.coded.is_key);
+        let newest_ms = pictures.and_then(|held| held.last()).map(|picture| picture.dts_ms);
         let mut dts_ms = None;
         let mut runs = Vec::new();
-        for (number, all, held) in tracks {
+        for (number, held) in &mut self.held {
+            let is_silent = held.last().zip(newest_ms).is_some_and(|(last, newest_ms)| {
+                last.coded.kind == Kind::Audio && newest_ms - last.dts_ms > LONGEST_SOUND_MS
+            });
+            let all = all || is_silent;
             let count = if all { held.len() } else { held.len().saturating_sub(1) };
             let mut times: Vec<i64> = held.iter().map(|held| held.dts_ms).collect();
             if let Some(last) = times.last().copied() {
@@ -144,14 +156,14 @@ impl Mp4Packager {
                 }
             });
             let run = Run {
-                track: number,
+                track: *number,
                 dts_ms: u64::try_from(first - base).unwrap_or(0),
                 samples: samples.collect(),
             };
             dts_ms = Some(dts_ms.map_or(first, |known: i64| known.min(first)));
             runs.push(run);
         }
-        self.bytes = self.video.iter().chain(&self.audio).map(|held| held.coded.data.len()).sum();
+        self.bytes = self.held.iter().flat_map(|(_, held)| held).map(|held| held.coded.data.len()).sum();
         let dts_ms = dts_ms?;
         self.sequence = self.sequence.wrapping_add(1);
         Some(Fragment { bytes: fragment(self.sequence, &runs), is_key, dts_ms })
@@ -165,7 +177,7 @@ mod tests {
     use super::*;
 
     fn sample(kind: Kind, is_key: bool) -> Coded {
-        Coded { kind, is_key, composition_ms: 0, data: Bytes::from_static(b"0123456789") }
+        Coded { kind, track: 0, is_key, composition_ms: 0, data: Bytes::from_static(b"0123456789") }
     }
 
     #[test]

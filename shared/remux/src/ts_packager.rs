@@ -4,7 +4,7 @@ use flv::aac::AacConfig;
 use media::Kind;
 use ts::adts::Adts;
 use ts::annexb::{self, Format};
-use ts::{Access, Muxer, Track, VideoType};
+use ts::{Access, Muxer, TRACKS, Track, VideoType};
 
 use crate::lineup::{AudioTrack, Coded, Lineup, Refused, VideoTrack};
 
@@ -20,14 +20,29 @@ const MAX_GATHERED_BYTES: usize = 32 << 10;
 pub struct TsPackager {
     muxer: Muxer,
     gather_ms: i64,
-    sounds: Vec<u8>,
-    sounds_ms: i64,
+    /// Of each track of sounds what was gathered.
+    sounds: Vec<Sounds>,
     picture: Vec<u8>,
     /// How much earlier than FLV says pictures are decoded, ms: none may be shown before. It only grows.
     lead_ms: i64,
-    /// DTS of the last picture, 90 kHz.
+    pictures: [Pictures; TRACKS],
+}
+
+/// Sounds of one track that are written together.
+#[derive(Debug, Clone)]
+struct Sounds {
+    track: u8,
+    bytes: Vec<u8>,
+    /// DTS of the first, ms.
+    first_ms: i64,
+}
+
+/// What is to be known of a track of pictures.
+#[derive(Debug, Clone, Copy, Default)]
+struct Pictures {
+    /// DTS of the last one, 90 kHz.
     last_90k: Option<i64>,
-    /// The next picture has the parameter sets with it, though it be none that a decoder begins with.
+    /// The next one has the parameter sets with it, though it be none that a decoder begins with.
     owes_sets: bool,
 }
 
@@ -39,17 +54,15 @@ impl TsPackager {
             muxer: Muxer::default(),
             gather_ms,
             sounds: Vec::new(),
-            sounds_ms: 0,
             picture: Vec::new(),
             lead_ms: 0,
-            last_90k: None,
-            owes_sets: false,
+            pictures: [Pictures::default(); TRACKS],
         }
     }
 
-    /// The next picture has the parameter sets with it in any case: a segment begins.
+    /// The next picture of each track has the parameter sets with it in any case: a segment begins.
     pub fn owe_sets(&mut self) {
-        self.owes_sets = true;
+        self.pictures.iter_mut().for_each(|pictures| pictures.owes_sets = true);
     }
 
     /// Pictures are shown before their DTS by up to so many ms, as is known beforehand.
@@ -98,8 +111,12 @@ impl TsPackager {
         coded: &Coded,
         out: &mut Vec<u8>,
     ) -> Result<(), Refused> {
+        let place = usize::from(coded.track);
+        let (Some(lineup), Some(known)) = (lineup.of(coded.track), self.pictures.get(place).copied()) else {
+            return Err(Refused::NoConfig);
+        };
         self.picture.clear();
-        let has_sets = coded.is_key || self.owes_sets;
+        let has_sets = coded.is_key || known.owes_sets;
         match &lineup.video {
             Some(VideoTrack::Avc(config)) => {
                 let sets: Vec<_> = config.sps.iter().chain(&config.pps).collect();
@@ -122,27 +139,28 @@ impl TsPackager {
             Some(VideoTrack::Vp9 { .. }) => return Err(Refused::Codec(flv::unit::VP9)),
             None => return Err(Refused::NoConfig),
         }
-        self.owes_sets = false;
         let composition_ms = i64::from(coded.composition_ms).clamp(-MAX_LEAD_MS, MAX_COMPOSITION_MS);
         self.set_lead(-composition_ms);
-        let dts_90k = self.decoded_90k(dts_ms);
+        let dts_90k = self.decoded_90k(dts_ms, known.last_90k);
         let access = Access {
-            track: Track::Video,
+            track: Track::Video(coded.track),
             dts_90k,
             // A few ticks late at most, and where the lead has just grown.
             pts_90k: dts_ms.saturating_add(composition_ms).saturating_mul(90).max(dts_90k),
             random_access: coded.is_key,
             data: &self.picture,
         };
-        self.last_90k = Some(access.dts_90k);
         self.muxer.write(out, &access);
+        if let Some(pictures) = self.pictures.get_mut(place) {
+            *pictures = Pictures { last_90k: Some(dts_90k), owes_sets: false };
+        }
         Ok(())
     }
 
     /// When a picture is decoded: behind the one before it also where the lead has just grown.
-    fn decoded_90k(&self, dts_ms: i64) -> i64 {
+    fn decoded_90k(&self, dts_ms: i64, last_90k: Option<i64>) -> i64 {
         let wanted = dts_ms.saturating_sub(self.lead_ms).saturating_mul(90);
-        let behind = self.last_90k.filter(|last| (0..=self.lead_ms * 90).contains(&(last - wanted)));
+        let behind = last_90k.filter(|last| (0..=self.lead_ms * 90).contains(&(last - wanted)));
         behind.map_or(wanted, |last| last + 1)
     }
 
@@ -153,52 +171,69 @@ impl TsPackager {
         coded: &Coded,
         out: &mut Vec<u8>,
     ) -> Result<(), Refused> {
-        if self.muxer.tracks().audio.is_none() {
+        if self.muxer.tracks().audio(coded.track).is_none() {
             return Err(Refused::NoConfig);
         }
-        let apart = dts_ms.saturating_sub(self.sounds_ms);
-        if !self.sounds.is_empty()
-            && (!(0..self.gather_ms).contains(&apart) || self.sounds.len() > MAX_GATHERED_BYTES)
-        {
-            self.flush(out);
-        }
-        if self.sounds.is_empty() {
-            self.sounds_ms = dts_ms;
-        }
-        match &lineup.audio {
-            Some(AudioTrack::Aac(config)) => {
-                let adts = adts(config).ok_or(Refused::Codec(flv::unit::AAC))?;
-                if !adts.write(&mut self.sounds, &coded.data) {
-                    return Err(Refused::Frame(coded.data.len()));
-                }
+        let known = self.sounds.iter().position(|sounds| sounds.track == coded.track);
+        let at = known.unwrap_or_else(|| {
+            self.sounds.push(Sounds { track: coded.track, bytes: Vec::new(), first_ms: dts_ms });
+            self.sounds.len() - 1
+        });
+        if let Some(sounds) = self.sounds.get_mut(at) {
+            let apart = dts_ms.saturating_sub(sounds.first_ms);
+            if !(0..self.gather_ms).contains(&apart) || sounds.bytes.len() > MAX_GATHERED_BYTES {
+                sounds.write(&mut self.muxer, out);
             }
-            Some(AudioTrack::Mp3 { .. } | AudioTrack::Ac3(_)) => self.sounds.extend_from_slice(&coded.data),
-            Some(AudioTrack::Opus(_)) => ts::opus::write(&mut self.sounds, &coded.data),
-            Some(track @ AudioTrack::Flac { .. }) => return Err(Refused::Codec(track.codec())),
-            None => return Err(Refused::NoConfig),
-        }
-        if self.gather_ms == 0 {
-            self.flush(out);
+            if sounds.bytes.is_empty() {
+                sounds.first_ms = dts_ms;
+            }
+            append(lineup, coded, &mut sounds.bytes)?;
+            if self.gather_ms == 0 {
+                sounds.write(&mut self.muxer, out);
+            }
         }
         Ok(())
     }
 
     /// Writes the sounds that were gathered.
     pub fn flush(&mut self, out: &mut Vec<u8>) {
-        if self.sounds.is_empty() {
+        self.sounds.iter_mut().for_each(|sounds| sounds.write(&mut self.muxer, out));
+    }
+}
+
+impl Sounds {
+    fn write(&mut self, muxer: &mut Muxer, out: &mut Vec<u8>) {
+        if self.bytes.is_empty() {
             return;
         }
-        let time_90k = self.sounds_ms.saturating_mul(90);
+        let time_90k = self.first_ms.saturating_mul(90);
         let access = Access {
-            track: Track::Audio,
+            track: Track::Audio(self.track),
             dts_90k: time_90k,
             pts_90k: time_90k,
-            random_access: self.muxer.tracks().video.is_none(),
-            data: &self.sounds,
+            random_access: !muxer.tracks().has_video(),
+            data: &self.bytes,
         };
-        self.muxer.write(out, &access);
-        self.sounds.clear();
+        muxer.write(out, &access);
+        self.bytes.clear();
     }
+}
+
+/// Appends a sound as a transport stream has it.
+fn append(lineup: &Lineup, coded: &Coded, out: &mut Vec<u8>) -> Result<(), Refused> {
+    match lineup.of(coded.track).and_then(|of| of.audio.as_ref()) {
+        Some(AudioTrack::Aac(config)) => {
+            let adts = adts(config).ok_or(Refused::Codec(flv::unit::AAC))?;
+            if !adts.write(out, &coded.data) {
+                return Err(Refused::Frame(coded.data.len()));
+            }
+        }
+        Some(AudioTrack::Mp3 { .. } | AudioTrack::Ac3(_)) => out.extend_from_slice(&coded.data),
+        Some(AudioTrack::Opus(_)) => ts::opus::write(out, &coded.data),
+        Some(track @ AudioTrack::Flac { .. }) => return Err(Refused::Codec(track.codec())),
+        None => return Err(Refused::NoConfig),
+    }
+    Ok(())
 }
 
 /// What stands in front of each frame; `None` when that can't say what the frames are.
@@ -212,7 +247,7 @@ pub(crate) fn adts(config: &AacConfig) -> Option<Adts<'_>> {
     })
 }
 
-/// Sounds outside of a container: AAC frames with their headers, MP3 frames as they are.
+/// Sounds of the first track outside of a container: AAC frames with their headers, MP3 frames as they are.
 impl Lineup {
     /// Whether the sounds are MP3, as they stand alone; `None` when they can't.
     #[must_use]

@@ -14,4 +14,4 @@ mod tables;
 
 pub use muxer::{Access, DELAY_90K, Muxer, PCR_INTERVAL_90K};
 pub use packet::PACKET_BYTES;
-pub use tables::{AudioType, Track, Tracks, VideoType};
+pub use tables::{AudioType, TRACKS, Track, Tracks, VideoType};

@@ -32,10 +32,10 @@ pub struct Access<'a> {
 pub struct Muxer {
     tracks: Tracks,
     tables: Tables,
-    video: Continuity,
-    audio: Continuity,
-    /// The first packet of a track (by track) does not follow what was before.
-    broken: [bool; 2],
+    /// Tracks of which something was written.
+    written: Vec<(Track, Continuity)>,
+    /// The first packet of a track does not follow what was before.
+    is_broken: bool,
     last_pcr_90k: Option<i64>,
     /// How much earlier pictures are decoded than their place among the sounds says, 90 kHz.
     lead_90k: i64,
@@ -71,16 +71,15 @@ impl Muxer {
     /// Begins anew as if nothing had been written, and says so in the packets: what follows depends on nothing before.
     pub fn restart(&mut self) {
         self.tables.restart();
-        self.video.restart();
-        self.audio.restart();
-        self.broken = [true; 2];
+        self.written.clear();
+        self.is_broken = true;
         self.last_pcr_90k = None;
     }
 
     /// Writes the tables. They stand at the beginning of each segment, and are repeated in a live stream.
     pub fn write_tables(&mut self, out: &mut Vec<u8>) {
-        let broken = self.broken.iter().all(|broken| *broken);
-        self.tables.write(out, self.tracks, broken);
+        let is_broken = self.is_broken && self.written.is_empty();
+        self.tables.write(out, &self.tracks, is_broken);
     }
 
     /// Writes one access unit, behind as many clock packets as are missing.
@@ -98,34 +97,37 @@ impl Muxer {
             first.pcr_90k = Some(wrap(now_90k));
             self.last_pcr_90k = Some(now_90k);
         }
-        let is_mpeg = matches!(self.tracks.audio, Some(AudioType::Aac | AudioType::Mp3) | None);
-        let (at, stream_id, continuity) = match access.track {
-            Track::Video => (0, 0xe0, &mut self.video),
-            // What MPEG has no name for is private.
-            Track::Audio if !is_mpeg => (1, 0xbd, &mut self.audio),
-            Track::Audio => (1, 0xc0, &mut self.audio),
+        let stream_id = match access.track {
+            Track::Video(number) => 0xe0 | number & 0x0f,
+            Track::Audio(number) if self.tracks.audio(number).is_none_or(AudioType::is_mpeg) => {
+                0xc0 | number & 0x1f
+            }
+            Track::Audio(_) => 0xbd,
         };
-        if let Some(broken) = self.broken.get_mut(at) {
-            first.discontinuity = std::mem::take(broken);
-        }
         let (head, len) = pes_header(stream_id, access);
         let head = head.get(..len).unwrap_or(&head);
-        write_unit(out, access.track.pid(), continuity, first, head, access.data);
+        let known = self.written.iter_mut().find(|(track, _)| *track == access.track);
+        if let Some((_, continuity)) = known {
+            write_unit(out, access.track.pid(), continuity, first, head, access.data);
+            return;
+        }
+        let mut continuity = Continuity::default();
+        first.discontinuity = self.is_broken;
+        write_unit(out, access.track.pid(), &mut continuity, first, head, access.data);
+        self.written.push((access.track, continuity));
     }
 
     /// What the clock says at an access unit. Where the lead has become larger it stands until that is made up.
     fn now(&self, access: &Access<'_>) -> i64 {
-        let lead = if access.track == Track::Audio { self.lead_90k } else { 0 };
+        let lead = if matches!(access.track, Track::Audio(_)) { self.lead_90k } else { 0 };
         let now = access.dts_90k.saturating_sub(lead);
         self.last_pcr_90k.filter(|last| (1..=self.lead_90k).contains(&(last - now))).unwrap_or(now)
     }
 
     /// Clock packets up to `now`, where the clock would stand still for too long.
     fn fill(&mut self, out: &mut Vec<u8>, clock: Track, now_90k: i64) {
-        let continuity = match clock {
-            Track::Video => self.video,
-            Track::Audio => self.audio,
-        };
+        let known = self.written.iter().find(|(track, _)| *track == clock);
+        let continuity = known.map_or_else(Continuity::default, |(_, continuity)| *continuity);
         let Some(mut last) = self.last_pcr_90k else { return };
         if now_90k - last > LONGEST_HOLE_90K {
             return;
@@ -195,25 +197,25 @@ mod tests {
     #[test]
     fn the_clock_never_stands_still_for_a_tenth_of_a_second() {
         // One picture a second and sounds in between; then sounds alone, gathered too long.
-        let both = Tracks { video: Some(VideoType::H264), audio: Some(AudioType::Aac) };
+        let both = Tracks::of(Some(VideoType::H264), Some(AudioType::Aac));
         let mut muxer = Muxer::new(both);
         let mut out = Vec::new();
         muxer.write_tables(&mut out);
         for n in 0..100_i64 {
-            let (track, step) = if n % 40 == 0 { (Track::Video, 0) } else { (Track::Audio, n * 2090) };
+            let (track, step) = if n % 40 == 0 { (Track::Video(0), 0) } else { (Track::Audio(0), n * 2090) };
             let dts_90k = if step == 0 { n * 2090 } else { step };
             let access = Access { track, dts_90k, pts_90k: dts_90k, random_access: n == 0, data: &[1; 300] };
             muxer.write(&mut out, &access);
         }
         assert_dense(&clocks(&out), 0x100);
-        let mut muxer = Muxer::new(Tracks { audio: Some(AudioType::Aac), ..Tracks::default() });
+        let mut muxer = Muxer::new(Tracks::of(None, Some(AudioType::Aac)));
         let mut out = Vec::new();
         for n in 0..20 {
             let dts_90k = n * 18_000;
             muxer.write(
                 &mut out,
                 &Access {
-                    track: Track::Audio,
+                    track: Track::Audio(0),
                     dts_90k,
                     pts_90k: dts_90k,
                     random_access: false,
@@ -226,14 +228,14 @@ mod tests {
 
     #[test]
     fn counters_go_on_and_times_wrap() {
-        let mut muxer = Muxer::new(Tracks { video: Some(VideoType::H264), ..Tracks::default() });
+        let mut muxer = Muxer::new(Tracks::of(Some(VideoType::H264), None));
         let mut out = Vec::new();
         let late = (1 << 33) - DELAY_90K - 3600;
         for n in 0..40 {
             let dts_90k = late + n * 3600;
             let pts_90k = dts_90k + 3600;
             let access =
-                Access { track: Track::Video, dts_90k, pts_90k, random_access: false, data: &[7; 5000] };
+                Access { track: Track::Video(0), dts_90k, pts_90k, random_access: false, data: &[7; 5000] };
             muxer.write(&mut out, &access);
         }
         let mut counter = 0;

@@ -30,38 +30,105 @@ pub enum AudioType {
     Eac3,
 }
 
-/// One of the two tracks.
+/// How many tracks of a kind a stream may have.
+pub const TRACKS: usize = 8;
+
+/// A track, with its number among those of its kind, below [`TRACKS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Track {
     /// Pictures.
-    Video,
+    Video(u8),
     /// Sounds.
-    Audio,
+    Audio(u8),
 }
 
 impl Track {
+    /// Two for each number, pictures first.
     pub(crate) const fn pid(self) -> u16 {
         match self {
-            Self::Video => 0x100,
-            Self::Audio => 0x101,
+            Self::Video(number) => 0x100 + 2 * number as u16,
+            Self::Audio(number) => 0x101 + 2 * number as u16,
         }
     }
 }
 
-/// The tracks that a stream has.
+/// The tracks that a stream has, each at the place of its number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tracks {
     /// Pictures.
-    pub video: Option<VideoType>,
+    pub video: [Option<VideoType>; TRACKS],
     /// Sounds.
-    pub audio: Option<AudioType>,
+    pub audio: [Option<AudioType>; TRACKS],
 }
 
 impl Tracks {
-    /// The track that carries the clock: pictures where there are any.
+    /// A stream of one track of a kind.
     #[must_use]
-    pub const fn clock(self) -> Track {
-        if self.video.is_some() { Track::Video } else { Track::Audio }
+    pub fn of(video: Option<VideoType>, audio: Option<AudioType>) -> Self {
+        let mut tracks = Self::default();
+        (tracks.video[0], tracks.audio[0]) = (video, audio);
+        tracks
+    }
+
+    /// Whether there are pictures.
+    #[must_use]
+    pub fn has_video(&self) -> bool {
+        self.video.iter().any(Option::is_some)
+    }
+
+    /// Whether there is nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.has_video() && self.audio.iter().all(Option::is_none)
+    }
+
+    /// What sounds the track of this number has.
+    #[must_use]
+    pub fn audio(&self, number: u8) -> Option<AudioType> {
+        self.audio.get(usize::from(number)).copied().flatten()
+    }
+
+    /// The track that carries the clock: the first of the pictures where there are any.
+    #[must_use]
+    pub fn clock(&self) -> Track {
+        let first = |place: Option<usize>| place.and_then(|place| u8::try_from(place).ok());
+        let audio = || first(self.audio.iter().position(Option::is_some)).unwrap_or(0);
+        let video = first(self.video.iter().position(Option::is_some));
+        video.map_or_else(|| Track::Audio(audio()), Track::Video)
+    }
+
+    /// The entries of the program map: types of streams, tracks, and what tells more of them.
+    fn entries(&self) -> impl Iterator<Item = (u8, Track, Vec<u8>)> {
+        (0..).zip(self.video.iter().zip(&self.audio)).flat_map(|(number, (video, audio))| {
+            let video = video.map(|video| match video {
+                VideoType::H264 => (0x1b, Track::Video(number), Vec::new()),
+                VideoType::Hevc => (0x24, Track::Video(number), Vec::new()),
+            });
+            let audio = audio.map(|audio| {
+                let (stream_type, descriptors) = audio.described();
+                (stream_type, Track::Audio(number), descriptors)
+            });
+            [video, audio].into_iter().flatten()
+        })
+    }
+}
+
+impl AudioType {
+    /// The type of the stream, and the descriptors that tell more of it.
+    fn described(self) -> (u8, Vec<u8>) {
+        match self {
+            Self::Aac => (0x0f, Vec::new()),
+            Self::Mp3 => (0x03, Vec::new()),
+            // Private data. Registration; extension of DVB with the channels.
+            Self::Opus(channels) => (0x06, [&b"\x05\x04Opus\x7f\x02\x80"[..], &[channels]].concat()),
+            Self::Ac3 => (0x81, b"\x05\x04AC-3".to_vec()),
+            Self::Eac3 => (0x87, b"\x05\x04EAC3".to_vec()),
+        }
+    }
+
+    /// Whether MPEG has a name for it; what has none is private.
+    pub(crate) const fn is_mpeg(self) -> bool {
+        matches!(self, Self::Aac | Self::Mp3)
     }
 }
 
@@ -85,8 +152,8 @@ impl Tables {
         self.pmt.restart();
     }
 
-    /// Writes both, in two packets.
-    pub(crate) fn write(&mut self, out: &mut Vec<u8>, tracks: Tracks, discontinuity: bool) {
+    /// Writes both, in two packets (three, where there are very many tracks).
+    pub(crate) fn write(&mut self, out: &mut Vec<u8>, tracks: &Tracks, discontinuity: bool) {
         let [pmt_high, pmt_low] = (0xe000 | PMT_PID).to_be_bytes();
         let [program_high, program_low] = PROGRAM.to_be_bytes();
         let pat = [program_high, program_low, pmt_high, pmt_low];
@@ -96,33 +163,8 @@ impl Tables {
 
         let [clock_high, clock_low] = (0xe000 | tracks.clock().pid()).to_be_bytes();
         let mut pmt = vec![clock_high, clock_low, 0xf0, 0];
-        let video = tracks.video.map(|video| match video {
-            VideoType::H264 => (0x1b, Track::Video),
-            VideoType::Hevc => (0x24, Track::Video),
-        });
-        let audio = tracks.audio.map(|audio| match audio {
-            AudioType::Aac => (0x0f, Track::Audio),
-            AudioType::Mp3 => (0x03, Track::Audio),
-            // Private data, which descriptors tell more of.
-            AudioType::Opus(_) => (0x06, Track::Audio),
-            AudioType::Ac3 => (0x81, Track::Audio),
-            AudioType::Eac3 => (0x87, Track::Audio),
-        });
-        for (stream_type, track) in [video, audio].into_iter().flatten() {
+        for (stream_type, track, descriptors) in tracks.entries() {
             let [high, low] = (0xe000 | track.pid()).to_be_bytes();
-            let mut descriptors = Vec::new();
-            if track == Track::Audio {
-                match tracks.audio {
-                    // Registration; extension of DVB with the channels.
-                    Some(AudioType::Opus(channels)) => {
-                        descriptors.extend_from_slice(b"\x05\x04Opus\x7f\x02\x80");
-                        descriptors.push(channels);
-                    }
-                    Some(AudioType::Ac3) => descriptors.extend_from_slice(b"\x05\x04AC-3"),
-                    Some(AudioType::Eac3) => descriptors.extend_from_slice(b"\x05\x04EAC3"),
-                    _ => {}
-                }
-            }
             let len = u8::try_from(descriptors.len()).unwrap_or(0);
             pmt.extend_from_slice(&[stream_type, high, low, 0xf0, len]);
             pmt.extend_from_slice(&descriptors);
@@ -169,7 +211,7 @@ mod tests {
     fn only_tracks_that_exist_are_announced() {
         let types = |tracks: Tracks| {
             let mut out = Vec::new();
-            Tables::default().write(&mut out, tracks, false);
+            Tables::default().write(&mut out, &tracks, false);
             assert_eq!(out.len(), 2 * crate::PACKET_BYTES);
             // The last packet: header, adaptation field, pointer, section.
             let packet = &out[188..];
@@ -182,14 +224,28 @@ mod tests {
             (clock, list)
         };
         let (h264, aac) = (Some(VideoType::H264), Some(AudioType::Aac));
-        assert_eq!(types(Tracks { video: h264, audio: aac }), (0x100, vec![0x1b, 0x0f]));
-        assert_eq!(types(Tracks { video: None, audio: aac }), (0x101, vec![0x0f]));
+        assert_eq!(types(Tracks::of(h264, aac)), (0x100, vec![0x1b, 0x0f]));
+        assert_eq!(types(Tracks::of(None, aac)), (0x101, vec![0x0f]));
         // One entry, and its descriptors in pieces of the same length.
-        let (_, opus) = types(Tracks { video: None, audio: Some(AudioType::Opus(2)) });
+        let (_, opus) = types(Tracks::of(None, Some(AudioType::Opus(2))));
         assert_eq!((opus.len(), opus[0]), (3, 0x06));
-        assert_eq!(
-            types(Tracks { video: Some(VideoType::Hevc), audio: Some(AudioType::Mp3) }),
-            (0x100, vec![0x24, 0x03])
-        );
+        assert_eq!(types(Tracks::of(Some(VideoType::Hevc), Some(AudioType::Mp3))), (0x100, vec![0x24, 0x03]));
+        // Further ones behind the first, each with its number.
+        let mut several = Tracks::of(h264, aac);
+        (several.video[2], several.audio[1]) = (Some(VideoType::Hevc), Some(AudioType::Mp3));
+        assert_eq!(types(several), (0x100, vec![0x1b, 0x0f, 0x03, 0x24]));
+        assert_eq!([Track::Audio(1).pid(), Track::Video(2).pid()], [0x103, 0x104]);
+        several.video[0] = None;
+        assert_eq!(types(several).0, 0x104);
+    }
+
+    #[test]
+    fn as_many_tracks_as_there_can_be_are_announced() {
+        let most =
+            Tracks { video: [Some(VideoType::H264); TRACKS], audio: [Some(AudioType::Opus(2)); TRACKS] };
+        let mut out = Vec::new();
+        Tables::default().write(&mut out, &most, true);
+        assert!(out.len().is_multiple_of(crate::PACKET_BYTES));
+        assert_eq!(out.windows(4).filter(|window| *window == b"Opus").count(), TRACKS);
     }
 }

@@ -73,6 +73,9 @@ pub(crate) fn read(storage: &(impl Storage + ?Sized)) -> Result<Index, VodError>
                 if let Ok(Seen::Config { changed: true }) = film.lineup.see(kind, &body) {
                     film.changed = true;
                 }
+                if film.lineup.has_further() {
+                    film.lineup = film.lineup.only(Some(0), Some(0));
+                }
             }
             Some(Unit { body: Body::Coded { composition_ms, data }, key_frame, .. }) => {
                 let lead = (peek.len() - data.len()) as u64;

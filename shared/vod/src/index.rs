@@ -89,8 +89,9 @@ impl Index {
     #[must_use]
     pub fn lacks(&self) -> Vec<String> {
         let lineups = self.parts.iter().map(|part| &part.lineup);
-        let unfit =
-            |kind, name: &str| lineups.clone().any(|lineup| !lineup.fits_ts(kind)).then(|| name.to_owned());
+        let unfit = |kind, name: &str| {
+            lineups.clone().any(|lineup| !lineup.fits_ts(kind, 0)).then(|| name.to_owned())
+        };
         let unfit =
             [unfit(Kind::Video, "pictures of this codec"), unfit(Kind::Audio, "sounds of this codec")];
         self.left_out.iter().cloned().chain(unfit.into_iter().flatten()).collect()

@@ -97,6 +97,7 @@ impl Index {
             let data = reader.data(samples.get(n..).unwrap_or(&[]), sample)?;
             let coded = Coded {
                 kind: sample.kind(),
+                track: 0,
                 is_key: sample.is_key,
                 composition_ms: i32::from(sample.composition_ms),
                 data,

@@ -36,7 +36,7 @@ pub(crate) enum Happening {
     /// Something that can't be packed: a configuration that makes no sense, or a codec without a place in any container. What it
     /// is, in words.
     Unfit(String),
-    /// A packet of a further track, which FLV alone carries. Which, in words.
+    /// A packet of a track whose number is too high for what is no FLV. Which, in words.
     Further(String),
     /// A packet as it came, behind what it was found to be.
     Raw(Packet),
@@ -211,7 +211,7 @@ impl Feed {
         let lineup = own.as_ref().unwrap_or(&self.lineup);
         match format {
             Format::Flv => true,
-            Format::Ts => lineup.ts_tracks().video.is_some() || lineup.ts_tracks().audio.is_some(),
+            Format::Ts => !lineup.ts_tracks().is_empty(),
             Format::Mp4 => !lineup.mp4_tracks().is_empty(),
             Format::Bare => lineup.bare_is_mp3() == Some(is_mp3),
         }
@@ -277,7 +277,7 @@ impl Feed {
     fn tell_again(&self, ring: &RingReader, from: u64, tell: &mut dyn FnMut(&Happening, &Past)) {
         let mut past = Past::at(ring, from);
         // Of MP3 nothing but its packets tells that it is there.
-        past.lineup.audio = past.lineup.audio.take().or_else(|| self.lineup.audio.clone());
+        past.lineup.take_sounds_of(&self.lineup);
         tell(&Happening::Break(self.publish, begin_ms(ring, from)), &past);
         for seq in from..self.next {
             let Ok(packet) = ring.record(seq).and_then(|record| read(ring, &record)) else { continue };
@@ -420,11 +420,16 @@ impl Feed {
 
     /// Says what viewers of a format do not get.
     fn note_left_out(&mut self, happening: &Happening) {
-        let is_watched = self.viewers.get(Format::Ts.index()).is_some_and(|count| *count > 0);
+        let is_watched = |format: Format| self.viewers.get(format.index()).is_some_and(|count| *count > 0);
         match happening {
-            Happening::Coded(_, coded) if is_watched && !self.lineup.fits_ts(coded.kind) => {
-                let name = self.lineup.name(coded.kind);
-                self.left_out.note(&self.key, "the transport stream", &name);
+            Happening::Coded(_, coded) => {
+                let is_sound = coded.kind == Kind::Audio;
+                let name = || self.lineup.name(coded.kind, coded.track);
+                if is_watched(Format::Ts) && !self.lineup.fits_ts(coded.kind, coded.track) {
+                    self.left_out.note(&self.key, "the transport stream", &name());
+                } else if is_sound && coded.track > 0 && is_watched(Format::Bare) {
+                    self.left_out.note(&self.key, ".aac or .mp3", &name());
+                }
             }
             Happening::Unfit(what) | Happening::Further(what) => {
                 self.left_out.note(&self.key, "every output but RTMP and FLV", what);
@@ -569,7 +574,9 @@ impl Past {
         let mut lineup = Lineup::default();
         for (kind, header) in [(Kind::Video, &past.video_header), (Kind::Audio, &past.audio_header)] {
             // A header that can't be read is none.
-            let _ = header.as_ref().and_then(flv::kept::main).map(|header| lineup.see(kind, &header));
+            for header in header.as_ref().map(flv::kept::split).unwrap_or_default() {
+                let _ = lineup.see_all(kind, &header);
+            }
         }
         Self { lineup, ..past }
     }
@@ -592,32 +599,29 @@ impl Past {
         *video |= packet.kind == Kind::Video;
         *audio |= packet.kind == Kind::Audio;
         let mut happened = Vec::with_capacity(3);
-        let refused = match self.lineup.see(packet.kind, &packet.payload) {
-            Ok(Seen::Config { changed: true }) => {
-                happened.push(Happening::Changed);
-                false
-            }
-            Ok(Seen::Coded(coded)) => {
-                happened.push(Happening::Coded(packet.dts_ms, coded));
-                false
-            }
-            Ok(Seen::Began(coded)) => {
-                happened.extend([Happening::Changed, Happening::Coded(packet.dts_ms, coded)]);
-                false
-            }
-            Ok(_) => false,
-            Err(error) => {
-                tracing::debug!("a packet is not packed: {error}");
-                let what = if packet.kind == Kind::Video { "pictures" } else { "sound" };
-                let what = format!("its {what}: {error}");
-                match error {
-                    Refused::Config(_) | Refused::Codec(_) => happened.push(Happening::Unfit(what)),
-                    Refused::Track(_) => happened.push(Happening::Further(what)),
-                    _ => {}
+        let mut refused = false;
+        let all = self.lineup.see_all(packet.kind, &packet.payload).unwrap_or_else(|error| vec![Err(error)]);
+        for seen in all {
+            match seen {
+                Ok(Seen::Config { changed: true }) => happened.push(Happening::Changed),
+                Ok(Seen::Coded(coded)) => happened.push(Happening::Coded(packet.dts_ms, coded)),
+                Ok(Seen::Began(coded)) => {
+                    happened.extend([Happening::Changed, Happening::Coded(packet.dts_ms, coded)]);
                 }
-                true
+                Ok(_) => {}
+                Err(error) => {
+                    refused = true;
+                    tracing::debug!("a packet is not packed: {error}");
+                    let what = if packet.kind == Kind::Video { "pictures" } else { "sound" };
+                    let what = format!("its {what}: {error}");
+                    match error {
+                        Refused::Config(_) | Refused::Codec(_) => happened.push(Happening::Unfit(what)),
+                        Refused::Track(_) => happened.push(Happening::Further(what)),
+                        _ => {}
+                    }
+                }
             }
-        };
+        }
         happened.push(Happening::Raw(packet));
         (happened, refused)
     }

@@ -124,7 +124,7 @@ impl Packing {
                 let mut out = Vec::new();
                 let apart = self.tables_ms.map(|tables_ms| dts_ms.saturating_sub(tables_ms));
                 let due = apart.is_none_or(|apart| !(0..TABLES_EVERY_MS).contains(&apart));
-                let has_tables = coded.is_key || due;
+                let has_tables = coded.starts() || due;
                 if has_tables {
                     self.ts.begin(lineup, &mut out);
                     self.tables_ms = Some(*dts_ms);
@@ -132,14 +132,14 @@ impl Packing {
                 if let Err(error) = self.ts.push(lineup, *dts_ms, coded, &mut out) {
                     tracing::debug!("a packet is not in the transport stream: {error}");
                 }
-                let is_start = coded.is_key || has_tables && lineup.ts_tracks().video.is_none();
+                let is_start = coded.starts() || has_tables && !lineup.ts_tracks().has_video();
                 self.push(coded.kind, is_start, *dts_ms, out);
             }
             (Format::Mp4, Happening::Coded(dts_ms, coded)) => {
                 let fragment = self.mp4.push(*dts_ms, coded.clone());
                 self.push_fragment(fragment);
             }
-            (Format::Bare, Happening::Coded(dts_ms, coded)) if coded.kind == Kind::Audio => {
+            (Format::Bare, Happening::Coded(dts_ms, coded)) if coded.is_first(Kind::Audio) => {
                 let mut out = Vec::new();
                 if lineup.write_bare(coded, &mut out).is_ok() {
                     self.push(coded.kind, true, *dts_ms, out);

@@ -60,10 +60,11 @@ impl Rules {
     /// The tracks without those that are left out; `None` when none is.
     pub(super) fn lineup(self, lineup: &Lineup, format: Format) -> Option<Lineup> {
         let (video, audio) = (self.leaves_out(Kind::Video, format), self.leaves_out(Kind::Audio, format));
-        (video || audio).then(|| Lineup {
-            video: lineup.video.clone().filter(|_| !video),
-            audio: lineup.audio.clone().filter(|_| !audio),
-        })
+        match (video, audio) {
+            (false, false) => None,
+            (true, true) => Some(Lineup::default()),
+            _ => Some(lineup.without(if video { Kind::Video } else { Kind::Audio })),
+        }
     }
 
     /// The headers without those that are left out.

@@ -1,6 +1,7 @@
 //! A fragmented MP4 file while it is written: playable after every fragment; with its duration at the beginning and an index
 //! of key frames at the end when it is finished.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -13,7 +14,7 @@ use super::flv_file::Patch;
 const MAX_BOX: u64 = 4 << 20;
 /// Largest note between fragments.
 const MAX_NOTE: u64 = 256;
-/// The track that the index is about: pictures (number 1) where there are any, else sounds.
+/// The track that the index is about: the first pictures (number 1) where there are any, else the first sounds.
 const TRACKS: [u32; 2] = [1, 2];
 
 /// Room behind a beginning for a track that shows itself later.
@@ -40,14 +41,12 @@ fn padded(head: &[u8], len: usize) -> Option<Vec<u8>> {
 pub(crate) struct Mp4File {
     head: Vec<u8>,
     indices: [FragmentIndex; 2],
-    /// Which of the two tracks were seen.
-    seen: [bool; 2],
     len: u64,
     end_ms: u64,
     /// Number of the last fragment.
     sequence: u32,
-    /// DTS of the last samples, by track, ms.
-    last_ms: [Option<u64>; 2],
+    /// DTS of the last samples, by the numbers of the tracks, ms.
+    last_ms: BTreeMap<u32, u64>,
     /// What was noted last between fragments.
     note: Option<Vec<u8>>,
 }
@@ -57,7 +56,7 @@ impl Mp4File {
     pub(crate) fn begin(head: Vec<u8>) -> Self {
         let len = head.len() as u64;
         let indices = TRACKS.map(FragmentIndex::new);
-        Self { head, indices, seen: [false; 2], len, end_ms: 0, sequence: 0, last_ms: [None; 2], note: None }
+        Self { head, indices, len, end_ms: 0, sequence: 0, last_ms: BTreeMap::new(), note: None }
     }
 
     /// What stands in front of all fragments.
@@ -75,9 +74,9 @@ impl Mp4File {
         self.sequence
     }
 
-    /// DTS of the last samples of pictures and sounds, ms.
-    pub(super) fn last_ms(&self) -> [Option<u64>; 2] {
-        self.last_ms
+    /// DTS of the last sample of the track with this number, ms.
+    pub(super) fn last_ms(&self, track: u32) -> Option<u64> {
+        self.last_ms.get(&track).copied()
     }
 
     /// What was noted last between fragments.
@@ -118,12 +117,7 @@ impl Mp4File {
         self.sequence = facts.sequence;
         for run in &facts.runs {
             self.end_ms = self.end_ms.max(run.end_ms);
-            for ((seen, last_ms), track) in self.seen.iter_mut().zip(&mut self.last_ms).zip(TRACKS) {
-                if run.track == track {
-                    *seen = true;
-                    *last_ms = Some(run.last_ms);
-                }
-            }
+            self.last_ms.insert(run.track, run.last_ms);
         }
         self.indices.iter_mut().for_each(|index| index.note(self.len, &facts));
     }
@@ -131,7 +125,8 @@ impl Mp4File {
     /// What is appended when nothing follows any more, and what is written over the beginning.
     pub(crate) fn finish(&self) -> (Vec<u8>, Patch) {
         let [pictures, sounds] = &self.indices;
-        let index = if self.seen == [false, true] { sounds } else { pictures };
+        let has = TRACKS.map(|track| self.last_ms.contains_key(&track));
+        let index = if has == [false, true] { sounds } else { pictures };
         let mut bytes = self.head.clone();
         set_duration(&mut bytes, self.end_ms);
         (index.write(), Patch { at: 0, bytes })

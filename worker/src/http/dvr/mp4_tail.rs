@@ -1,13 +1,13 @@
 //! The end of a fragmented MP4 file that is continued: number and times of its last fragment. Each part begins with a box that
 //! players pass over, and that says which publish it is of.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 
-use media::Kind;
 use media::cursor::Cursor;
 use mp4::set_duration;
-use remux::{Coded, Mp4Packager};
+use remux::{Coded, Mp4Packager, mp4_id};
 
 use super::continued::{Found, Length, Origin, Start, Tail};
 use super::flv_file::Patch;
@@ -26,14 +26,16 @@ pub(crate) struct Mp4Tail {
     base_ms: i64,
     /// Nothing that follows is earlier, ms.
     floor_ms: i64,
-    /// What follows may be in the file already: by track.
-    repeats: [bool; 2],
+    /// What follows may be in the file already,
+    repeats: bool,
+    /// but not what follows of these tracks.
+    passed: BTreeSet<u32>,
 }
 
 impl Mp4Tail {
     fn of(file: Mp4File) -> Self {
         let packager = Mp4Packager::new(FRAGMENT_MS);
-        Self { file, packager, base_ms: 0, floor_ms: 0, repeats: [false; 2] }
+        Self { file, packager, base_ms: 0, floor_ms: 0, repeats: false, passed: BTreeSet::new() }
     }
 
     /// Begins a file; `None` when nothing of the stream can be in it.
@@ -57,7 +59,7 @@ impl Mp4Tail {
     pub(super) fn go_on(&mut self, start: &Start) -> Vec<u8> {
         let end_ms = i64::try_from(self.file.end_ms()).unwrap_or(0);
         let known = self.file.last_note().and_then(origin_of).filter(|known| known.publish == start.publish);
-        self.repeats = [known.is_some(); 2];
+        (self.repeats, self.passed) = (known.is_some(), BTreeSet::new());
         self.floor_ms = if known.is_some() { 0 } else { end_ms };
         self.base_ms = known.map_or(start.dts_ms - end_ms, |known| known.offset_ms);
         self.packager = Mp4Packager::go_on(FRAGMENT_MS, self.file.sequence(), self.base_ms);
@@ -71,17 +73,17 @@ impl Mp4Tail {
 
     /// Takes a sample; appends the fragment that is complete with it.
     pub(super) fn take(&mut self, dts_ms: i64, coded: &Coded, out: &mut Vec<u8>) {
-        let n = usize::from(coded.kind == Kind::Audio);
         let time_ms = dts_ms.saturating_sub(self.base_ms);
         if time_ms < self.floor_ms {
             return;
         }
-        if let Some(repeats) = self.repeats.get_mut(n).filter(|repeats| **repeats) {
-            let last_ms = self.file.last_ms().get(n).copied().flatten();
+        let track = mp4_id(coded.kind, coded.track);
+        if self.repeats && !self.passed.contains(&track) {
+            let last_ms = self.file.last_ms(track);
             if last_ms.is_some_and(|last_ms| u64::try_from(time_ms).is_ok_and(|time_ms| time_ms <= last_ms)) {
                 return;
             }
-            *repeats = false;
+            self.passed.insert(track);
         }
         if let Some(fragment) = self.packager.push(dts_ms, coded.clone()) {
             self.file.fragment(&fragment.bytes);

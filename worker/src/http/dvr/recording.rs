@@ -71,8 +71,9 @@ pub(crate) struct Recording {
     metadata: Option<Bytes>,
     video_header: Option<Bytes>,
     audio_header: Option<Bytes>,
-    /// This publish has shown a key frame, and nothing since then is missing: pictures can be decoded.
-    has_key: bool,
+    /// Of which tracks this publish has shown a key frame, a bit for each, and nothing since then is missing: their pictures can
+    /// be decoded.
+    keys: u8,
     rests_until_ms: u64,
     /// What of the stream is in no file.
     pub(super) left_out: LeftOut,
@@ -108,7 +109,7 @@ impl Recording {
             metadata: None,
             video_header: None,
             audio_header: None,
-            has_key: false,
+            keys: 0,
             rests_until_ms: 0,
             left_out: LeftOut::default(),
             now: (0, 0),
@@ -158,7 +159,7 @@ impl Recording {
                 ended.extend(self.close(disk));
                 self.base_ms = None;
                 self.publish = *publish;
-                self.has_key = false;
+                self.keys = 0;
             }
             // Of a file of fragments the tracks are fixed; FLV has the new configuration as a tag.
             Happening::Changed if self.is_mp4() && !self.has_grown(lineup, disk) => {
@@ -207,21 +208,24 @@ impl Recording {
         };
     }
 
-    /// Whether a file ends before a packet, and whether the packet belongs into one: pictures do from the first key frame on, sounds
-    /// always.
+    /// Whether a file ends before a packet, and whether the packet belongs into one: pictures do from the first key frame of their
+    /// track on, sounds always. Files begin with a key frame of the first track.
     fn turn(
         &mut self,
-        (kind, dts_ms, is_key): (Kind, i64, bool),
+        (kind, track, dts_ms, is_key): (Kind, u8, i64, bool),
         lineup: &Lineup,
         disk: &mut Disk,
         ended: &mut Vec<(u64, Finished)>,
     ) -> bool {
         let is_picture = kind == Kind::Video;
-        self.has_key |= is_picture && is_key;
-        if is_picture && !self.has_key {
+        let own = 1_u8.checked_shl(u32::from(track)).unwrap_or(0);
+        if is_picture && is_key {
+            self.keys |= own;
+        }
+        if is_picture && self.keys & own == 0 {
             return false;
         }
-        let can_begin = if lineup.video.is_some() { is_picture && is_key } else { !is_picture };
+        let can_begin = if lineup.video.is_some() { is_picture && is_key && track == 0 } else { !is_picture };
         if let Some(current) = &self.current {
             let length = dts_ms - current.began_ms;
             let limit = i64::try_from(self.config.duration_ms).unwrap_or(i64::MAX);
@@ -269,7 +273,7 @@ impl Recording {
         };
         if !disk.push(job) {
             self.rests_until_ms = self.now.1 + REST_MS;
-            self.has_key = false;
+            self.keys = 0;
             return;
         }
         self.current = Some(Current {
@@ -314,7 +318,12 @@ impl Recording {
         let is_header = packet.flags.contains(Flags::SEQUENCE_HEADER);
         let is_key = packet.flags.contains(Flags::KEY);
         let is_frame = packet.kind != Kind::Data && !is_header;
-        if is_frame && !self.turn((packet.kind, packet.dts_ms, is_key), lineup, disk, ended) {
+        // Of further tracks the ring does not say where decoders can begin.
+        let further = (packet.kind == Kind::Video && packet.flags.contains(Flags::FURTHER))
+            .then(|| flv::unit::by_track(packet.kind, &packet.payload)?.into_iter().next())
+            .flatten();
+        let (track, starts) = further.map_or((0, is_key), |(track, unit)| (track, unit.key_frame));
+        if is_frame && !self.turn((packet.kind, track, packet.dts_ms, starts), lineup, disk, ended) {
             return;
         }
         let time = self.time(packet.dts_ms, self.base_ms.unwrap_or(packet.dts_ms));
@@ -341,7 +350,7 @@ impl Recording {
         disk: &mut Disk,
         ended: &mut Vec<(u64, Finished)>,
     ) {
-        if !self.turn((coded.kind, dts_ms, coded.is_key), lineup, disk, ended) {
+        if !self.turn((coded.kind, coded.track, dts_ms, coded.is_key), lineup, disk, ended) {
             return;
         }
         let Some(current) = &mut self.current else { return };
@@ -387,7 +396,7 @@ impl Recording {
     /// The disk has failed: what it has is finished, and it is tried again later.
     pub(crate) fn give_up(&mut self, now_ms: u64, disk: &mut Disk) -> Option<(u64, Finished)> {
         self.rests_until_ms = now_ms + REST_MS;
-        self.has_key = false;
+        self.keys = 0;
         if let Some(current) = &mut self.current {
             current.pending.clear();
             if let Container::Continued { pieces, .. } = &mut current.container {

@@ -66,6 +66,8 @@ pub(crate) struct HlsStream {
     packager: TsPackager,
     pub(crate) playlist: Playlist<Stored>,
     open: Option<Open>,
+    /// What the list has: the first track of each kind.
+    lineup: Lineup,
     /// When it began, monotonic ms.
     pub(crate) began_ms: u64,
     /// What a former process left is known.
@@ -115,6 +117,7 @@ impl HlsStream {
             packager: TsPackager::new(GATHER_MS),
             playlist: Playlist::new(config.window_ms, position),
             open: None,
+            lineup: Lineup::default(),
             began_ms: reactor::now_ms(),
             ready: false,
             changed: false,
@@ -193,23 +196,33 @@ impl HlsStream {
             Happening::Break(..) => {
                 self.end_publish(disk, &mut changes);
                 self.anchor = None;
+                self.lineup = lineup.only(Some(0), Some(0));
             }
             Happening::Changed => {
+                let lineup = lineup.only(Some(0), Some(0));
+                if self.lineup == lineup {
+                    return changes;
+                }
                 // A track more: it is in the segment that is open, too.
                 if let Some(open) = self.open.as_mut().filter(|open| lineup.extends(&open.lineup)) {
                     open.lineup = lineup.clone();
-                    self.packager.begin(lineup, &mut open.bytes);
+                    self.packager.begin(&lineup, &mut open.bytes);
                 }
+                self.lineup = lineup;
                 self.changed = true;
             }
             // MPEG-TS has no place for it.
-            Happening::Coded(_, coded) if !lineup.fits_ts(coded.kind) => {
+            Happening::Coded(_, coded) if !lineup.fits_ts(coded.kind, coded.track) => {
                 self.refused += 1;
-                self.left_out.note(&self.key, "hls", &lineup.name(coded.kind));
+                self.left_out.note(&self.key, "hls", &lineup.name(coded.kind, coded.track));
                 changes.is_unfit = self.config.on_error == HlsOnError::Disconnect;
             }
             Happening::Coded(dts_ms, coded) => {
-                self.coded(*dts_ms, coded, lineup, unix_ms, disk, &mut changes)
+                if coded.track > 0 {
+                    self.left_out.note(&self.key, "hls", &lineup.name(coded.kind, coded.track));
+                } else {
+                    self.coded(*dts_ms, coded, unix_ms, disk, &mut changes);
+                }
             }
             Happening::Unfit(what) => {
                 self.refused += 1;
@@ -222,21 +235,13 @@ impl HlsStream {
         changes
     }
 
-    fn coded(
-        &mut self,
-        dts_ms: i64,
-        coded: &Coded,
-        lineup: &Lineup,
-        unix_ms: i64,
-        disk: &mut Disk,
-        changes: &mut Changes,
-    ) {
+    fn coded(&mut self, dts_ms: i64, coded: &Coded, unix_ms: i64, disk: &mut Disk, changes: &mut Changes) {
         let facts = Facts {
             kind: coded.kind,
             dts_ms,
             is_key: coded.is_key,
             is_break: std::mem::take(&mut self.changed),
-            has_video: lineup.ts_tracks().video.is_some(),
+            has_video: self.lineup.ts_tracks().has_video(),
         };
         let began = self.segmenter.open();
         match self.segmenter.look(&facts) {
@@ -249,21 +254,21 @@ impl HlsStream {
                 self.anchor = self.anchor.filter(|_| !is_break).or(Some((dts_ms, unix_ms)));
                 let mut bytes = Vec::with_capacity(1 << 16);
                 if self.absolute {
-                    self.packager.begin_anew(lineup, &mut bytes);
+                    self.packager.begin_anew(&self.lineup, &mut bytes);
                 } else {
-                    self.packager.begin(lineup, &mut bytes);
+                    self.packager.begin(&self.lineup, &mut bytes);
                 }
                 self.packager.owe_sets();
                 if !is_break {
                     self.look_at_cut(&facts);
                 }
                 let is_break = is_break || std::mem::take(&mut self.lost_before);
-                self.open = Some(Open { bytes, began_ms: dts_ms, is_break, lineup: lineup.clone() });
+                self.open = Some(Open { bytes, began_ms: dts_ms, is_break, lineup: self.lineup.clone() });
             }
         }
         let Some(open) = &mut self.open else { return };
         if open.bytes.len() > MAX_SEGMENT_BYTES
-            || self.packager.push(lineup, dts_ms, coded, &mut open.bytes).is_err()
+            || self.packager.push(&self.lineup, dts_ms, coded, &mut open.bytes).is_err()
         {
             self.refused += 1;
         }

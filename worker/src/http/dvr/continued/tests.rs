@@ -47,7 +47,7 @@ fn pieces(numbers: std::ops::Range<u32>, from_ms: i64, is_mp4: bool) -> Vec<Piec
             let flags = if is_key { Flags::KEY } else { Flags::default() };
             pieces.push(if is_mp4 {
                 let data = body.slice(head.len()..);
-                Piece::Sample(dts_ms, Coded { kind, is_key, composition_ms: 0, data })
+                Piece::Sample(dts_ms, Coded { kind, track: 0, is_key, composition_ms: 0, data })
             } else {
                 Piece::Tag { kind, dts_ms, flags, body }
             });
