@@ -48,6 +48,7 @@ mod long_times;
 mod media_matrix;
 mod multitrack;
 mod obs;
+mod multitrack_hls;
 mod packaging;
 mod players;
 mod publish_play;

@@ -112,10 +112,7 @@ fn each_track_keeps_its_header_and_its_units() {
     for header in &wanted {
         assert!(film.windows(header.len()).any(|window| window == header), "{header:x?} is recorded");
     }
-    let log = server.log();
-    for what in ["its sound, track 1, AAC", "its pictures, track 1, H264"] {
-        assert_eq!(log.matches(&format!("hls of __defaultVhost__/live/a lacks {what}")).count(), 1, "{log}");
-    }
+    assert!(!server.log().contains("lacks its"), "{}", server.log());
 }
 
 /// Asserts that a file has all four tracks, each as it was encoded, but for `lost` pictures and sounds.

@@ -34,6 +34,9 @@ pub struct Hls {
     /// What of the stream is in no segment, in words.
     #[serde(default)]
     pub left_out: Vec<String>,
+    /// Further tracks that have a list of their own: `audio1`, `video2` …
+    #[serde(default)]
+    pub renditions: Vec<String>,
     /// Whether somebody publishes the stream.
     pub live: bool,
     /// Process that makes it.

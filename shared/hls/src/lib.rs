@@ -5,11 +5,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod member;
 mod playlist;
 mod segmenter;
 pub mod template;
 mod trace;
 
+pub use member::Member;
 pub use playlist::{Ended, Listed, Playlist, Position};
 pub use segmenter::{Cut, Facts, Rules, Segmenter};
 pub use trace::{Trace, Traced, of_key};

@@ -166,16 +166,35 @@ impl<T> Playlist<T> {
     /// The text of the list; empty while nothing is listed. `prefix` stands before each name, `suffix` behind it.
     #[must_use]
     pub fn text(&self, prefix: &str, suffix: &str) -> String {
-        let Some(first) = self.listed.front() else { return String::new() };
+        self.text_of(prefix, suffix, |segment| Some(&segment.uri))
+    }
+
+    /// The text of a list of something that segments have beside, under a name of its own: of the newest segments that have it one
+    /// after the other.
+    #[must_use]
+    pub fn text_of<'p>(
+        &'p self,
+        prefix: &str,
+        suffix: &str,
+        uri: impl Fn(&'p Ended<T>) -> Option<&'p str>,
+    ) -> String {
+        let has = |listed: &&'p Listed<T>| uri(&listed.segment).is_some();
+        let behind = self.listed.iter().rev().skip_while(|listed| !has(listed)).take_while(has).count();
+        let end = self.listed.len() - self.listed.iter().rev().take_while(|listed| !has(listed)).count();
+        let skip = end.saturating_sub(behind);
+        let past = self.listed.iter().take(skip).filter(|listed| listed.segment.is_break).count() as u64;
+        let Some(first) = self.listed.get(skip).filter(|_| behind > 0) else { return String::new() };
         let mut out = String::with_capacity(128 + 96 * self.listed.len());
         let target_s = self.position.target_s.max(1);
         let _ = write!(
             out,
             "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:{target_s}\n#EXT-X-MEDIA-SEQUENCE:{}\n\
              #EXT-X-DISCONTINUITY-SEQUENCE:{}\n",
-            first.number, self.position.discontinuities
+            first.number,
+            self.position.discontinuities + past
         );
-        for (at, Listed { segment, .. }) in self.listed.iter().enumerate() {
+        for (at, Listed { segment, .. }) in self.listed.range(skip..end).enumerate() {
+            let Some(uri) = uri(segment) else { continue };
             if segment.is_break {
                 out.push_str("#EXT-X-DISCONTINUITY\n");
             }
@@ -183,7 +202,7 @@ impl<T> Playlist<T> {
                 let _ = writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{}", date(began_ms));
             }
             let (seconds, ms) = (segment.duration_ms / 1000, segment.duration_ms % 1000);
-            let _ = writeln!(out, "#EXTINF:{seconds}.{ms:03},\n{prefix}{}{suffix}", segment.uri);
+            let _ = writeln!(out, "#EXTINF:{seconds}.{ms:03},\n{prefix}{uri}{suffix}");
         }
         if self.is_over {
             out.push_str("#EXT-X-ENDLIST\n");
@@ -239,6 +258,23 @@ mod tests {
         assert_eq!(list.available().map(|listed| listed.number).collect::<Vec<_>>(), [9, 10, 11, 12, 13, 14]);
         list.push(segment(15, true));
         assert_eq!(list.position(), Position { next: 16, discontinuities: 4, target_s: 2 });
+    }
+
+    #[test]
+    fn what_segments_have_beside_has_a_list_with_their_numbers() {
+        let mut list = Playlist::new(60_000, Position { next: 3, discontinuities: 1, target_s: 2 });
+        (3..9).for_each(|number| drop(list.push(segment(number, number == 5 || number == 7))));
+        let only = |has: &'static [u64]| {
+            list.text_of("", "", |segment| has.contains(&segment.place).then_some(segment.uri.as_str()))
+        };
+        assert_eq!(only(&[3, 4, 5, 6, 7, 8]), list.text("", ""));
+        assert_eq!(only(&[]), "");
+        for has in [&[6, 7, 8][..], &[3, 4, 6, 7, 8], &[6, 7]] {
+            let text = only(has);
+            let head = "#EXT-X-MEDIA-SEQUENCE:6\n#EXT-X-DISCONTINUITY-SEQUENCE:2\n";
+            assert!(text.contains(head) && text.contains("s-7.ts") && !text.contains("s-4.ts"), "{text}");
+            assert_eq!(text.contains("s-8.ts"), has.contains(&8));
+        }
     }
 
     #[test]

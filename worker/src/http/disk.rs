@@ -21,12 +21,14 @@ use rustix::io::Errno;
 
 use super::dvr::continued::{Length, Piece, Start};
 use super::dvr::flv_file::Patch;
-use super::hls::list::encode;
+use super::hls::list::{absolute, encode};
 
 /// Bytes that may wait for the disk.
 const MAX_WAITING: usize = 256 << 20;
 /// Largest file that is read back.
 const MAX_READ: u64 = 4 << 20;
+/// Most lists that one list names.
+const MAX_LISTS: usize = 32;
 /// Most names that are looked through in a directory.
 const MAX_NAMES: usize = 100_000;
 
@@ -168,8 +170,8 @@ pub(crate) enum Done {
     GoesOn(u64, Length),
     /// Where a recording is now, or why not.
     Finished(u64, io::Result<Ended>),
-    /// The text of a list; empty where there was none.
-    Recovered(u64, String),
+    /// The text of a list, empty where there was none; and where it is a list of lists, the paths of those with their texts.
+    Recovered(u64, String, Vec<(String, String)>),
 }
 
 /// A recording that is finished.
@@ -317,10 +319,13 @@ fn work(job: Job, recordings: &mut Recordings) -> Option<Done> {
         }
         Job::Recover { ticket, list, segment } => {
             let text = read_text(&list);
+            let others = named_lists(&list, &text);
             if let Some(segment) = segment {
-                remove_strays(&segment, &text);
+                let texts: Vec<&str> =
+                    [text.as_str()].into_iter().chain(others.iter().map(|(_, text)| text.as_str())).collect();
+                remove_strays(&segment, &texts);
             }
-            Some(Done::Recovered(ticket, text))
+            Some(Done::Recovered(ticket, text, others))
         }
     }
 }
@@ -334,18 +339,33 @@ fn read_text(place: &Place) -> String {
     text
 }
 
-/// Segments of a former run that nobody lists.
-fn remove_strays(segment: &Place, list: &str) {
+/// The lists that a list names, with their texts.
+fn named_lists(list: &Place, text: &str) -> Vec<(String, String)> {
+    let directory = list.below.rsplit_once('/').map_or("", |(above, _)| above);
+    let paths = hls::member::named(text).map(|uri| absolute(directory, uri)).take(MAX_LISTS);
+    paths
+        .map(|below| {
+            let text = read_text(&Place { root: list.root.clone(), below: below.clone() });
+            (below, text)
+        })
+        .collect()
+}
+
+/// Segments of a former run that nobody lists, those of further tracks as well.
+fn remove_strays(segment: &Place, lists: &[&str]) {
     let (above, pattern) = segment.below.rsplit_once('/').unwrap_or(("", &segment.below));
     let Some((before, behind)) = pattern.split_once(NUMBER) else { return };
-    let listed: Vec<&str> = list
-        .lines()
+    let listed: Vec<&str> = lists
+        .iter()
+        .flat_map(|list| list.lines())
         .filter(|line| !line.starts_with('#'))
         .map(|line| line.split('?').next().unwrap_or(line))
         .map(|line| line.rsplit('/').next().unwrap_or(line))
         .collect();
     for name in segment.siblings() {
         let plain = name.strip_suffix(".tmp").unwrap_or(&name);
+        let unmarked = hls::Member::unmark(plain).map(|(_, name)| name);
+        let plain = unmarked.as_deref().unwrap_or(plain);
         let number = plain.strip_prefix(before).and_then(|rest| rest.strip_suffix(behind));
         let is_ours = number
             .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()));
@@ -374,16 +394,20 @@ mod tests {
         let at = |below: &str| place(&top.join("root"), below.to_owned());
         for n in 0..4 {
             at(&format!("live/a-{n}.ts")).write(b"segment").unwrap();
+            at(&format!("live/a-{n}%audio1.ts")).write(b"segment").unwrap();
         }
         at("live/a-x.ts").write(b"another's").unwrap();
         std::fs::write(top.join("root/live/a-9.ts.tmp"), "half").unwrap();
         remove_strays(
             &at(&format!("live/a-{NUMBER}.ts")),
-            "#EXTM3U\n#EXTINF:1,\na-2.ts\n#EXTINF:1,\na-3.ts?x\n",
+            &[
+                "#EXTM3U\n#EXTINF:1,\na-2.ts\n#EXTINF:1,\na-3.ts?x\n",
+                "#EXTM3U\n#EXTINF:1,\na-3%25audio1.ts\n",
+            ],
         );
         let mut names = at("live/x").siblings();
         names.sort();
-        assert_eq!(names, ["a-2.ts", "a-3.ts", "a-x.ts"]);
+        assert_eq!(names, ["a-2.ts", "a-3%audio1.ts", "a-3.ts", "a-x.ts"]);
         // A link in place of a directory, and one in place of the temporary file.
         std::os::unix::fs::symlink(&top, top.join("root/out")).unwrap();
         assert!(at("out/x").write(b"x").is_err());

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use conf::vhost::Hls;
-use hls::Position;
+use hls::{Member, Position};
 use media::StreamKey;
 use remux::Lineup;
 
@@ -39,15 +39,16 @@ fn is_note(name: &str) -> bool {
 /// What is found under a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Entry {
-    List(usize),
+    /// The list of a stream, or of one of its members.
+    List(usize, Option<Member>),
     Segment(usize, u64),
 }
 
 /// What an answer is made of.
 #[derive(Debug)]
 pub(crate) enum Found {
-    /// A list, and the stream that it is of.
-    List(usize),
+    /// A list, and the stream that it is of: its own, or that of one of its members.
+    List(usize, Option<Member>),
     /// A segment that is in memory, its number, and the stream.
     Bytes(usize, u64, Bytes),
     /// One that is a file.
@@ -126,8 +127,8 @@ impl House {
         // Under the name of its file, and under what a URL says that was encoded once: where both differ, another stream's file
         // may have this one's name, but no other stream its names.
         let vhost = &key.vhost;
-        self.by_path.entry((vhost.clone(), stream.list_path())).or_insert(Entry::List(feed));
-        self.by_path.insert((vhost.clone(), stream.asked_path()), Entry::List(feed));
+        self.by_path.entry((vhost.clone(), stream.list_path())).or_insert(Entry::List(feed, None));
+        self.by_path.insert((vhost.clone(), stream.asked_path()), Entry::List(feed, None));
         self.streams.insert(feed, stream);
         if self.asked.is_empty() {
             self.recover(feed);
@@ -139,7 +140,7 @@ impl House {
         let Some(stream) = self.streams.get_mut(&feed).filter(|stream| !stream.ready) else { return };
         if !stream.on_disk() {
             let noted = self.noted.remove(&stream.key);
-            stream.recovered("", noted);
+            stream.recovered("", &[], noted);
             return;
         }
         let ticket = self.disk.ticket();
@@ -168,7 +169,7 @@ impl House {
             stream.dispose(&self.disk);
         }
         self.by_path
-            .retain(|_, entry| !matches!(entry, Entry::List(at) | Entry::Segment(at, _) if *at == feed));
+            .retain(|_, entry| !matches!(entry, Entry::List(at, _) | Entry::Segment(at, _) if *at == feed));
         if self.positions.len() < MAX_POSITIONS {
             self.positions.insert(stream.key.clone(), stream.playlist.position());
         }
@@ -184,7 +185,7 @@ impl House {
         if changes.is_unfit && !self.unfit.contains(&stream.key) {
             self.unfit.push(stream.key.clone());
         }
-        if !changes.new.is_empty() || !changes.gone.is_empty() {
+        if !changes.new.is_empty() || !changes.gone.is_empty() || !changes.lists.is_empty() {
             let vhost = stream.key.vhost.clone();
             self.apply(feed, &vhost, changes);
             self.fit_into_memory();
@@ -230,6 +231,9 @@ impl House {
         for path in changes.gone {
             self.by_path.remove(&(vhost.to_owned(), path));
         }
+        for (path, member) in changes.lists {
+            self.by_path.entry((vhost.to_owned(), path)).or_insert(Entry::List(feed, Some(member)));
+        }
         for (path, number) in changes.new {
             self.by_path.insert((vhost.to_owned(), path), Entry::Segment(feed, number));
             self.is_new = true;
@@ -251,7 +255,7 @@ impl House {
                         self.apply(feed, &vhost, changes);
                     }
                 }
-                Done::Recovered(ticket, text) if self.asked.contains(&ticket) => {
+                Done::Recovered(ticket, text, _) if self.asked.contains(&ticket) => {
                     self.asked.retain(|asked| *asked != ticket);
                     self.read_notes(&text);
                     if !self.asked.is_empty() {
@@ -260,11 +264,11 @@ impl House {
                     let feeds: Vec<usize> = self.streams.keys().copied().collect();
                     feeds.into_iter().for_each(|feed| self.recover(feed));
                 }
-                Done::Recovered(ticket, text) => {
+                Done::Recovered(ticket, text, others) => {
                     let Some(feed) = self.recovering.remove(&ticket) else { continue };
                     let Some(stream) = self.streams.get_mut(&feed) else { continue };
                     let noted = self.noted.remove(&stream.key);
-                    let changes = stream.recovered(&text, noted);
+                    let changes = stream.recovered(&text, &others, noted);
                     let vhost = stream.key.vhost.clone();
                     self.apply(feed, &vhost, changes);
                 }
@@ -311,11 +315,11 @@ impl House {
     pub(crate) fn find(&self, vhost: &str, path: &http1::Path) -> Option<Found> {
         let name = (vhost.to_owned(), path.components().join("/"));
         match *self.by_path.get(&name)? {
-            Entry::List(feed) => Some(Found::List(feed)),
+            Entry::List(feed, member) => Some(Found::List(feed, member)),
             Entry::Segment(feed, number) => {
                 let stream = self.streams.get(&feed)?;
                 let listed = stream.playlist.available().find(|listed| listed.number == number)?;
-                let place = &listed.segment.place;
+                let place = listed.segment.place.at(&name.1)?;
                 match (&place.bytes, &place.file) {
                     (Some(bytes), _) => Some(Found::Bytes(feed, number, bytes.clone())),
                     (None, Some(file)) => Some(Found::File(feed, file.clone())),

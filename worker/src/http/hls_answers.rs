@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use conf::vhost::{HlsStorage, Vhost};
+use hls::Member;
 use http1::{Method, Request};
 
 use super::files::{Missing, Wanted, gzip};
@@ -125,7 +126,9 @@ impl Web {
             return Hls::Answered;
         }
         match found {
-            Found::List(feed) => self.list_request(key, feed, vhost, request, until_ms, name),
+            Found::List(feed, member) => {
+                self.list_request(key, (feed, member), vhost, request, until_ms, name)
+            }
             Found::Bytes(feed, number, bytes) => {
                 self.meet(key, feed, request, name.as_deref(), bytes.len() as u64);
                 self.send_segment(key, request, number, bytes);
@@ -152,14 +155,15 @@ impl Web {
     fn list_request(
         &mut self,
         key: usize,
-        feed: usize,
+        (feed, member): (usize, Option<Member>),
         vhost: &Vhost,
         request: &Request,
         until_ms: Option<u64>,
         name: Option<String>,
     ) -> Hls {
         let Some(stream) = self.hls.streams.get(&feed) else { return Hls::Other };
-        if stream.playlist.listed().next().is_none() {
+        let of_member = member.unwrap_or(Member::Main);
+        if !stream.has_listed(of_member) {
             let first_ms = 2 * stream.config.fragment_ms + PATIENCE_MS;
             // Counted from when it was asked first, or from when its stream began.
             let began_ms = stream.began_ms.max(until_ms.map_or(self.now_ms, |_| 0));
@@ -168,11 +172,12 @@ impl Web {
         let vhost_of =
             |first| named_vhost(request).map(|name| format!("{first}vhost={name}")).unwrap_or_default();
         let text = match &name {
-            None if vhost.hls.ctx => master(stream, request, &new_name()),
+            None if member.is_none() && vhost.hls.ctx => master(stream, request, &new_name()),
+            None if member.is_none() && stream.is_several() => stream.multivariant(&vhost_of('?')),
             Some(name) if vhost.hls.ctx && vhost.hls.ts_ctx && super::hls::sessions::is_name(name) => {
-                stream.playlist.text("", &format!("?{PARAMETER}={name}{}", vhost_of('&')))
+                stream.text_of(of_member, &format!("?{PARAMETER}={name}{}", vhost_of('&')))
             }
-            _ => stream.playlist.text("", &vhost_of('?')),
+            _ => stream.text_of(of_member, &vhost_of('?')),
         };
         // One that is the same for all may be kept by whoever stands between, for half of what it takes to change.
         let kept_s = if vhost.hls.ctx { 0 } else { (stream.config.fragment_ms / 2000).max(1) };
@@ -268,11 +273,12 @@ impl Web {
                 window_ms: stream.playlist.listed().map(|listed| listed.segment.duration_ms).sum(),
                 sequence: position.next,
                 target_s: position.target_s,
-                bytes: stream.playlist.listed().map(|listed| listed.segment.place.len).sum(),
+                bytes: stream.playlist.listed().map(|listed| listed.segment.place.len()).sum(),
                 clients: players.map(|viewers| viewers.clients).sum(),
                 lost: stream.lost,
                 refused: stream.refused,
                 left_out: stream.left_out.names().to_vec(),
+                renditions: stream.renditions(),
                 live: stream.rests_since_ms.is_none(),
                 process: process.to_owned(),
             });
@@ -310,7 +316,7 @@ pub(crate) fn named_vhost(request: &Request) -> Option<String> {
     request.parameter("vhost").map(|name| list::encode(&name))
 }
 
-/// A list of one list: the same again, with an identity for the player.
+/// A list of the list, which is the same again, or of all lists, with an identity for the player.
 fn master(stream: &HlsStream, request: &Request, name: &str) -> String {
     let path = stream.list_path();
     let own = list::relative(&path, &path);
@@ -321,6 +327,9 @@ fn master(stream: &HlsStream, request: &Request, name: &str) -> String {
     } else {
         format!("&{}", request.query)
     };
+    if stream.has_choice() {
+        return stream.multivariant(&format!("?{PARAMETER}={name}{rest}"));
+    }
     format!(
         "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH={rate},AVERAGE-BANDWIDTH={rate}\n{own}?{PARAMETER}={name}{rest}\n"
     )

@@ -39,6 +39,8 @@ impl Owners {
             return None;
         }
         let path = path.components().join("/");
+        // Those of further tracks are where the first are.
+        let path = hls::Member::unmark(&path).map_or(path, |(_, path)| path);
         let owner = match self.vhosts.get(&vhost.name)? {
             Some((list, segment)) => {
                 let traced = list.find(&path).or_else(|| segment.find(&path))?;
@@ -89,7 +91,7 @@ mod tests {
                 assert_eq!(mine.len(), 1, "{key} has one owner");
                 had[mine[0]] += 1;
                 let files = match templates {
-                    "" => [format!("/live/cam-{n}.m3u8"), format!("/live/cam-{n}-77.ts")],
+                    "" => [format!("/live/cam-{n}%25audio1.m3u8"), format!("/live/cam-{n}-77.ts")],
                     "hls_ts_file [seq].ts;" => [format!("/live/cam-{n}.m3u8"), "/77.ts".to_owned()],
                     _ => [format!("/live/cam-{n}.m3u8"), format!("/live/2026/cam-{n}-123.ts")],
                 };

@@ -27,6 +27,17 @@ impl VideoTrack {
         }
     }
 
+    /// The codec as RFC 6381 has it; `None` where that takes more than a few bytes of the configuration.
+    fn rfc6381(&self) -> Option<String> {
+        match self {
+            Self::Avc(config) => {
+                let [profile, constraints, level] = *config.record.get(1..)?.first_chunk()?;
+                Some(format!("avc1.{profile:02x}{constraints:02x}{level:02x}"))
+            }
+            Self::Hevc(_) | Self::Av1 { .. } | Self::Vp9 { .. } => None,
+        }
+    }
+
     /// Whether these are the pictures of `former`, of which less may have been known.
     fn extends(&self, former: &Self) -> bool {
         match (former, self) {
@@ -55,6 +66,26 @@ impl VideoTrack {
 }
 
 impl AudioTrack {
+    /// The codec as RFC 6381 has it.
+    fn rfc6381(&self) -> Option<String> {
+        Some(match self {
+            Self::Aac(config) => format!("mp4a.40.{}", config.object_type),
+            Self::Mp3 { .. } => "mp4a.40.34".to_owned(),
+            Self::Opus(_) => "opus".to_owned(),
+            Self::Flac { .. } => "fLaC".to_owned(),
+            Self::Ac3(config) => if config.is_enhanced { "ec-3" } else { "ac-3" }.to_owned(),
+        })
+    }
+
+    fn channels(&self) -> u16 {
+        match self {
+            Self::Aac(config) => config.channels(),
+            Self::Opus(head) => head.get(1).copied().map_or(2, u16::from),
+            Self::Mp3 { channels, .. } | Self::Flac { channels, .. } => *channels,
+            Self::Ac3(config) => config.channels,
+        }
+    }
+
     fn ts_type(&self) -> Option<AudioType> {
         match self {
             Self::Aac(config) => config.fits_adts().then_some(AudioType::Aac),
@@ -214,6 +245,31 @@ impl Lineup {
             }
         }
         tracks
+    }
+
+    /// The codecs of the first tracks as RFC 6381 has them; none where one has no name that is known here.
+    #[must_use]
+    pub fn codecs(&self) -> Option<String> {
+        let video = self.video.as_ref().map(VideoTrack::rfc6381);
+        let audio = self.audio.as_ref().map(AudioTrack::rfc6381);
+        let all: Option<Vec<String>> = [video, audio].into_iter().flatten().collect();
+        all.filter(|all| !all.is_empty()).map(|all| all.join(","))
+    }
+
+    /// Width and height of the first pictures, where they are known.
+    #[must_use]
+    pub fn size(&self) -> Option<(u32, u32)> {
+        match self.video.as_ref()? {
+            VideoTrack::Avc(config) => config.size,
+            VideoTrack::Hevc(config) => config.size,
+            VideoTrack::Av1 { size, .. } | VideoTrack::Vp9 { size, .. } => *size,
+        }
+    }
+
+    /// How many channels the first sounds have; 0 where there are none.
+    #[must_use]
+    pub fn channels(&self) -> u16 {
+        self.audio.as_ref().map_or(0, AudioTrack::channels)
     }
 
     /// Whether a transport stream has a place for a track, or there is none of this number.

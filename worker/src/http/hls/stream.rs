@@ -1,16 +1,20 @@
 //! HLS of one stream: packets in, segments and a list out.
 
-use std::io::ErrorKind;
+mod renditions;
+mod storing;
+
+use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
 use conf::vhost::{Hls, HlsOnError, HlsStorage};
 use hls::template::{Moment, Names, fill, fill_plain};
-use hls::{Cut, Ended, Facts, Listed, Playlist, Position, Rules, Segmenter};
+use hls::{Cut, Ended, Facts, Member, Playlist, Position, Rules, Segmenter};
 use media::{Kind, StreamKey};
 use remux::{Coded, Lineup, TsPackager};
 
-use super::list;
-use crate::http::disk::{Disk, Job, NUMBER, Place, place};
+use self::renditions::Renditions;
+use self::storing::Writing;
+use crate::http::disk::{Disk, NUMBER, Place, place};
 use crate::http::feed::Happening;
 use crate::http::left_out::LeftOut;
 
@@ -33,6 +37,38 @@ pub(crate) struct Stored {
     pub(crate) path: String,
 }
 
+/// A segment of all tracks: that of the first, and those of the others with their names in their lists.
+#[derive(Debug, Clone)]
+pub(crate) struct Pieces {
+    pub(crate) main: Stored,
+    pub(crate) others: Vec<(Member, String, Stored)>,
+}
+
+impl Pieces {
+    fn all(&self) -> impl Iterator<Item = &Stored> {
+        [&self.main].into_iter().chain(self.others.iter().map(|(_, _, stored)| stored))
+    }
+
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut Stored> {
+        [&mut self.main].into_iter().chain(self.others.iter_mut().map(|(_, _, stored)| stored))
+    }
+
+    /// Bytes of all.
+    pub(crate) fn len(&self) -> u64 {
+        self.all().map(|stored| stored.len).sum()
+    }
+
+    fn lengths(&self) -> impl Iterator<Item = (Member, u64)> {
+        let others = self.others.iter().map(|(member, _, stored)| (*member, stored.len));
+        [(Member::Main, self.main.len)].into_iter().chain(others)
+    }
+
+    /// The one that has this path.
+    pub(crate) fn at(&self, path: &str) -> Option<&Stored> {
+        self.all().find(|stored| stored.path == path)
+    }
+}
+
 #[derive(Debug)]
 struct Open {
     bytes: Vec<u8>,
@@ -42,10 +78,6 @@ struct Open {
     lineup: Lineup,
 }
 
-fn in_memory(listed: &Listed<Stored>) -> u64 {
-    listed.segment.place.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)
-}
-
 /// What became of a stream's list.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
@@ -53,6 +85,8 @@ pub(crate) struct Changes {
     pub(crate) new: Vec<(String, u64)>,
     /// Paths that can't any more.
     pub(crate) gone: Vec<String>,
+    /// Lists that have paths of their own.
+    pub(crate) lists: Vec<(String, Member)>,
     /// The publisher is to end.
     pub(crate) is_unfit: bool,
 }
@@ -64,10 +98,24 @@ pub(crate) struct HlsStream {
     pub(crate) config: Hls,
     segmenter: Segmenter,
     packager: TsPackager,
-    pub(crate) playlist: Playlist<Stored>,
+    pub(crate) playlist: Playlist<Pieces>,
     open: Option<Open>,
     /// What the list has: the first track of each kind.
     lineup: Lineup,
+    /// It was told which tracks there are.
+    knows_tracks: bool,
+    /// Further tracks.
+    renditions: Renditions,
+    /// Those that have a list, or have had one.
+    listed_members: BTreeSet<Member>,
+    /// The stream's list is a list of lists. Once it is, it stays.
+    is_several: bool,
+    /// A segment of this publish is listed.
+    is_listed: bool,
+    /// What each member needed at most, bits per second.
+    rates: HashMap<Member, u64>,
+    /// The list of lists as it is on the disk.
+    written_variants: String,
     /// When it began, monotonic ms.
     pub(crate) began_ms: u64,
     /// What a former process left is known.
@@ -79,7 +127,7 @@ pub(crate) struct HlsStream {
     /// A time of the stream, and what the clock said then, ms since 1970.
     anchor: Option<(i64, i64)>,
     /// Segments on their way to the disk, in order.
-    writing: Vec<(u64, Ended<Stored>)>,
+    writing: Vec<Writing>,
     /// Since when nobody publishes, monotonic ms.
     pub(crate) rests_since_ms: Option<u64>,
     /// Segments that were lost because they could not be written.
@@ -118,6 +166,13 @@ impl HlsStream {
             playlist: Playlist::new(config.window_ms, position),
             open: None,
             lineup: Lineup::default(),
+            knows_tracks: false,
+            renditions: Renditions::default(),
+            listed_members: BTreeSet::new(),
+            is_several: false,
+            is_listed: false,
+            rates: HashMap::new(),
+            written_variants: String::new(),
             began_ms: reactor::now_ms(),
             ready: false,
             changed: false,
@@ -189,6 +244,10 @@ impl HlsStream {
         disk: &mut Disk,
     ) -> Changes {
         let mut changes = Changes::default();
+        let is_told = matches!(happening, Happening::Break(..) | Happening::Changed);
+        if !is_told && !self.knows_tracks || is_told && !self.ready {
+            self.look_at_tracks(lineup, &mut changes);
+        }
         if !self.ready {
             return changes;
         }
@@ -196,21 +255,11 @@ impl HlsStream {
             Happening::Break(..) => {
                 self.end_publish(disk, &mut changes);
                 self.anchor = None;
-                self.lineup = lineup.only(Some(0), Some(0));
+                self.is_listed = false;
+                self.renditions.retain(lineup);
+                self.look_at_tracks(lineup, &mut changes);
             }
-            Happening::Changed => {
-                let lineup = lineup.only(Some(0), Some(0));
-                if self.lineup == lineup {
-                    return changes;
-                }
-                // A track more: it is in the segment that is open, too.
-                if let Some(open) = self.open.as_mut().filter(|open| lineup.extends(&open.lineup)) {
-                    open.lineup = lineup.clone();
-                    self.packager.begin(&lineup, &mut open.bytes);
-                }
-                self.lineup = lineup;
-                self.changed = true;
-            }
+            Happening::Changed => self.changed |= self.look_at_tracks(lineup, &mut changes),
             // MPEG-TS has no place for it.
             Happening::Coded(_, coded) if !lineup.fits_ts(coded.kind, coded.track) => {
                 self.refused += 1;
@@ -218,11 +267,13 @@ impl HlsStream {
                 changes.is_unfit = self.config.on_error == HlsOnError::Disconnect;
             }
             Happening::Coded(dts_ms, coded) => {
-                if coded.track > 0 {
-                    self.left_out.note(&self.key, "hls", &lineup.name(coded.kind, coded.track));
-                } else {
+                if coded.track == 0 {
                     self.coded(*dts_ms, coded, unix_ms, disk, &mut changes);
+                } else if !self.renditions.has(coded.kind, coded.track) {
+                    self.left_out.note(&self.key, "hls", &lineup.name(coded.kind, coded.track));
+                    return changes;
                 }
+                self.push_further(*dts_ms, coded);
             }
             Happening::Unfit(what) => {
                 self.refused += 1;
@@ -259,6 +310,7 @@ impl HlsStream {
                     self.packager.begin(&self.lineup, &mut bytes);
                 }
                 self.packager.owe_sets();
+                self.renditions.begin(self.absolute);
                 if !is_break {
                     self.look_at_cut(&facts);
                 }
@@ -272,6 +324,47 @@ impl HlsStream {
         {
             self.refused += 1;
         }
+    }
+
+    /// Packs a packet for the lists of further tracks.
+    fn push_further(&mut self, dts_ms: i64, coded: &Coded) {
+        let (refused, told) = self.renditions.push(dts_ms, coded);
+        self.refused += refused;
+        for member in told {
+            tracing::warn!(
+                "hls of {}: key frames of {member} lie elsewhere than the first track's: its segments begin without one",
+                self.key
+            );
+        }
+    }
+
+    /// Takes up which tracks there are. Whether what was there before is another now.
+    fn look_at_tracks(&mut self, lineup: &Lineup, changes: &mut Changes) -> bool {
+        self.knows_tracks = true;
+        // Who has the list already would not follow it into a list of lists.
+        let may_grow = self.is_several || !self.is_listed || self.config.ctx;
+        let mut is_other = self.renditions.review(lineup, may_grow, self.open.is_some(), self.absolute);
+        self.listed_members.extend(self.renditions.members());
+        self.is_several |= !self.is_listed && !self.renditions.is_empty();
+        self.tell_lists(changes);
+        let lineup = lineup.only(Some(0), Some(0));
+        if self.lineup != lineup {
+            is_other = true;
+            // A track more: it is in the segment that is open, too.
+            if let Some(open) = self.open.as_mut().filter(|open| lineup.extends(&open.lineup)) {
+                open.lineup = lineup.clone();
+                self.packager.begin(&lineup, &mut open.bytes);
+            }
+            self.lineup = lineup;
+        }
+        is_other
+    }
+
+    /// The lists that have paths of their own.
+    fn tell_lists(&self, changes: &mut Changes) {
+        let main = Some(Member::Main).filter(|_| self.is_several);
+        let members = main.into_iter().chain(self.listed_members.iter().copied());
+        changes.lists.extend(members.map(|member| (self.list_path_of(member), member)));
     }
 
     /// Says once that the encoder's key frames are too far apart for what is configured.
@@ -296,13 +389,17 @@ impl HlsStream {
     fn end_publish(&mut self, disk: &mut Disk, changes: &mut Changes) {
         match self.segmenter.end() {
             Some(duration_ms) => self.close(duration_ms, disk, changes),
-            None => self.open = None,
+            None => {
+                self.open = None;
+                self.renditions.drop_open();
+            }
         }
     }
 
     fn close(&mut self, duration_ms: i64, disk: &mut Disk, changes: &mut Changes) {
         let Some(Open { mut bytes, began_ms, is_break, .. }) = self.open.take() else { return };
         self.packager.flush(&mut bytes);
+        let others = self.renditions.end();
         let duration_ms = u64::try_from(duration_ms).unwrap_or(0);
         let fragment_ms = i64::try_from(self.config.fragment_ms).unwrap_or(10_000).max(1);
         let wall_ms = self.anchor.map(|(dts_ms, unix_ms)| unix_ms + began_ms - dts_ms);
@@ -315,180 +412,25 @@ impl HlsStream {
         if self.config.ts_floor {
             moment.unix_ms = moment.unix_ms.div_euclid(fragment_ms);
         }
-        let path = fill(&self.config.ts_file, &self.names(number, duration_ms, moment));
-        // It stays for the whole window: not with the room that it grew into.
-        bytes.shrink_to_fit();
-        let bytes = Bytes::from(bytes);
-        let is_kept = self.config.storage != HlsStorage::Disk;
-        let file = self.on_disk().then(|| place(&self.config.path, path.clone()));
+        let piece = |template: &str, mut bytes: Vec<u8>| {
+            // It stays for the whole window: not with the room that it grew into.
+            bytes.shrink_to_fit();
+            self.store(fill(template, &self.names(number, duration_ms, moment)), bytes.into())
+        };
+        let others = others.into_iter().map(|(member, bytes)| {
+            let (uri, stored) = piece(&member.mark(&self.config.ts_file), bytes);
+            (member, uri, stored)
+        });
+        let others = others.collect();
+        let (uri, main) = piece(&self.config.ts_file, bytes);
         let segment = Ended {
             duration_ms,
             is_break: is_break && number > 0,
             began_ms: wall_ms.filter(|_| !self.absolute),
-            uri: format!("{}{}", self.config.entry_prefix, list::relative(&self.list_path(), &path)),
-            place: Stored {
-                bytes: is_kept.then(|| bytes.clone()),
-                file: file.clone(),
-                len: bytes.len() as u64,
-                path,
-            },
+            uri,
+            place: Pieces { main, others },
         };
-        match file {
-            None => self.list(segment, disk, changes),
-            Some(file) => {
-                let ticket = disk.ticket();
-                self.writing.push((ticket, segment));
-                if !disk.push(Job::Write(ticket, file, bytes)) {
-                    self.written(ticket, &Err(ErrorKind::StorageFull.into()), disk, changes);
-                }
-            }
-        }
-    }
-
-    /// A segment is on the disk, or could not be written.
-    pub(crate) fn written(
-        &mut self,
-        ticket: u64,
-        result: &std::io::Result<()>,
-        disk: &mut Disk,
-        changes: &mut Changes,
-    ) {
-        let Some(at) = self.writing.iter().position(|(known, _)| *known == ticket) else { return };
-        let (_, segment) = self.writing.remove(at);
-        let Err(error) = result else {
-            return self.list(segment, disk, changes);
-        };
-        tracing::error!("hls of {}: a segment can't be written: {error}", self.key);
-        self.lost += 1;
-        self.lost_before = true;
-        // Where room helps. On a disk that can't be written at all, the list that names the oldest could not be, either.
-        if !matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
-            return;
-        }
-        // The oldest make room for those to come: what nobody lists first, then what is no longer listed.
-        let wanted = segment.place.len;
-        let mut freed = 0;
-        let gone = self.playlist.shrink(|listed| {
-            freed += listed.segment.place.len;
-            freed >= wanted
-        });
-        self.write_list(disk);
-        self.forget(gone, disk, changes);
-        self.write_list(disk);
-    }
-
-    fn list(&mut self, segment: Ended<Stored>, disk: &mut Disk, changes: &mut Changes) {
-        changes.new.push((segment.place.path.clone(), self.playlist.next_number()));
-        let mut gone = self.playlist.push(segment);
-        self.kept = self.playlist.available().map(in_memory).sum();
-        if let Some(over) = self.kept.checked_sub(MAX_MEMORY).filter(|over| *over > 0) {
-            gone.extend(self.shrink(over));
-        }
-        self.write_list(disk);
-        self.forget(gone, disk, changes);
-    }
-
-    /// Gives up so many bytes in memory, the oldest first; the newest segment stays.
-    pub(crate) fn give_up(&mut self, bytes: u64, disk: &Disk) -> Changes {
-        let mut changes = Changes::default();
-        let gone = self.shrink(bytes);
-        self.write_list(disk);
-        self.forget(gone, disk, &mut changes);
-        changes
-    }
-
-    fn shrink(&mut self, mut bytes: u64) -> Vec<Listed<Stored>> {
-        if !self.is_told {
-            self.is_told = true;
-            tracing::warn!(
-                "hls of {}: its window is too long for memory (limits {{ hls_memory }})",
-                self.key
-            );
-        }
-        let gone = self.playlist.shrink(|listed| {
-            bytes = bytes.saturating_sub(in_memory(listed));
-            bytes == 0
-        });
-        self.kept = self.playlist.available().map(in_memory).sum();
-        gone
-    }
-
-    fn write_list(&self, disk: &Disk) {
-        if self.on_disk() {
-            let text = self.playlist.text("", "");
-            if !text.is_empty() {
-                disk.push(Job::Note(self.list_place(), text.into()));
-            }
-        }
-    }
-
-    fn forget(&self, gone: Vec<Listed<Stored>>, disk: &Disk, changes: &mut Changes) {
-        let mut files = Vec::new();
-        for Listed { segment, .. } in gone {
-            changes.gone.push(segment.place.path);
-            files.extend(segment.place.file.filter(|_| self.config.cleanup));
-        }
-        if !files.is_empty() {
-            disk.push(Job::Remove(files));
-        }
-    }
-
-    /// Nobody has published for so long that nobody will, or somebody does again: the list says so.
-    pub(crate) fn set_over(&mut self, is_over: bool, disk: &Disk) {
-        if self.playlist.set_over(is_over) {
-            self.write_list(disk);
-        }
-    }
-
-    /// Everything goes: nobody has published for too long.
-    pub(crate) fn dispose(&mut self, disk: &Disk) -> Changes {
-        let mut changes = Changes::default();
-        let gone = self.playlist.drain();
-        self.forget(gone, disk, &mut changes);
-        if self.on_disk() && self.config.cleanup {
-            disk.push(Job::Remove(vec![self.list_place()]));
-        }
-        changes
-    }
-
-    /// Takes over what a former process listed and noted. Returns what can be had of it.
-    pub(crate) fn recovered(&mut self, text: &str, noted: Option<Position>) -> Changes {
-        let mut changes = Changes::default();
-        self.ready = true;
-        let end = |old: &list::Old| old.first + old.segments.len() as u64;
-        let is_newest = |old: &list::Old| noted.is_none_or(|noted| end(old) >= noted.next);
-        let Some(old) = list::read(text).filter(is_newest) else {
-            // What came behind the last note has a number, too.
-            noted.into_iter().for_each(|noted| self.resume(Position { next: noted.next + SLACK, ..noted }));
-            return changes;
-        };
-        self.resume(Position {
-            next: old.first,
-            discontinuities: old.discontinuities,
-            target_s: old.target_s,
-        });
-        let directory = self.list_path();
-        let directory = directory.rsplit_once('/').map_or("", |(above, _)| above).to_owned();
-        for segment in old.segments {
-            let name = segment.uri.strip_prefix(&self.config.entry_prefix).unwrap_or(&segment.uri).to_owned();
-            let path = list::absolute(&directory, &name);
-            let file = place(&self.config.path, path.clone());
-            changes.new.push((path.clone(), self.playlist.next_number()));
-            // How long it is matters only where room is to be made, and these go first anyway.
-            let place = Stored { bytes: None, file: Some(file), len: 0, path };
-            let Ended { duration_ms, is_break, began_ms, uri, .. } = segment;
-            self.playlist.push(Ended { duration_ms, is_break, began_ms, uri, place });
-        }
-        self.lost_before = true;
-        changes
-    }
-
-    /// What a client is promised it can take in, bits per second.
-    pub(crate) fn bits_per_second(&self) -> u64 {
-        let rates = self.playlist.listed().map(|Listed { segment, .. }| {
-            segment.place.len.saturating_mul(8000) / segment.duration_ms.max(1)
-        });
-        rates.max().unwrap_or(0).max(1)
+        self.give(segment, disk, changes);
     }
 }
 

@@ -1,0 +1,270 @@
+//! The further tracks of a stream: each is packed for itself, and cut where the first pictures are cut, so that all lists have the
+//! same numbers, lengths and discontinuities.
+
+use hls::Member;
+use hls::member::{Rendition, Variant, multivariant};
+use media::Kind;
+use remux::{Coded, Lineup, TsPackager};
+
+use super::{GATHER_MS, HlsStream, MAX_SEGMENT_BYTES};
+use crate::http::hls::list::relative;
+
+/// A further track.
+#[derive(Debug)]
+struct Further {
+    member: Member,
+    /// What its segments have.
+    lineup: Lineup,
+    packager: TsPackager,
+    /// The segment that is open.
+    open: Option<Open>,
+    /// Its segments have begun without a key frame, which was said.
+    is_told: bool,
+}
+
+#[derive(Debug)]
+struct Open {
+    bytes: Vec<u8>,
+    has_pictures: bool,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Renditions(Vec<Further>);
+
+/// The tracks that a member has.
+fn tracks_of(member: Member, lineup: &Lineup) -> Lineup {
+    match member {
+        Member::Main => lineup.only(Some(0), Some(0)),
+        Member::Video(track) => lineup.only(Some(track), Some(0)),
+        Member::Audio(track) => lineup.only(None, Some(track)),
+    }
+}
+
+impl Further {
+    fn new(member: Member) -> Self {
+        let packager = TsPackager::new(GATHER_MS);
+        Self { member, lineup: Lineup::default(), packager, open: None, is_told: false }
+    }
+
+    fn begin(&mut self, absolute: bool) {
+        let mut bytes = Vec::new();
+        if absolute {
+            self.packager.begin_anew(&self.lineup, &mut bytes);
+        } else {
+            self.packager.begin(&self.lineup, &mut bytes);
+        }
+        self.packager.owe_sets();
+        self.open = Some(Open { bytes, has_pictures: false });
+    }
+
+    /// What it has of a packet.
+    fn own(&self, coded: &Coded) -> Option<Coded> {
+        let is_own = match (self.member, coded.kind) {
+            (Member::Video(track), Kind::Video) | (Member::Audio(track), Kind::Audio) => coded.track == track,
+            (Member::Video(_), Kind::Audio) => coded.track == 0,
+            _ => false,
+        };
+        is_own.then(|| Coded { track: 0, ..coded.clone() })
+    }
+}
+
+impl Renditions {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn members(&self) -> impl Iterator<Item = Member> {
+        self.0.iter().map(|further| further.member)
+    }
+
+    /// Whether there is one that has this track.
+    pub(super) fn has(&self, kind: Kind, track: u8) -> bool {
+        self.members().any(|member| member == Member::of(kind, track))
+    }
+
+    /// The tracks are these: others go.
+    pub(super) fn retain(&mut self, lineup: &Lineup) {
+        let has = |member| match member {
+            Member::Video(track) => lineup.further(Kind::Video).any(|known| known == track),
+            Member::Audio(track) => lineup.further(Kind::Audio).any(|known| known == track),
+            Member::Main => false,
+        };
+        self.0.retain(|further| has(further.member));
+    }
+
+    /// The tracks are these, or more is known of them. Where a segment is open, new ones are begun in it if they may. Whether one
+    /// that was there before is another now.
+    pub(super) fn review(&mut self, lineup: &Lineup, may_grow: bool, open: bool, absolute: bool) -> bool {
+        let mut is_other = false;
+        for kind in [Kind::Video, Kind::Audio] {
+            for track in lineup.further(kind).filter(|track| lineup.fits_ts(kind, *track)) {
+                let member = Member::of(kind, track);
+                if !self.has(kind, track) && may_grow {
+                    let mut further = Further::new(member);
+                    further.lineup = tracks_of(member, lineup);
+                    if open {
+                        further.begin(absolute);
+                    }
+                    self.0.push(further);
+                    self.0.sort_by_key(|further| further.member);
+                }
+            }
+        }
+        for further in &mut self.0 {
+            let tracks = tracks_of(further.member, lineup);
+            if further.lineup == tracks {
+                continue;
+            }
+            is_other |= !tracks.extends(&further.lineup);
+            further.lineup = tracks;
+            if let Some(open) = &mut further.open {
+                further.packager.begin(&further.lineup, &mut open.bytes);
+            }
+        }
+        is_other
+    }
+
+    /// A segment begins.
+    pub(super) fn begin(&mut self, absolute: bool) {
+        self.0.iter_mut().for_each(|further| further.begin(absolute));
+    }
+
+    /// Packs a packet for all who have it. Returns how many could not, and the members that are to be told of because their
+    /// segments begin without a key frame.
+    pub(super) fn push(&mut self, dts_ms: i64, coded: &Coded) -> (u64, Vec<Member>) {
+        let (mut refused, mut told) = (0, Vec::new());
+        for further in &mut self.0 {
+            let Some(own) = further.own(coded) else { continue };
+            let Some(open) = &mut further.open else { continue };
+            let is_full = open.bytes.len() > MAX_SEGMENT_BYTES;
+            if is_full || further.packager.push(&further.lineup, dts_ms, &own, &mut open.bytes).is_err() {
+                refused += 1;
+                continue;
+            }
+            let is_first = own.kind == Kind::Video && !std::mem::replace(&mut open.has_pictures, true);
+            if is_first && !own.is_key && !std::mem::replace(&mut further.is_told, true) {
+                told.push(further.member);
+            }
+        }
+        (refused, told)
+    }
+
+    /// The segment ends: its bytes.
+    pub(super) fn end(&mut self) -> Vec<(Member, Vec<u8>)> {
+        let ended = self.0.iter_mut().filter_map(|further| {
+            let Open { mut bytes, .. } = further.open.take()?;
+            further.packager.flush(&mut bytes);
+            Some((further.member, bytes))
+        });
+        ended.collect()
+    }
+
+    /// What was gathered is not to be had: no segment was open long enough.
+    pub(super) fn drop_open(&mut self) {
+        self.0.iter_mut().for_each(|further| further.open = None);
+    }
+
+    fn lineup(&self, member: Member) -> Option<&Lineup> {
+        self.0.iter().find(|further| further.member == member).map(|further| &further.lineup)
+    }
+}
+
+impl HlsStream {
+    /// Whether the stream's list is a list of lists.
+    pub(crate) fn is_several(&self) -> bool {
+        self.is_several
+    }
+
+    /// Whether there are further tracks that players can choose.
+    pub(crate) fn has_choice(&self) -> bool {
+        self.is_several || !self.renditions.is_empty()
+    }
+
+    /// The names of its lists beside that of the first tracks.
+    pub(crate) fn renditions(&self) -> Vec<String> {
+        self.renditions.members().map(|member| member.to_string()).collect()
+    }
+
+    /// The path of a member's list: that of the stream's list is the one of the first tracks, unless it is a list of lists.
+    pub(crate) fn list_path_of(&self, member: Member) -> String {
+        match member {
+            Member::Main if !self.is_several => self.list_path(),
+            member => member.mark(&self.list_path()),
+        }
+    }
+
+    /// Whether a member's list has anything in it.
+    pub(crate) fn has_listed(&self, member: Member) -> bool {
+        let mut listed = self.playlist.listed();
+        match member {
+            Member::Main => listed.next().is_some(),
+            member => {
+                listed.any(|listed| listed.segment.place.others.iter().any(|(known, ..)| *known == member))
+            }
+        }
+    }
+
+    /// The text of a member's list; `suffix` stands behind each name.
+    pub(crate) fn text_of(&self, member: Member, suffix: &str) -> String {
+        match member {
+            Member::Main => self.playlist.text("", suffix),
+            member => self.playlist.text_of("", suffix, |segment| {
+                segment
+                    .place
+                    .others
+                    .iter()
+                    .find(|(known, ..)| *known == member)
+                    .map(|(_, uri, _)| uri.as_str())
+            }),
+        }
+    }
+
+    /// The text of the list of its lists; `suffix` stands behind each name.
+    pub(crate) fn multivariant(&self, suffix: &str) -> String {
+        let base = self.list_path();
+        let uri = |member| format!("{}{suffix}", relative(&base, &self.list_path_of(member)));
+        let mut renditions = Vec::new();
+        let has_sound = self.lineup.ts_tracks().audio(0).is_some();
+        if has_sound {
+            renditions.push(Rendition { uri: None, track: 0, channels: self.lineup.channels() });
+        }
+        let (mut codecs, mut rate) = (vec![], 0);
+        for member in self.renditions.members() {
+            if let (Member::Audio(track), Some(lineup)) = (member, self.renditions.lineup(member)) {
+                renditions.push(Rendition { uri: Some(uri(member)), track, channels: lineup.channels() });
+                codecs.push(lineup.codecs());
+                rate = self.rate_of(member).max(rate);
+            }
+        }
+        if codecs.is_empty() {
+            renditions.clear();
+        }
+        let variant = |member, lineup: &Lineup| {
+            let all: Option<Vec<String>> =
+                [lineup.codecs()].into_iter().chain(codecs.iter().cloned()).collect();
+            let all = all.map(|all| {
+                let mut names: Vec<&str> = all.iter().flat_map(|all| all.split(',')).collect();
+                let mut known = std::collections::BTreeSet::new();
+                names.retain(|name| known.insert(*name));
+                names.join(",")
+            });
+            Variant {
+                uri: uri(member),
+                bandwidth: (self.rate_of(member) + rate).max(1),
+                size: lineup.size(),
+                codecs: all,
+            }
+        };
+        let mut variants = vec![variant(Member::Main, &self.lineup)];
+        for member in self.renditions.members().filter(|member| matches!(member, Member::Video(_))) {
+            variants.extend(self.renditions.lineup(member).map(|lineup| variant(member, lineup)));
+        }
+        multivariant(&renditions, &variants)
+    }
+
+    /// What a member needed at most since the stream began, bits per second.
+    fn rate_of(&self, member: Member) -> u64 {
+        self.rates.get(&member).copied().unwrap_or(0)
+    }
+}

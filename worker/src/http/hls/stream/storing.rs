@@ -1,0 +1,291 @@
+//! Segments that are complete: on their way to the disk, listed, given up; and what a former process left.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+
+use bytes::Bytes;
+use conf::vhost::HlsStorage;
+use hls::{Ended, Listed, Member, Position};
+
+use super::{Changes, HlsStream, MAX_MEMORY, Pieces, SLACK, Stored};
+use crate::http::disk::{Disk, Job, Place, place};
+use crate::http::hls::list;
+
+/// A segment that is on its way to the disk.
+#[derive(Debug)]
+pub(super) struct Writing {
+    /// What of it is not there yet.
+    tickets: Vec<u64>,
+    failed: Option<ErrorKind>,
+    segment: Ended<Pieces>,
+}
+
+pub(super) fn in_memory(listed: &Listed<Pieces>) -> u64 {
+    let bytes = listed.segment.place.all().filter_map(|stored| stored.bytes.as_ref());
+    bytes.map(|bytes| bytes.len() as u64).sum()
+}
+
+/// Bits per second of so many bytes in so many ms.
+fn rate(bytes: u64, duration_ms: u64) -> u64 {
+    bytes.saturating_mul(8000) / duration_ms.max(1)
+}
+
+impl HlsStream {
+    /// Where the bytes of a segment are from now on, and how it is named in its list.
+    pub(super) fn store(&self, path: String, bytes: Bytes) -> (String, Stored) {
+        let uri = format!("{}{}", self.config.entry_prefix, self.uri_of(&path));
+        let len = bytes.len() as u64;
+        let file = self.on_disk().then(|| place(&self.config.path, path.clone()));
+        (uri, Stored { bytes: Some(bytes), file, len, path })
+    }
+
+    /// How a file is named from where the stream's lists are.
+    fn uri_of(&self, path: &str) -> String {
+        list::relative(&self.list_path(), path)
+    }
+
+    /// A segment is complete.
+    pub(super) fn give(&mut self, mut segment: Ended<Pieces>, disk: &mut Disk, changes: &mut Changes) {
+        if !self.on_disk() {
+            return self.list(segment, disk, changes);
+        }
+        let is_kept = self.config.storage != HlsStorage::Disk;
+        let mut jobs = Vec::new();
+        for stored in segment.place.all_mut() {
+            let bytes = if is_kept { stored.bytes.clone() } else { stored.bytes.take() };
+            if let (Some(file), Some(bytes)) = (stored.file.clone(), bytes) {
+                jobs.push((disk.ticket(), file, bytes));
+            }
+        }
+        let tickets = jobs.iter().map(|(ticket, ..)| *ticket).collect();
+        self.writing.push(Writing { tickets, failed: None, segment });
+        for (ticket, file, bytes) in jobs {
+            if !disk.push(Job::Write(ticket, file, bytes)) {
+                self.written(ticket, &Err(ErrorKind::StorageFull.into()), disk, changes);
+            }
+        }
+    }
+
+    /// A piece of a segment is on the disk, or could not be written.
+    pub(crate) fn written(
+        &mut self,
+        ticket: u64,
+        result: &std::io::Result<()>,
+        disk: &mut Disk,
+        changes: &mut Changes,
+    ) {
+        let Some(at) = self.writing.iter().position(|writing| writing.tickets.contains(&ticket)) else {
+            return;
+        };
+        let Some(writing) = self.writing.get_mut(at) else { return };
+        writing.tickets.retain(|known| *known != ticket);
+        if let Err(error) = result {
+            tracing::error!("hls of {}: a segment can't be written: {error}", self.key);
+            writing.failed = Some(error.kind());
+        }
+        if !writing.tickets.is_empty() {
+            return;
+        }
+        let Writing { failed, segment, .. } = self.writing.remove(at);
+        match failed {
+            None => self.list(segment, disk, changes),
+            Some(why) => self.lose(&segment, why, disk, changes),
+        }
+    }
+
+    /// A segment could not be written whole.
+    fn lose(&mut self, segment: &Ended<Pieces>, why: ErrorKind, disk: &mut Disk, changes: &mut Changes) {
+        self.lost += 1;
+        self.lost_before = true;
+        if !segment.place.others.is_empty() {
+            let files = segment.place.all().filter_map(|stored| stored.file.clone()).collect();
+            disk.push(Job::Remove(files));
+        }
+        // Where room helps. On a disk that can't be written at all, the list that names the oldest could not be, either.
+        if !matches!(why, ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+            return;
+        }
+        // The oldest make room for those to come: what nobody lists first, then what is no longer listed.
+        let wanted = segment.place.len();
+        let mut freed = 0;
+        let gone = self.playlist.shrink(|listed| {
+            freed += listed.segment.place.len();
+            freed >= wanted
+        });
+        self.write_lists(disk);
+        self.forget(gone, disk, changes);
+        self.write_lists(disk);
+    }
+
+    fn list(&mut self, segment: Ended<Pieces>, disk: &mut Disk, changes: &mut Changes) {
+        let number = self.playlist.next_number();
+        changes.new.extend(segment.place.all().map(|stored| (stored.path.clone(), number)));
+        for (member, len) in segment.place.lengths() {
+            let known = self.rates.entry(member).or_default();
+            *known = rate(len, segment.duration_ms).max(*known);
+        }
+        self.is_listed = true;
+        let mut gone = self.playlist.push(segment);
+        self.kept = self.playlist.available().map(in_memory).sum();
+        if let Some(over) = self.kept.checked_sub(MAX_MEMORY).filter(|over| *over > 0) {
+            gone.extend(self.shrink(over));
+        }
+        self.write_lists(disk);
+        self.forget(gone, disk, changes);
+    }
+
+    /// Gives up so many bytes in memory, the oldest first; the newest segment stays.
+    pub(crate) fn give_up(&mut self, bytes: u64, disk: &Disk) -> Changes {
+        let mut changes = Changes::default();
+        let gone = self.shrink(bytes);
+        self.write_lists(disk);
+        self.forget(gone, disk, &mut changes);
+        changes
+    }
+
+    fn shrink(&mut self, mut bytes: u64) -> Vec<Listed<Pieces>> {
+        if !self.is_told {
+            self.is_told = true;
+            tracing::warn!(
+                "hls of {}: its window is too long for memory (limits {{ hls_memory }})",
+                self.key
+            );
+        }
+        let gone = self.playlist.shrink(|listed| {
+            bytes = bytes.saturating_sub(in_memory(listed));
+            bytes == 0
+        });
+        self.kept = self.playlist.available().map(in_memory).sum();
+        gone
+    }
+
+    /// Writes the lists to the disk: that of lists behind those that it names, and when it is another.
+    fn write_lists(&mut self, disk: &Disk) {
+        if !self.on_disk() {
+            return;
+        }
+        for member in self.all_members() {
+            let text = self.text_of(member, "");
+            if !text.is_empty() {
+                disk.push(Job::Note(place(&self.config.path, self.list_path_of(member)), text.into()));
+            }
+        }
+        if self.is_several {
+            let text = self.multivariant("");
+            if text != self.written_variants && disk.push(Job::Note(self.list_place(), text.clone().into())) {
+                self.written_variants = text;
+            }
+        }
+    }
+
+    /// All members that have had a list.
+    fn all_members(&self) -> Vec<Member> {
+        [Member::Main].into_iter().chain(self.listed_members.iter().copied()).collect()
+    }
+
+    fn forget(&self, gone: Vec<Listed<Pieces>>, disk: &Disk, changes: &mut Changes) {
+        let mut files = Vec::new();
+        for Listed { mut segment, .. } in gone {
+            for stored in segment.place.all_mut() {
+                changes.gone.push(std::mem::take(&mut stored.path));
+                files.extend(stored.file.take().filter(|_| self.config.cleanup));
+            }
+        }
+        if !files.is_empty() {
+            disk.push(Job::Remove(files));
+        }
+    }
+
+    /// Nobody has published for so long that nobody will, or somebody does again: the lists say so.
+    pub(crate) fn set_over(&mut self, is_over: bool, disk: &Disk) {
+        if self.playlist.set_over(is_over) {
+            self.write_lists(disk);
+        }
+    }
+
+    /// Everything goes: nobody has published for too long.
+    pub(crate) fn dispose(&mut self, disk: &Disk) -> Changes {
+        let mut changes = Changes::default();
+        let gone = self.playlist.drain();
+        self.forget(gone, disk, &mut changes);
+        if self.on_disk() && self.config.cleanup {
+            let of_members = self.all_members().into_iter().map(|member| self.list_path_of(member));
+            let mut lists: Vec<String> = of_members.chain([self.list_path()]).collect();
+            lists.dedup();
+            disk.push(Job::Remove(lists.into_iter().map(|path| place(&self.config.path, path)).collect()));
+        }
+        changes
+    }
+
+    /// Takes over what a former process listed and noted: the text of its list, and where that is a list of lists, their names
+    /// and texts. Returns what can be had of it.
+    pub(crate) fn recovered(
+        &mut self,
+        text: &str,
+        others: &[(String, String)],
+        noted: Option<Position>,
+    ) -> Changes {
+        let mut changes = Changes::default();
+        self.ready = true;
+        let mut lists: BTreeMap<Member, list::Old> = BTreeMap::new();
+        for (path, text) in others {
+            let member = Member::unmark(path).map(|(member, _)| member);
+            lists.extend(member.and_then(|member| Some((member, list::read(text)?))));
+        }
+        self.is_several = !lists.is_empty();
+        let main = if self.is_several { lists.remove(&Member::Main) } else { list::read(text) };
+        let end = |old: &list::Old| old.first + old.segments.len() as u64;
+        let is_newest = |old: &list::Old| noted.is_none_or(|noted| end(old) >= noted.next);
+        for member in lists.keys() {
+            self.listed_members.insert(*member);
+        }
+        self.tell_lists(&mut changes);
+        let Some(old) = main.filter(is_newest) else {
+            // What came behind the last note has a number, too.
+            noted.into_iter().for_each(|noted| self.resume(Position { next: noted.next + SLACK, ..noted }));
+            return changes;
+        };
+        self.resume(Position {
+            next: old.first,
+            discontinuities: old.discontinuities,
+            target_s: old.target_s,
+        });
+        for segment in old.segments {
+            let number = self.playlist.next_number();
+            let main = self.left_behind(&segment.uri);
+            let other = |(member, old): (&Member, &list::Old)| {
+                let at = usize::try_from(number.checked_sub(old.first)?).ok()?;
+                // All of a segment is there before any list has it, but one list is written after the other.
+                let is_behind =
+                    || format!("{}{}", self.config.entry_prefix, self.uri_of(&member.mark(&main.path)));
+                let uri = old.segments.get(at).map_or_else(is_behind, |segment| segment.uri.clone());
+                Some((*member, uri.clone(), self.left_behind(&uri)))
+            };
+            let others = lists.iter().filter_map(other).collect();
+            let place = Pieces { main, others };
+            changes.new.extend(place.all().map(|stored| (stored.path.clone(), number)));
+            let Ended { duration_ms, is_break, began_ms, uri, .. } = segment;
+            self.playlist.push(Ended { duration_ms, is_break, began_ms, uri, place });
+        }
+        self.lost_before = true;
+        changes
+    }
+
+    /// A segment that a former process wrote.
+    fn left_behind(&self, uri: &str) -> Stored {
+        let list = self.list_path();
+        let directory = list.rsplit_once('/').map_or("", |(above, _)| above);
+        let name = uri.strip_prefix(&self.config.entry_prefix).unwrap_or(uri);
+        let path = list::absolute(directory, name);
+        let file: Place = place(&self.config.path, path.clone());
+        // How long it is matters only where room is to be made, and these go first anyway.
+        Stored { bytes: None, file: Some(file), len: 0, path }
+    }
+
+    /// What a client is promised it can take in, bits per second.
+    pub(crate) fn bits_per_second(&self) -> u64 {
+        let rates = self.playlist.listed();
+        let rates = rates.map(|Listed { segment, .. }| rate(segment.place.main.len, segment.duration_ms));
+        rates.max().unwrap_or(0).max(1)
+    }
+}
