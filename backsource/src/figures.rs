@@ -1,9 +1,7 @@
-//! What is told of a stream: counters that outlive this process, rates, and what its sequence headers say.
+//! What is told of a stream: counters that outlive this process, and rates.
 
-use api::{Audio, Kbps, Video};
+use api::Kbps;
 use endpoint::Hub;
-use flv::PacketInfo;
-use media::Kind;
 use mediaring::Scoreboard;
 
 use crate::source::Source;
@@ -41,34 +39,10 @@ impl Source {
     /// Notes what was received and sent until now; to be called every few seconds.
     pub(crate) fn note_rates(&mut self, board: &Scoreboard, now_ms: u64) {
         let sent = self.sent(board);
+        self.tracks.note_rates(now_ms);
         self.rates.push_back((now_ms, self.bytes, sent));
         while self.rates.get(1).is_some_and(|(at_ms, ..)| now_ms.saturating_sub(*at_ms) >= WINDOW_MS) {
             self.rates.pop_front();
-        }
-    }
-
-    /// Keeps what a packet says of the stream.
-    pub(crate) fn describe(&mut self, kind: Kind, info: PacketInfo, payload: &[u8]) {
-        // Operators see the first track of each kind.
-        if info.track != 0 || info.beside {
-            return;
-        }
-        match kind {
-            Kind::Video => {
-                self.video = info.codec.or(self.video);
-                if info.sequence_header {
-                    self.video_facts = flv::describe_video(payload).unwrap_or_default();
-                }
-            }
-            _ => {
-                let new = info.codec.is_some() && info.codec != self.audio;
-                self.audio = info.codec.or(self.audio);
-                if (new || info.sequence_header)
-                    && let Some(facts) = flv::describe_audio(payload)
-                {
-                    self.audio_facts = facts;
-                }
-            }
         }
     }
 
@@ -105,19 +79,10 @@ impl Source {
                 active: self.publisher.is_some(),
                 cid: self.publisher.map_or(0, |publisher| publisher.cid),
             },
-            video: self.video.map(|codec| Video {
-                codec: codec.to_string(),
-                profile: self.video_facts.profile.clone(),
-                level: self.video_facts.level.clone(),
-                width: self.video_facts.width,
-                height: self.video_facts.height,
-            }),
-            audio: self.audio.map(|codec| Audio {
-                codec: codec.to_string(),
-                sample_rate: self.audio_facts.sample_rate,
-                channel: self.audio_facts.channels,
-                profile: self.audio_facts.profile.clone(),
-            }),
+            video: self.tracks.video(),
+            audio: self.tracks.audio(),
+            tracks: self.tracks.report(now_ms),
+            left_out: Vec::new(),
             ring_bytes: self.ring.shape().data_bytes,
             time_jumps: self.time_jumps(),
             process: process.to_owned(),

@@ -12,5 +12,6 @@ mod process;
 mod publish;
 mod readers;
 mod source;
+mod tracks;
 
 pub use process::run;

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use flv::{AudioFacts, Codec, PacketInfo, VideoFacts};
+use flv::PacketInfo;
 use media::timeline::{Jitter, Timeline};
 use media::{Kind, StreamKey};
 use mediaring::{Entry, Flags, HeaderKind, RingError, RingWriter, Shape, Tally};
 
 use crate::metadata::{self, DataMessage};
+use crate::tracks::Tracks;
 
 /// Notes in the ring for a successor: last DTS of each track, biased by one (0: none yet).
 const NOTE_LAST_AUDIO: usize = 1;
@@ -113,10 +114,7 @@ pub(crate) struct Source {
     hold_until_ms: u64,
     /// When nobody published and nobody read any more, ms.
     pub(crate) idle_since_ms: Option<u64>,
-    pub(crate) video: Option<Codec>,
-    pub(crate) audio: Option<Codec>,
-    pub(crate) video_facts: VideoFacts,
-    pub(crate) audio_facts: AudioFacts,
+    pub(crate) tracks: Tracks,
     /// Packets and bytes from all its publishers, and how many there were when this publish began.
     pub(crate) frames: u64,
     pub(crate) bytes: u64,
@@ -177,10 +175,7 @@ impl Source {
             hold_ms: MIN_HOLD_MS,
             hold_until_ms: 0,
             idle_since_ms: None,
-            video: None,
-            audio: None,
-            video_facts: VideoFacts::default(),
-            audio_facts: AudioFacts::default(),
+            tracks: Tracks::default(),
             frames: 0,
             bytes: 0,
             begun: (0, 0),
@@ -211,8 +206,7 @@ impl Source {
         self.note_absolute();
         self.ring.set_note(endpoint::NOTE_BEGAN_NS, reactor::now_ns());
         self.ring.set_note(endpoint::NOTE_FIRST_SEQ, self.ring.head() + 1);
-        (self.video, self.audio) = (None, None);
-        (self.video_facts, self.audio_facts) = (VideoFacts::default(), AudioFacts::default());
+        self.tracks = Tracks::default();
         self.begun = (self.frames, self.bytes);
         (self.framing, self.mended) = (flv::nal::Framing::default(), 0);
         self.data_told = false;
@@ -288,7 +282,7 @@ impl Source {
         let mended = self.mend(kind, payload);
         let payload = mended.as_ref().unwrap_or(payload);
         let info = flv::classify(kind, payload);
-        self.describe(kind, info, payload);
+        self.tracks.describe(kind, info, payload);
         let is_kept = info.sequence_header || info.beside;
         let aside = is_kept || info.end_of_sequence;
         let arrival_ms = i64::try_from(reactor::now_ms()).unwrap_or(i64::MAX);

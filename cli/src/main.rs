@@ -267,7 +267,8 @@ fn stream(places: &[Place], format: Format, name: &str) -> Result<ExitCode, Stri
         value
     };
     present(&pictures, &errors, format, form, |pictures, colours| {
-        format!("{}\n\n{}", table::streams(pictures, colours), table::clients(pictures, colours))
+        let (streams, clients) = (table::streams(pictures, colours), table::clients(pictures, colours));
+        format!("{streams}\n\n{}\n\n{clients}", media_table::tracks(pictures, colours))
     })
 }
 

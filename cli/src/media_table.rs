@@ -5,7 +5,7 @@ use comfy_table::{Cell, Color};
 use crate::output;
 use crate::picture::Picture;
 use crate::quantity;
-use crate::table::{Column, Lines, plain, stream_name};
+use crate::table::{self, Column, Lines, plain, stream_name};
 
 /// Finished recordings that a table shows: the newest.
 const NEWEST: usize = 15;
@@ -25,7 +25,38 @@ const HLS: [Column; 9] = [
 const RECORDINGS: [Column; 5] =
     [("STREAM", false), ("STATE", false), ("PLAN", false), ("LENGTH", true), ("BYTES", true)];
 
+const TRACKS: [Column; 4] = [("STREAM", false), ("TRACK", false), ("CODEC", false), ("RATE", true)];
+
 const FILES: [Column; 4] = [("FILE", false), ("STREAM", false), ("LENGTH", true), ("BYTES", true)];
+
+/// The tracks of streams, one a line, and what outputs lack.
+pub(crate) fn tracks(pictures: &[Picture], colours: bool) -> String {
+    let mut lines = Lines::new(&TRACKS, pictures, colours);
+    for picture in pictures {
+        for stream in &picture.streams {
+            for track in &stream.tracks {
+                let (kind, what) = match (&track.video, &track.audio) {
+                    (Some(video), _) => ("video", table::video(Some(video))),
+                    (None, audio) => ("audio", table::audio(audio.as_ref())),
+                };
+                let cells = vec![
+                    Cell::new(stream_name(
+                        &stream.vhost,
+                        &format!("{}/{}", stream.app, stream.name),
+                        lines.wide,
+                    )),
+                    Cell::new(format!("{kind} {}", track.number)),
+                    Cell::new(what),
+                    Cell::new(quantity::kbps(track.kbps)),
+                ];
+                lines.add(&picture.node, cells);
+            }
+        }
+    }
+    let lacks = pictures.iter().flat_map(|picture| &picture.streams);
+    let lacks = lacks.map(|one| (format!("{}/{}/{}", one.vhost, one.app, one.name), &one.left_out));
+    format!("{}{}", lines.text("no tracks"), left_out(lacks))
+}
 
 /// Streams that have HLS, one a line.
 pub(crate) fn hls(pictures: &[Picture], colours: bool) -> String {

@@ -406,6 +406,8 @@ mod tests {
             publish: Publish { active: true, cid: 7 },
             video: Some(Video { codec: "H264".to_owned(), width: 640, height: 360, ..Video::default() }),
             audio: None,
+            tracks: Vec::new(),
+            left_out: Vec::new(),
             ring_bytes: 0,
             time_jumps: 0,
             process: "backsource#0".to_owned(),

@@ -36,6 +36,14 @@ export function audio(stream) {
   return [codec, profile, rateHz ? `${rateHz / 1000} kHz` : ""].filter(Boolean).join(" ");
 }
 
+// All tracks of a stream in words, with their rates where they are known.
+export function tracks(stream) {
+  return (stream.tracks ?? []).map((track) => {
+    const words = track.video ? video(track) : audio(track);
+    return `${track.video ? "video" : "audio"} ${track.number}: ${words}${track.kbps > 0 ? `, ${rate(track.kbps)}` : ""}`;
+  });
+}
+
 // An element: tag, properties (class, text, attributes, on… listeners), children.
 export function element(tag, properties = {}, ...children) {
   const made = tag.startsWith("svg:")

@@ -3,7 +3,7 @@
 
 import { addresses, list } from "./addresses.js";
 import { get } from "./api.js";
-import { audio, bytes, duration, element, path, rate, video } from "./format.js";
+import { audio, bytes, duration, element, path, rate, tracks, video } from "./format.js";
 import { begin, say } from "./i18n.js";
 import * as lists from "./lists.js";
 import { KINDS, Player, works } from "./player.js";
@@ -64,6 +64,9 @@ function facts(found) {
   const rows = [
     [say("state"), found.publish.active ? say("live") : say("waiting")],
     [say("video"), video(found)], [say("audio"), audio(found)],
+    // The first of each kind stand above.
+    ...(found.tracks ?? []).length > 2 ? [[say("tracks"), tracks(found).join("\n")]] : [],
+    ...(found.left_out ?? []).length > 0 ? [[say("left_out"), found.left_out.join("\n")]] : [],
     [say("viewers"), String(found.clients - (found.publish.active ? 1 : 0))],
     [say("live_for"), duration(found.live_ms)],
     [say("rate_in"), rate(found.kbps.recv_30s)], [say("rate_out"), rate(found.kbps.send_30s)],
@@ -71,7 +74,7 @@ function facts(found) {
     [say("ring"), bytes(found.ring_bytes)], [say("process"), found.process],
   ];
   place("details").replaceChildren(element("table", {}, element("tbody", {}, ...rows.map(([name, value]) =>
-    element("tr", {}, element("th", { scope: "row", text: name }), element("td", { text: value }))))));
+    element("tr", {}, element("th", { scope: "row", text: name }), element("td", { class: "lines", text: value }))))));
 }
 
 const is = (each) => each.vhost === stream.vhost && each.app === stream.app && each.name === stream.name;

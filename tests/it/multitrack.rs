@@ -2,19 +2,22 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 
 use client::{Kind, Packet};
+use flv::file::Tag;
+use srs_tests::browser::Browser;
 use srs_tests::capture::{player, publish_tags, publisher, receive_frames};
 use srs_tests::http::ask;
 use srs_tests::live::HttpViewer;
 use srs_tests::marked::{self, Unit};
 use srs_tests::pattern::{AUDIO_CONFIGURATION, VIDEO_CONFIGURATION};
-use srs_tests::process::{signal, wait_gone};
-use srs_tests::program::have;
+use srs_tests::process::{run, signal, wait_gone};
+use srs_tests::program::{self, have};
 use srs_tests::server::Server;
-use srs_tests::several::{Several, assert_decoded, streams};
+use srs_tests::several::{Paced, Several, assert_decoded, streams};
 use srs_tests::site::{decoded, site};
 use srs_tests::wait::{SOON, wait_until};
 
@@ -187,4 +190,62 @@ fn a_recording_that_was_left_behind_has_all_tracks() {
     assert_whole(&film, &several, 150);
     publish_tags(&mut publisher, rest, 0);
     drop(publisher.finish());
+}
+
+/// What operators see of a stream with two tracks of a kind, and a third that MPEG-TS has no place for; and that browsers play it.
+#[test]
+fn operators_see_all_tracks_and_what_is_left_out() {
+    if !have(&["ffmpeg"]) {
+        return;
+    }
+    let server = site(
+        "http_remux { enabled on; } \
+         hls { enabled on; hls_fragment 1; hls_window 60; hls_storage memory; hls_path TOP/html; }",
+    );
+    let several = Several::make(server.directory(), 6);
+    let mut all = several.tags.clone();
+    let info = [&[0x10, 0, 0x10, 0, 0, 0, 0, 0, 0, 0, 0x0a, 0xc4, 0x42, 0xf0][..], &[0; 20]].concat();
+    let at = all.iter().position(|tag| tag.kind == Kind::Audio).unwrap();
+    let flac = |packet_type: u8, data: &[u8]| {
+        let body = [&[0x95, packet_type][..], b"fLaC\x02", data].concat().into();
+        Tag { kind: Kind::Audio, timestamp_ms: 0, body }
+    };
+    all.insert(at, flac(0, &info));
+    all.push(Tag { timestamp_ms: 5900, ..flac(1, b"frame") });
+    let _publisher = Paced::start(&server.url("live/a"), all);
+    let listener = HttpViewer::start(&server.web(), "/live/a.aac");
+    wait_until("sounds", || listener.has_begun());
+    let told = || ask(&server.api(), "GET", "/api/v1/streams", &[]).json()["streams"][0].clone();
+    let lacks = |told: &serde_json::Value| -> Vec<String> {
+        let all = told["left_out"].as_array().unwrap();
+        all.iter().map(|what| what.as_str().unwrap().to_owned()).collect()
+    };
+    let wanted = [
+        ".aac or .mp3: its sound, track 1, AAC",
+        ".aac or .mp3: its sound, track 2, FLAC",
+        "HLS: its sound, track 2, FLAC",
+    ];
+    wait_until("what is left out", || lacks(&told()) == wanted);
+    let track = |number: usize| told()["tracks"][number].clone();
+    wait_until("a rate", || track(0)["kbps"].as_u64() > Some(20));
+    assert_eq!((&track(0)["video"]["width"], &track(1)["video"]["width"]), (&320.into(), &160.into()));
+    let sounds = [2, 3, 4].map(|at| (track(at)["number"].clone(), track(at)["audio"]["sample_rate"].clone()));
+    assert_eq!(sounds, [(0, 44_100), (1, 48_000), (2, 0)].map(|(number, rate)| (number.into(), rate.into())));
+    let mut command = Command::new(program::srs_cli());
+    let said = run(command.arg("--socket").arg(server.socket()).args(["stream", "live/a"]), SOON);
+    let said = said.expect_success();
+    for words in
+        ["video 1  H264 160x90", "audio 1  AAC 48000 Hz", "lacks .aac or .mp3: its sound, track 1, AAC"]
+    {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let Some(browser) = Browser::start(1280, 900) else { return };
+    for kind in ["mp4", "flv", "hls"] {
+        browser.open(&format!("{}/console/stream.html?app=live&stream=a&kind={kind}", server.web()));
+        browser.wait("document.querySelector('video')?.getVideoPlaybackQuality().totalVideoFrames > 30");
+        browser.wait("document.querySelector('video').videoWidth === 320");
+        for words in ["video 1: H264", "audio 1: AAC", "HLS: its sound, track 2, FLAC"] {
+            browser.wait(&format!("document.querySelector('#details').textContent.includes('{words}')"));
+        }
+    }
 }

@@ -3,12 +3,16 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use client::Kind;
 use flv::file::Tag;
 
-use crate::capture::tags;
+use crate::capture::{publish_tags, publisher, tags};
 use crate::clip::QUIET;
 use crate::process::run;
 use crate::wait::SOON;
@@ -85,6 +89,46 @@ impl Several {
     pub fn without(&self, kind: Kind) -> Vec<Tag> {
         let is_left = |tag: &&Tag| tag.kind == kind && flv::classify(kind, &tag.body).track > 0;
         self.tags.iter().filter(|tag| !is_left(tag)).cloned().collect()
+    }
+}
+
+/// A stream that is published at the pace of its times, again and again, until this is dropped.
+#[derive(Debug)]
+pub struct Paced {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Paced {
+    /// Begins.
+    #[must_use]
+    pub fn start(url: &str, tags: Vec<Tag>) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut publisher = publisher(url);
+        let length_ms = tags.iter().map(|tag| tag.timestamp_ms).max().unwrap_or(0) + 23;
+        let thread = thread::spawn({
+            let stop = Arc::clone(&stop);
+            move || {
+                let began = Instant::now();
+                for (round, tag) in (0..).flat_map(|round| tags.iter().map(move |tag| (round, tag))) {
+                    let time_ms = round * length_ms + tag.timestamp_ms;
+                    let due = began + Duration::from_millis(time_ms.into());
+                    thread::sleep(due.saturating_duration_since(Instant::now()));
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    publish_tags(&mut publisher, std::slice::from_ref(tag), round * length_ms);
+                }
+            }
+        });
+        Self { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Paced {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        drop(self.thread.take().map(JoinHandle::join));
     }
 }
 

@@ -22,7 +22,7 @@ pub use machine::{
 pub use process::{Census, LastEnd, Process, Processes, State, Totals};
 pub use recording::{Dvr, ELSEWHERE, Hls, HlsList, Record, RecordAnswer, Recorded, Recording};
 pub use report::{Merged, Report, merge, merge_ended, vhosts};
-pub use stream::{Audio, Kbps, Publish, Stream, Switch, Vhost, Video, Viewers};
+pub use stream::{Audio, Kbps, Publish, Stream, Switch, Track, Vhost, Video, Viewers};
 pub use token::{SharedToken, Token};
 
 /// What a reload did.

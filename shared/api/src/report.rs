@@ -1,6 +1,6 @@
 //! What one process knows, and how the answers of all become one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -50,15 +50,30 @@ pub struct Merged {
 pub fn merge(reports: Vec<Report>) -> Merged {
     let mut merged = Merged::default();
     let mut viewers: HashMap<(String, String, String), u64> = HashMap::new();
+    let mut left_out: HashMap<(String, String, String), BTreeSet<String>> = HashMap::new();
+    let mut note = |key: (&String, &String, &String), output: &str, what: Vec<String>| {
+        if !what.is_empty() {
+            let key = (key.0.clone(), key.1.clone(), key.2.clone());
+            left_out.entry(key).or_default().extend(what.iter().map(|what| format!("{output}{what}")));
+        }
+    };
     for report in reports {
+        for hls in report.hls {
+            note((&hls.vhost, &hls.app, &hls.name), "HLS: ", hls.left_out);
+        }
+        for one in report.dvr.recordings {
+            note((&one.vhost, &one.app, &one.name), "recording: ", one.left_out);
+        }
         merged.clients.extend(report.clients);
         merged.streams.extend(report.streams);
-        for seen in report.viewers {
+        for mut seen in report.viewers {
+            note((&seen.vhost, &seen.app, &seen.name), "", std::mem::take(&mut seen.left_out));
             *viewers.entry((seen.vhost, seen.app, seen.name)).or_default() += seen.clients;
         }
     }
     for stream in &mut merged.streams {
         let key = (stream.vhost.clone(), stream.app.clone(), stream.name.clone());
+        stream.left_out = left_out.remove(&key).unwrap_or_default().into_iter().collect();
         stream.clients = u64::from(stream.publish.active) + viewers.get(&key).copied().unwrap_or(0);
     }
     merged.clients.sort_by_key(|client| client.id);

@@ -62,6 +62,12 @@ pub struct Stream {
     pub video: Option<Video>,
     /// Audio, once seen.
     pub audio: Option<Audio>,
+    /// All tracks, pictures first; the first of each kind is told above, too.
+    #[serde(default)]
+    pub tracks: Vec<Track>,
+    /// What of it an output lacks that somebody uses, in words.
+    #[serde(default)]
+    pub left_out: Vec<String>,
     /// Bytes of the stream's ring.
     pub ring_bytes: u64,
     /// Jumps of the publisher's clock that were corrected.
@@ -108,8 +114,23 @@ pub struct Audio {
     pub profile: String,
 }
 
+/// A track of a stream.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Track {
+    /// Its number among those of its kind; 0 is the first.
+    pub number: u8,
+    /// What it is, where it has pictures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub video: Option<Video>,
+    /// What it is, where it has sounds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio: Option<Audio>,
+    /// Mean rate of the last half minute, kbit/s.
+    pub kbps: u64,
+}
+
 /// Viewers of one stream in one process, for the sum over all.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Viewers {
     /// Resolved vhost.
     pub vhost: String,
@@ -119,6 +140,9 @@ pub struct Viewers {
     pub name: String,
     /// How many watch.
     pub clients: u64,
+    /// What of the stream they do not get, in words.
+    #[serde(default)]
+    pub left_out: Vec<String>,
 }
 
 /// A vhost with what its streams come to.

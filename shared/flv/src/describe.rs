@@ -4,12 +4,14 @@
 //! (AV1-ISOBMFF 2.3), AudioSpecificConfig (ISO/IEC 14496-3, 1.6.2.1), OpusHead (RFC 7845), FLV 10.1 (E.4.2.1). What can't be
 //! read is left empty: these are labels, nothing depends on them.
 
+use bytes::Bytes;
+use media::Kind;
 use media::cursor::Cursor;
 
-use crate::avc;
 use crate::bitwise::Bits;
 use crate::packet::Codec;
-use crate::{classify, hvcc};
+use crate::unit::{self, Body, by_track};
+use crate::{avc, classify, hvcc};
 
 /// What is known of video; empty or 0 where the stream does not say.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -44,25 +46,45 @@ pub struct AudioFacts {
 /// ```
 #[must_use]
 pub fn describe_video(payload: &[u8]) -> Option<VideoFacts> {
-    let info = classify(media::Kind::Video, payload);
-    if !info.sequence_header {
+    if !classify(Kind::Video, payload).sequence_header {
         return None;
     }
-    let facts = match info.codec {
-        Some(Codec::Video(7)) => avc_record(payload.get(5..)?),
-        Some(Codec::Video(12)) => hvc(payload.get(5..)?),
-        Some(Codec::FourCc(code)) => {
-            let config = behind_code(payload, code)?;
-            match &code {
-                b"avc1" => avc_record(config),
-                b"hvc1" => hvc(config),
-                b"av01" => av1(config),
-                _ => None,
-            }
-        }
+    Some(
+        record_of(Kind::Video, payload)
+            .map_or_else(VideoFacts::default, |(codec, record)| video_facts(codec, &record)),
+    )
+}
+
+/// The codec of the first track that a sequence header is of, and its configuration.
+fn record_of(kind: Kind, payload: &[u8]) -> Option<(Codec, Bytes)> {
+    let (_, unit) = by_track(kind, &Bytes::copy_from_slice(payload))?.into_iter().next()?;
+    match unit.body {
+        Body::Config(record) => Some((unit.codec, record)),
+        _ => None,
+    }
+}
+
+/// What the decoder configuration of pictures says.
+#[must_use]
+pub fn video_facts(codec: Codec, record: &[u8]) -> VideoFacts {
+    let facts = match codec {
+        unit::H264 => avc_record(record),
+        unit::HEVC => hvc(record),
+        unit::AV1 => av1(record),
         _ => None,
     };
-    Some(facts.unwrap_or_default())
+    facts.unwrap_or_default()
+}
+
+/// What the decoder configuration of sounds says.
+#[must_use]
+pub fn audio_facts(codec: Codec, record: &[u8]) -> AudioFacts {
+    let facts = match codec {
+        unit::AAC => aac(record),
+        unit::OPUS => opus(record),
+        _ => None,
+    };
+    facts.unwrap_or_default()
 }
 
 /// What an audio packet says: a sequence header in full, of other packets the classic header. `None` when it says nothing.
@@ -73,27 +95,15 @@ pub fn describe_video(payload: &[u8]) -> Option<VideoFacts> {
 /// ```
 #[must_use]
 pub fn describe_audio(payload: &[u8]) -> Option<AudioFacts> {
-    let info = classify(media::Kind::Audio, payload);
-    match info.codec? {
-        Codec::Audio(10) if info.sequence_header => Some(aac(payload.get(2..)?).unwrap_or_default()),
-        Codec::Audio(10) => None,
-        Codec::Audio(format) => Some(classic(format, *payload.first()?)),
-        Codec::FourCc(code) if info.sequence_header => {
-            let config = behind_code(payload, code)?;
-            Some(match &code {
-                b"mp4a" => aac(config).unwrap_or_default(),
-                b"Opus" => opus(config).unwrap_or_default(),
-                _ => AudioFacts::default(),
-            })
-        }
-        _ => None,
+    let info = classify(Kind::Audio, payload);
+    if info.sequence_header {
+        let (codec, record) = record_of(Kind::Audio, payload)?;
+        return Some(audio_facts(codec, &record));
     }
-}
-
-/// What follows the FourCC of an enhanced packet. It stands within the first bytes unless there are many modifiers.
-fn behind_code(payload: &[u8], code: [u8; 4]) -> Option<&[u8]> {
-    let at = payload.windows(4).take(64).position(|window| window == code)?;
-    payload.get(at + 4..)
+    match info.codec? {
+        Codec::Audio(10) | Codec::FourCc(_) | Codec::Video(_) => None,
+        Codec::Audio(format) => Some(classic(format, *payload.first()?)),
+    }
 }
 
 fn avc_record(config: &[u8]) -> Option<VideoFacts> {

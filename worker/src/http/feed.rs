@@ -153,6 +153,11 @@ impl Feed {
         self.has_ended() && !self.is_watched() && self.ring.take().is_some()
     }
 
+    /// What those who watch it over HTTP do not get.
+    pub(crate) fn left_out(&self) -> &[String] {
+        self.left_out.with_outputs()
+    }
+
     /// Whether anybody wants it.
     pub(crate) fn is_wanted(&self) -> bool {
         self.pinned || self.is_watched()

@@ -250,7 +250,7 @@ impl Web {
         }
         for (key, clients) in players {
             let (vhost, app, name) = (key.vhost.clone(), key.app.clone(), key.stream.clone());
-            report.viewers.push(api::Viewers { vhost, app, name, clients });
+            report.viewers.push(api::Viewers { vhost, app, name, clients, left_out: Vec::new() });
         }
         for stream in self.hls.streams.values() {
             let key = &stream.key;

@@ -7,19 +7,30 @@ const MOST: usize = 8;
 
 /// What of one stream one output lacks.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct LeftOut(Vec<String>);
+pub(crate) struct LeftOut {
+    names: Vec<String>,
+    /// For outputs that are several in one.
+    with_outputs: Vec<String>,
+}
 
 impl LeftOut {
     /// Something is not in an output. What is new is said.
     pub(crate) fn note(&mut self, key: &StreamKey, output: &str, what: &str) {
-        if self.0.len() < MOST && !self.0.iter().any(|known| known == what) {
+        let named = format!("{output}: {what}");
+        if self.names.len() < MOST && !self.with_outputs.contains(&named) {
             tracing::warn!("{output} of {key} lacks {what}");
-            self.0.push(what.to_owned());
+            self.names.push(what.to_owned());
+            self.with_outputs.push(named);
         }
     }
 
     /// All that was noted.
     pub(crate) fn names(&self) -> &[String] {
-        &self.0
+        &self.names
+    }
+
+    /// The same with the outputs that lack it.
+    pub(crate) fn with_outputs(&self) -> &[String] {
+        &self.with_outputs
     }
 }

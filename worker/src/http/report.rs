@@ -17,6 +17,7 @@ impl Web {
                 app: feed.key.app.clone(),
                 name: feed.key.stream.clone(),
                 clients: members.map_or(0, |members| members.len() as u64),
+                left_out: feed.left_out().to_vec(),
             });
         }
         self.report_hls(process, report);

@@ -25,6 +25,7 @@ impl Hub {
             app: audience.key.app.clone(),
             name: audience.key.stream.clone(),
             clients: audience.viewers.len() as u64,
+            left_out: Vec::new(),
         });
         api::Report {
             process: process.to_owned(),
