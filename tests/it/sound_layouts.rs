@@ -4,11 +4,15 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use flv::file::Tag;
 use srs_tests::capture::{ffmpeg_publish, publish_tags, publisher, tags};
 use srs_tests::clip::QUIET;
 use srs_tests::http::ask;
+use srs_tests::live::HttpViewer;
 use srs_tests::process::run;
 use srs_tests::program::have;
+use srs_tests::server::Server;
+use srs_tests::several::assert_decoded;
 use srs_tests::site::{decoded, segments, site, wait_listed};
 use srs_tests::wait::{SOON, wait_until};
 
@@ -18,6 +22,18 @@ fn sound(layout: &str, to: &Path) {
     let mut command = Command::new("ffmpeg");
     command.args(QUIET).args(["-f", "lavfi", "-i", &source, "-c:a", "aac", "-b:a", "256k"]).arg(to);
     drop(run(&mut command, SOON).expect_success());
+}
+
+/// A file of these tags.
+fn film(tags: &[Tag]) -> Vec<u8> {
+    let mut out = flv::file::header(true, false).to_vec();
+    for tag in tags {
+        let size = u32::try_from(tag.body.len()).unwrap();
+        out.extend_from_slice(&flv::file::tag_head(tag.kind, tag.timestamp_ms, size));
+        out.extend_from_slice(&tag.body);
+        out.extend_from_slice(&flv::file::tag_end(size));
+    }
+    out
 }
 
 fn channels(file: &Path) -> String {
@@ -32,7 +48,7 @@ fn all_channels_are_there_in_every_container_that_can_say_them() {
         return;
     }
     let server = site(
-        "dvr { enabled on; dvr_path TOP/html/rec/[stream].mp4; } \
+        "http_remux { enabled on; } dvr { enabled on; dvr_path TOP/html/rec/[stream].mp4; } \
          hls { enabled on; hls_fragment 2; hls_window 60; hls_storage memory; hls_path TOP/html; hls_ctx off; }",
     );
     for (name, layout, count) in
@@ -58,23 +74,68 @@ fn all_channels_are_there_in_every_container_that_can_say_them() {
             assert_eq!(got[3..got.len() - 1], source[at..at + got.len() - 4], "{layout}: {}", file.display());
         }
     }
-    // Numbered 12, which needs four bits.
-    let mut twelve = tags(&server.directory().join("b.flv"));
-    let header = twelve.iter_mut().find(|tag| tag.body.starts_with(&[0xaf, 0])).unwrap();
+    numbered_in_four_bits(&server);
+}
+
+/// Channel configuration 12, whose frames are laid out like those of 7: headers of ADTS have three bits, so each frame has a
+/// description of the channels.
+fn numbered_in_four_bits(server: &Server) {
+    let mut all = tags(&server.directory().join("b.flv"));
+    let header = all.iter_mut().find(|tag| tag.body.starts_with(&[0xaf, 0])).unwrap();
     header.body = vec![0xaf, 0, 0x11, 0xe0].into();
-    let mut publisher = publisher(&server.url("live/twelve"));
-    publish_tags(&mut publisher, &twelve, 0);
+    let source = server.directory().join("numbered.flv");
+    fs::write(&source, film(&all)).unwrap();
+    let source = decoded(&source.to_string_lossy(), "a");
+    let listener = HttpViewer::start(&server.web(), "/live/numbered.aac");
+    wait_until("the listener", || !server.clients().is_empty());
+    let mut publisher = publisher(&server.url("live/numbered"));
+    publish_tags(&mut publisher, &all, 0);
+    drop(publisher.finish());
+    let movie = server.directory().join("html/rec/numbered.mp4");
+    wait_until("the recording", || movie.exists());
+    let path = "live/numbered";
+    let list = wait_listed(server, path, 2.8);
+    let [live, bare] = ["live.ts", "live.aac"].map(|name| server.directory().join(name));
+    fs::write(&live, segments(server, path, &list).concat()).unwrap();
+    fs::write(&bare, listener.whole()).unwrap();
+    for file in [&movie, &live, &bare] {
+        assert_eq!(channels(file), "8", "{}", file.display());
+        assert_decoded(&file.display().to_string(), &decoded(&file.to_string_lossy(), "a"), &source, 3);
+    }
+    let told = ask(&server.api(), "GET", "/api/v1/hls", &[]).json();
+    let all = told["hls"].as_array().unwrap();
+    let one = all.iter().find(|stream| stream["name"] == "numbered").unwrap();
+    assert_eq!((&one["left_out"], &one["refused"]), (&serde_json::json!([]), &0.into()));
+}
+
+/// What no header of ADTS can say: a sampling rate that has no number.
+#[test]
+fn sounds_without_a_place_in_a_transport_stream_are_told() {
+    if !have(&["ffmpeg", "ffprobe"]) {
+        return;
+    }
+    let server = site(
+        "dvr { enabled on; dvr_path TOP/html/rec/[stream].mp4; } \
+         hls { enabled on; hls_fragment 2; hls_window 60; hls_storage memory; hls_path TOP/html; hls_ctx off; }",
+    );
+    sound("stereo", &server.directory().join("b.flv"));
+    let mut odd = tags(&server.directory().join("b.flv"));
+    let header = odd.iter_mut().find(|tag| tag.body.starts_with(&[0xaf, 0])).unwrap();
+    // 47,999 Hz in 24 bits.
+    header.body = vec![0xaf, 0, 0x17, 0x80, 0x5d, 0xbf, 0x90].into();
+    let mut publisher = publisher(&server.url("live/odd"));
+    publish_tags(&mut publisher, &odd, 0);
     let told = || ask(&server.api(), "GET", "/api/v1/hls", &[]).json()["hls"].as_array().unwrap().clone();
     wait_until("what HLS lacks is told", || {
         let told = told();
-        let twelve = told.iter().find(|stream| stream["name"] == "twelve");
-        twelve.is_some_and(|stream| {
+        let odd = told.iter().find(|stream| stream["name"] == "odd");
+        odd.is_some_and(|stream| {
             stream["left_out"][0] == "its sound, AAC" && stream["refused"].as_u64() > Some(0)
         })
     });
-    assert_eq!(server.log().matches("hls of __defaultVhost__/live/twelve lacks its sound, AAC").count(), 1);
+    assert_eq!(server.log().matches("hls of __defaultVhost__/live/odd lacks its sound, AAC").count(), 1);
     drop(publisher.finish());
-    let film = server.directory().join("html/rec/twelve.mp4");
+    let film = server.directory().join("html/rec/odd.mp4");
     wait_until("the recording", || film.exists());
-    assert_eq!(channels(&film), "8");
+    assert!(fs::metadata(&film).unwrap().len() > 10_000);
 }

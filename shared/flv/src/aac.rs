@@ -22,8 +22,8 @@ pub struct AacConfig {
     pub sample_rate: u32,
     /// Channel configuration: 1 to 7 (7 means 8 channels), 11 to 14, or 0: the channels are described one by one.
     pub channel_config: u8,
-    /// That description as an element of a frame (`program_config_element` with its identifier), whole bytes; empty where there
-    /// is none.
+    /// That description as an element of a frame (`program_config_element` with its identifier), whole bytes; of the numbers above
+    /// 7, which are too large for the headers of frames, what they mean. Empty where there is none.
     pub description: Bytes,
     /// Channels that it describes.
     described: u16,
@@ -61,9 +61,16 @@ impl AacConfig {
             return Err(ConfigError::Audio { object_type, sample_rate, channels });
         }
         let is_general = matches!(object_type, 1..=4);
-        let (described, description) =
-            if channels == 0 && is_general { description(&mut bits)? } else { (0, Vec::new()) };
         let index = SAMPLE_RATES.iter().position(|known| *known == sample_rate);
+        let rate_index = index.and_then(|index| u32::try_from(index).ok());
+        let (described, description) = match (channels, rate_index) {
+            (0, _) if is_general => description(&mut bits)?,
+            (channels, Some(rate_index)) if is_general => {
+                let layout = Layout::of(channels);
+                (0, layout.map_or_else(Vec::new, |layout| layout.write(object_type, rate_index)))
+            }
+            _ => (0, Vec::new()),
+        };
         Ok(Self {
             record: record.clone(),
             object_type: byte(object_type),
@@ -94,6 +101,113 @@ impl AacConfig {
         let says_channels = matches!(self.channel_config, 1..=7) || !self.description.is_empty();
         matches!(self.object_type, 1..=4) && self.rate_index.is_some() && says_channels
     }
+}
+
+/// An element of a frame: a pair of channels or one, its number among those of its kind, and whether it is above (1) or below (2)
+/// the others.
+#[derive(Debug, Clone, Copy)]
+struct Element {
+    is_pair: bool,
+    number: u32,
+    height: u32,
+}
+
+const fn one(number: u32) -> Element {
+    Element { is_pair: false, number, height: 0 }
+}
+
+const fn pair(number: u32) -> Element {
+    Element { is_pair: true, number, height: 0 }
+}
+
+const fn at(height: u32, element: Element) -> Element {
+    Element { height, ..element }
+}
+
+/// What a channel configuration means (ISO/IEC 14496-3, table 1.19): which elements are in front, at the sides and behind. Numbers
+/// count elements of a kind in the order of a frame, as encoders number them.
+#[derive(Debug, Clone, Copy)]
+struct Layout {
+    front: &'static [Element],
+    side: &'static [Element],
+    back: &'static [Element],
+    /// Elements of low frequencies.
+    low: u32,
+}
+
+/// What the comment of a description begins with that says how high elements are (ISO/IEC 14496-3, 4.5.1.2).
+const HEIGHTS: u32 = 0xac;
+
+impl Layout {
+    /// Of the numbers that three bits can't say.
+    const fn of(channels: u32) -> Option<Self> {
+        Some(match channels {
+            11 => Self::ELEVEN,
+            12 => Self::TWELVE,
+            13 => Self::THIRTEEN,
+            14 => Self::FOURTEEN,
+            _ => return None,
+        })
+    }
+
+    const FRONT: &'static [Element] = &[one(0), pair(0)];
+    const ELEVEN: Self = Self { front: Self::FRONT, side: &[], back: &[pair(1), one(1)], low: 1 };
+    const TWELVE: Self = Self { front: Self::FRONT, side: &[pair(1)], back: &[pair(2)], low: 1 };
+    const THIRTEEN: Self = Self {
+        front: &[one(0), pair(0), pair(1), at(1, one(2)), at(1, pair(4)), at(2, one(5)), at(2, pair(7))],
+        side: &[pair(2), at(1, pair(5)), at(1, one(3))],
+        back: &[pair(3), one(1), at(1, pair(6)), at(1, one(4))],
+        low: 2,
+    };
+    const FOURTEEN: Self =
+        Self { front: &[one(0), pair(0), at(1, pair(2))], side: &[pair(1)], back: &[], low: 1 };
+
+    /// `program_config_element` (ISO/IEC 14496-3, 4.4.1.1) with its identifier.
+    fn write(self, object_type: u32, rate_index: u32) -> Vec<u8> {
+        let groups = [self.front, self.side, self.back];
+        let count = |group: &[Element]| u32::try_from(group.len()).unwrap_or(0);
+        let mut out = Written::default();
+        // The identifier; number 0 of its kind.
+        out.put(5, 3);
+        out.put(0, 4);
+        out.put(object_type - 1, 2);
+        out.put(rate_index, 4);
+        groups.iter().for_each(|group| out.put(count(group), 4));
+        out.put(self.low, 2);
+        // No data, nothing coupled, nothing mixed down.
+        out.put(0, 3 + 4 + 3);
+        for element in groups.into_iter().flatten() {
+            out.put(u32::from(element.is_pair), 1);
+            out.put(element.number, 4);
+        }
+        (0..self.low).for_each(|number| out.put(number, 4));
+        let mut bytes = out.bytes;
+        let heights = self.heights();
+        bytes.push(u8::try_from(heights.len()).unwrap_or(0));
+        bytes.extend_from_slice(&heights);
+        bytes
+    }
+
+    /// The comment that says how high elements are; empty where all are as high.
+    fn heights(self) -> Vec<u8> {
+        let all = || [self.front, self.side, self.back].into_iter().flatten();
+        if all().all(|element| element.height == 0) {
+            return Vec::new();
+        }
+        let mut out = Written::default();
+        out.put(HEIGHTS, 8);
+        all().for_each(|element| out.put(element.height, 2));
+        let mut bytes = out.bytes;
+        bytes.push(checksum(&bytes));
+        bytes
+    }
+}
+
+/// CRC-8 of polynomial x^8 + x^2 + x + 1 that begins with ones.
+fn checksum(bytes: &[u8]) -> u8 {
+    bytes.iter().fold(u8::MAX, |sum, byte| {
+        (0..8).fold(sum ^ byte, |sum, _| if sum & 0x80 != 0 { sum << 1 ^ 0x07 } else { sum << 1 })
+    })
 }
 
 /// Bits that are put together to bytes.
@@ -189,8 +303,23 @@ mod tests {
 
     #[test]
     fn channels_are_described_or_numbered() {
-        // Configuration 12 of 48 kHz: eight channels, which three bits can't say.
-        let config = AacConfig::parse(&Bytes::from_static(&[0x11, 0xe0])).unwrap();
+        // Configurations 11 to 14 of 48 kHz, which three bits can't say: the description has as many channels.
+        for (second, channels) in [(0xd8, 7), (0xe0, 8), (0xe8, 24), (0xf0, 8)] {
+            let config = AacConfig::parse(&vec![0x11, second].into()).unwrap();
+            assert_eq!((config.channels(), config.fits_adts()), (channels, true));
+            // As it is read where it stands in a configuration.
+            let mut bits = Written::default();
+            [(2, 5), (3, 4), (0, 4), (0, 3)].into_iter().for_each(|(value, count)| bits.put(value, count));
+            let mut inner = Bits::new(&config.description);
+            assert_eq!(inner.take(3).unwrap(), 5);
+            while let Ok(bit) = inner.take(1) {
+                bits.put(bit, 1);
+            }
+            let described = AacConfig::parse(&bits.bytes.into()).unwrap();
+            assert_eq!((described.channels(), described.channel_config), (channels, 0));
+        }
+        // 960 Hz and the like have no index.
+        let config = AacConfig::parse(&Bytes::from_static(&[0x17, 0x80, 0x07, 0x80, 0x60])).unwrap();
         assert_eq!((config.channels(), config.fits_adts()), (8, false));
         // Front: one and a pair; back: a pair; one for low frequencies.
         let mut bits = Written::default();

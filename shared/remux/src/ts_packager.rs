@@ -242,7 +242,8 @@ pub(crate) fn adts(config: &AacConfig) -> Option<Adts<'_>> {
     Some(Adts {
         object_type: config.object_type,
         rate_index,
-        channel_config: config.channel_config,
+        // Where a description says it, the header does not.
+        channel_config: if config.description.is_empty() { config.channel_config } else { 0 },
         description: &config.description,
     })
 }
