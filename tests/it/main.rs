@@ -16,6 +16,7 @@ mod api_totals;
 mod channels;
 mod cli;
 mod codecs;
+mod colours;
 mod console;
 mod crash;
 mod crash_points;

@@ -31,7 +31,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("mp4", &["media"]),
     ("http1", &[]),
     ("hls", &["media"]),
-    ("remux", &["flv", "ts", "mp4", "media"]),
+    ("remux", &["amf0", "flv", "ts", "mp4", "media"]),
     ("vod", &["remux", "flv", "media"]),
     ("rtmp", &["amf0", "media"]),
     ("conf", &[]),

@@ -232,6 +232,8 @@ fn unit(
     let codec = classic(Codec::FourCc(codec));
     let is_nothing = is_video && frame_type == 5;
     let (body, coded) = match (packet_type, is_video) {
+        // Metadata come with any type of frame.
+        (4, true) => (Body::Metadata(payload.slice_ref(cursor.take_rest())), false),
         _ if is_nothing => (Body::Nothing, false),
         (0, _) => (Body::Config(payload.slice_ref(cursor.take_rest())), false),
         (1, true) => {
@@ -243,7 +245,6 @@ fn unit(
         (1, false) | (3, true) => {
             (Body::Coded { composition_ms: 0, data: payload.slice_ref(cursor.take_rest()) }, true)
         }
-        (4, true) => (Body::Metadata(payload.slice_ref(cursor.take_rest())), false),
         (2 | 4, _) => (Body::Nothing, false),
         _ => return None,
     };

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 
+use crate::Colours;
 use crate::boxes::{boxed, full, u16, u32, zeros};
 
 /// The codec of a track with its configuration.
@@ -97,7 +98,10 @@ impl Entry {
         }
     }
 
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, out: &mut Vec<u8>, colours: Option<&Colours>) {
+        let picture = |out: &mut Vec<u8>, name, size, config, record: &[u8]| {
+            picture(out, name, (size, colours), config, record)
+        };
         match self {
             Self::Avc { record, size } => picture(out, *b"avc1", *size, *b"avcC", record),
             Self::Hevc { record, size } => picture(out, *b"hvc1", *size, *b"hvcC", record),
@@ -129,7 +133,13 @@ impl Entry {
     }
 }
 
-fn picture(out: &mut Vec<u8>, name: [u8; 4], size: (u32, u32), config: [u8; 4], record: &[u8]) {
+fn picture(
+    out: &mut Vec<u8>,
+    name: [u8; 4],
+    (size, colours): ((u32, u32), Option<&Colours>),
+    config: [u8; 4],
+    record: &[u8],
+) {
     boxed(out, name, |out| {
         zeros(out, 6);
         u16(out, 1);
@@ -144,6 +154,7 @@ fn picture(out: &mut Vec<u8>, name: [u8; 4], size: (u32, u32), config: [u8; 4], 
         u16(out, 24);
         u16(out, u16::MAX);
         boxed(out, config, |out| out.extend_from_slice(record));
+        colours.into_iter().for_each(|colours| colours.write(out));
     });
 }
 

@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn a_duration_is_written_where_there_is_room_for_it() {
         let entry = Entry::Mp3 { channels: 2, sample_rate: 44_100 };
-        let tracks = [TrackInfo { id: 2, entry }];
+        let tracks = [TrackInfo { id: 2, entry, colours: None }];
         let (mut file, mut live) = (init_of_file(&tracks), init(&tracks));
         let before = file.clone();
         set_duration(&mut file, 0x0001_0002_0003);

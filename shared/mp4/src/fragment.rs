@@ -123,6 +123,7 @@ mod tests {
             TrackInfo {
                 id: 1,
                 entry: Entry::Avc { record: Bytes::from_static(b"record"), size: (640, 360) },
+                colours: None,
             },
             TrackInfo {
                 id: 2,
@@ -131,6 +132,7 @@ mod tests {
                     channels: 2,
                     sample_rate: 44_100,
                 },
+                colours: None,
             },
         ];
         let out = init(&tracks);
@@ -151,7 +153,8 @@ mod tests {
 
     #[test]
     fn of_several_tracks_of_a_kind_one_is_played() {
-        let sound = |id, sample_rate| TrackInfo { id, entry: Entry::Mp3 { channels: 2, sample_rate } };
+        let sound =
+            |id, sample_rate| TrackInfo { id, entry: Entry::Mp3 { channels: 2, sample_rate }, colours: None };
         let heads = |tracks: &[TrackInfo]| {
             let out = init(tracks);
             let traks = boxes(inside(&out, "moov")).into_iter().filter(|(name, _)| name == "trak");

@@ -1,7 +1,7 @@
 //! The initialisation segment.
 
-use crate::Entry;
 use crate::boxes::{boxed, full, u16, u32, u64, zeros};
+use crate::{Colours, Entry};
 
 /// Units of all times in a second.
 pub const TIMESCALE: u32 = 1000;
@@ -15,6 +15,8 @@ pub struct TrackInfo {
     pub id: u32,
     /// What it is coded with.
     pub entry: Entry,
+    /// What its numbers mean as colours, where that is known beside its configuration.
+    pub colours: Option<Colours>,
 }
 
 /// The bytes in front of all fragments of a live stream.
@@ -129,7 +131,7 @@ fn trak(out: &mut Vec<u8>, track: &TrackInfo, choice: Choice) {
             boxed(out, *b"stbl", |out| {
                 full(out, *b"stsd", 0, 0, |out| {
                     u32(out, 1);
-                    track.entry.write(out);
+                    track.entry.write(out, track.colours.as_ref());
                 });
                 for (name, empty) in [(*b"stts", 4), (*b"stsc", 4), (*b"stsz", 8), (*b"stco", 4)] {
                     full(out, name, 0, 0, |out| zeros(out, empty));

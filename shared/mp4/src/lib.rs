@@ -6,12 +6,14 @@
 #![forbid(unsafe_code)]
 
 mod boxes;
+mod colours;
 mod entry;
 mod facts;
 mod fragment;
 mod index;
 mod init;
 
+pub use colours::{Colours, Mastering};
 pub use entry::Entry;
 pub use facts::{FragmentFacts, RunFacts, fragment_facts, head, note, set_duration};
 pub use fragment::{Run, Sample, fragment};

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod colours;
 mod lineup;
 mod mp4_packager;
 mod mpeg_audio;

@@ -8,10 +8,11 @@ use flv::avc::{AvcConfig, ConfigError};
 use flv::hvcc::HevcConfig;
 use flv::unit::{self, Body, Unit, by_track};
 use media::Kind;
+use mp4::Colours;
 use ts::TRACKS;
 use ts::annexb::NalError;
 
-use crate::mpeg_audio;
+use crate::{colours, mpeg_audio};
 
 mod carried;
 
@@ -159,6 +160,8 @@ pub struct Lineup {
     pub video: Option<VideoTrack>,
     /// Sounds, once their configuration is known.
     pub audio: Option<AudioTrack>,
+    /// What the publisher says of the colours of the pictures beside their configuration.
+    colours: Option<Colours>,
     /// What there is of tracks with other numbers than 0, in the order of the numbers; none of them has further ones.
     further: Vec<(u8, Self)>,
 }
@@ -213,7 +216,13 @@ impl Lineup {
     /// What a packet has of the track that is the first here, and has this number in the stream.
     fn see_own(&mut self, kind: Kind, track: u8, unit: Unit) -> Result<Seen, Refused> {
         match unit.body {
-            Body::Nothing | Body::Metadata(_) => Ok(Seen::Nothing),
+            Body::Nothing => Ok(Seen::Nothing),
+            Body::Metadata(metadata) => {
+                let Some(colours) = colours::read(&metadata) else { return Ok(Seen::Nothing) };
+                let is_other = std::mem::replace(&mut self.colours, colours) != colours;
+                // Before there are pictures nothing has been said of them yet.
+                Ok(Seen::Config { changed: is_other && self.video.is_some() })
+            }
             Body::OtherTrack(track) => Err(Refused::Track(track)),
             Body::Config(record) => self.configure(unit.codec, record),
             Body::Coded { composition_ms, data } => {

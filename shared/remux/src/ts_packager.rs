@@ -379,6 +379,34 @@ mod tests {
         assert!(clocks.windows(2).all(|pair| (0..9000).contains(&(pair[1] - pair[0]))), "{clocks:?}");
     }
 
+    /// What colours mean may be said in messages that stand in the configuration alone.
+    #[test]
+    fn messages_in_the_configuration_of_hevc_stand_before_key_frames() {
+        let mut header = b"\x90hvc1\x01".to_vec();
+        header.extend_from_slice(&[0; 20]);
+        header.extend_from_slice(b"\x03\x04");
+        for (nal_type, unit) in
+            [(32, b"\x40\x01vp"), (33, b"\x42\x01sp"), (34, b"\x44\x01pp"), (39, b"\x4e\x01se")]
+        {
+            header.extend_from_slice(&[nal_type, 0, 1, 0, 4]);
+            header.extend_from_slice(unit);
+        }
+        let mut lineup = Lineup::default();
+        lineup.see(Kind::Video, &header.into()).unwrap();
+        let mut packager = TsPackager::new(0);
+        let mut out = Vec::new();
+        packager.begin(&lineup, &mut out);
+        for (at, is_key) in [(0, true), (40, false), (80, true)] {
+            let packet: &'static [u8] =
+                if is_key { b"\x93hvc1\0\0\0\x04\x26\x01id" } else { b"\xa3hvc1\0\0\0\x04\x02\x01tr" };
+            let picture = coded(&mut lineup, Kind::Video, packet);
+            packager.push(&lineup, at, &picture, &mut out).unwrap();
+        }
+        let before = b"\0\0\0\x01\x4e\x01se\0\0\x01\x26\x01id";
+        assert_eq!(out.windows(before.len()).filter(|window| window == before).count(), 2);
+        assert_eq!(out.windows(4).filter(|window| window == b"\x4e\x01se").count(), 2);
+    }
+
     #[test]
     fn what_can_not_be_packed_is_left_out() {
         let mut lineup = Lineup::default();

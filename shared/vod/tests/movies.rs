@@ -125,6 +125,7 @@ fn fragments_are_found_like_listed_samples() {
     let tracks = [mp4::TrackInfo {
         id: 1,
         entry: mp4::Entry::Avc { record: Bytes::from_static(AVCC), size: (320, 180) },
+        colours: None,
     }];
     let mut file = mp4::init(&tracks);
     for group in 0..3_u32 {

@@ -164,6 +164,7 @@ impl Lineup {
         let of = |lineup: &Self| Self {
             video: lineup.video.clone().filter(|_| kind != Kind::Video),
             audio: lineup.audio.clone().filter(|_| kind != Kind::Audio),
+            colours: lineup.colours.filter(|_| kind != Kind::Video),
             further: Vec::new(),
         };
         let further = self.further.iter().map(|(number, further)| (*number, of(further)));
@@ -171,13 +172,14 @@ impl Lineup {
         Self { further, ..of(self) }
     }
 
-    /// One track of a kind at most, those of these numbers, as the only ones of a stream.
+    /// One track of a kind at most, those of these numbers, as the only ones of a transport stream, which says nothing of colours.
     #[must_use]
     pub fn only(&self, video: Option<u8>, audio: Option<u8>) -> Self {
         let of = |number: Option<u8>| number.and_then(|number| self.of(number));
         Self {
             video: of(video).and_then(|of| of.video.clone()),
             audio: of(audio).and_then(|of| of.audio.clone()),
+            colours: None,
             further: Vec::new(),
         }
     }
@@ -219,7 +221,8 @@ impl Lineup {
                 .video
                 .as_ref()
                 .is_none_or(|former| now.video.as_ref().is_some_and(|now| now.extends(former)));
-            video && (former.audio.is_none() || former.audio == now.audio)
+            let colours = former.colours.is_none() || former.colours == now.colours;
+            video && colours && (former.audio.is_none() || former.audio == now.audio)
         })
     }
 
@@ -290,7 +293,10 @@ impl Lineup {
             let video = of.video.as_ref().map(|video| (Kind::Video, video.entry()));
             let audio = of.audio.as_ref().map(|audio| (Kind::Audio, audio.entry()));
             let entries = [video, audio].into_iter().flatten();
-            entries.map(move |(kind, entry)| TrackInfo { id: mp4_id(kind, number), entry })
+            entries.map(move |(kind, entry)| {
+                let colours = of.colours.filter(|_| kind == Kind::Video);
+                TrackInfo { id: mp4_id(kind, number), entry, colours }
+            })
         });
         tracks.collect()
     }

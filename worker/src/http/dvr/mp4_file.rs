@@ -187,8 +187,11 @@ mod tests {
     use super::*;
 
     fn recorded() -> (Mp4File, Vec<u8>) {
-        let tracks =
-            [TrackInfo { id: 1, entry: Entry::Avc { record: Bytes::from_static(b"x"), size: (16, 16) } }];
+        let tracks = [TrackInfo {
+            id: 1,
+            entry: Entry::Avc { record: Bytes::from_static(b"x"), size: (16, 16) },
+            colours: None,
+        }];
         let mut bytes = init_of_file(&tracks);
         let mut file = Mp4File::begin(bytes.clone());
         for n in 0..10 {
