@@ -50,6 +50,7 @@ mod media_matrix;
 mod multitrack;
 mod obs;
 mod multitrack_hls;
+mod one_picture;
 mod packaging;
 mod players;
 mod publish_play;
