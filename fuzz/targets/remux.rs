@@ -16,19 +16,21 @@ pub(crate) fn run(input: &[u8]) {
         rest = behind;
         let kind = if kind & 1 == 0 { Kind::Video } else { Kind::Audio };
         dts_ms += i64::from(*step);
-        match lineup.see(kind, &Bytes::copy_from_slice(payload)) {
-            Ok(Seen::Config { changed: true }) => {
-                ts.begin(&lineup, &mut packets);
-                fragments.extend(Mp4Packager::init(&lineup));
-            }
-            Ok(Seen::Coded(coded) | Seen::Began(coded)) => {
-                let before = packets.len();
-                if ts.push(&lineup, dts_ms, &coded, &mut packets).is_err() {
-                    assert!(packets.len() >= before);
+        for seen in lineup.see_all(kind, &Bytes::copy_from_slice(payload)).unwrap_or_default() {
+            match seen {
+                Ok(Seen::Config { changed: true }) => {
+                    ts.begin(&lineup, &mut packets);
+                    fragments.extend(Mp4Packager::init(&lineup));
                 }
-                fragments.extend(mp4.push(dts_ms, coded).map(|fragment| fragment.bytes));
+                Ok(Seen::Coded(coded) | Seen::Began(coded)) => {
+                    let before = packets.len();
+                    if ts.push(&lineup, dts_ms, &coded, &mut packets).is_err() {
+                        assert!(packets.len() >= before);
+                    }
+                    fragments.extend(mp4.push(dts_ms, coded).map(|fragment| fragment.bytes));
+                }
+                _ => {}
             }
-            _ => {}
         }
     }
     ts.flush(&mut packets);

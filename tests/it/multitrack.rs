@@ -18,7 +18,8 @@ use srs_tests::process::{run, signal, wait_gone};
 use srs_tests::program::{self, have};
 use srs_tests::server::Server;
 use srs_tests::several::{Paced, Several, assert_decoded, streams};
-use srs_tests::site::{decoded, site};
+use srs_tests::site::{decoded, get, site};
+use srs_tests::transport::Transport;
 use srs_tests::wait::{SOON, wait_until};
 
 /// The second track of a kind: another sampling rate, another picture.
@@ -162,12 +163,26 @@ fn every_track_is_in_live_streams_and_recordings_as_it_was_encoded() {
         .chain(late.into_iter().zip(["late.ts", "late.mp4"]).map(|(viewer, name)| (viewer, name, 120)))
     {
         let file = server.directory().join(name);
-        fs::write(&file, viewer.whole()).unwrap();
+        let bytes = viewer.whole();
+        if name == "late.ts" {
+            // It begins with a picture. Counters, clock and times of all tracks keep the rules.
+            let mut transport = Transport::default();
+            transport.read(&bytes);
+            assert!(transport.longest_clock_step_ms() <= 100 && transport.longest_step_ms() <= 200, "{name}");
+        }
+        fs::write(&file, bytes).unwrap();
         assert_whole(&file, &several, lost);
     }
     let film = server.directory().join("html/rec/a.mp4");
     wait_until("the recording", || film.exists());
     assert_whole(&film, &several, 3);
+    // On demand as HLS it has the first tracks, which is said.
+    let part = get(&server.web(), "/rec/a.mp4.0.ts").unwrap();
+    let file = server.directory().join("part.ts");
+    fs::write(&file, part).unwrap();
+    assert_eq!(streams(&file), [("video".to_owned(), 320), ("audio".to_owned(), 44_100)]);
+    let said = "lacks what it has no place for: another track of pictures, another track of sound";
+    wait_until("a word of it", || server.log().contains(said));
 }
 
 #[test]

@@ -111,7 +111,7 @@ fn files() -> Vec<Seed> {
 
 /// As the target of the packagers reads them.
 fn packets() -> Vec<Seed> {
-    let packets: [(u8, &[u8]); 7] = [
+    let packets: [(u8, &[u8]); 10] = [
         (0, VIDEO_HEADER),
         (1, AUDIO_HEADER),
         (0, KEY_FRAME),
@@ -119,6 +119,10 @@ fn packets() -> Vec<Seed> {
         (0, b"\x27\x01\0\0\x28\0\0\0\x02\x41\x9a\0\0\0\x02\x06\x05"),
         (0, ENHANCED_KEY),
         (1, b"\x2f\xff\xfb\x90\x00"),
+        // Further tracks, and several in one packet.
+        (1, b"\x95\x00mp4a\x01\x12\x10"),
+        (1, b"\x95\x11mp4a\x00\0\0\x02xy\x01\0\0\x01z"),
+        (0, b"\xd4avc1\x02\0\x09colorInfo\x03\0\0\x09"),
     ];
     let mut bytes = Vec::new();
     for (kind, payload) in packets {
