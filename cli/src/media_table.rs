@@ -80,7 +80,14 @@ pub(crate) fn hls(pictures: &[Picture], colours: bool) -> String {
     }
     let lacks = pictures.iter().flat_map(|picture| &picture.hls);
     let lacks = lacks.map(|hls| (format!("{}/{}/{}", hls.vhost, hls.app, hls.name), &hls.left_out));
-    format!("{}{}", lines.text("no stream has HLS"), left_out(lacks))
+    let further = pictures.iter().flat_map(|picture| &picture.hls).filter(|hls| !hls.renditions.is_empty());
+    let further: String = further
+        .map(|hls| {
+            let name = format!("{}/{}/{}", hls.vhost, hls.app, hls.name);
+            format!("\n{} has lists of {}", plain(&name), plain(&hls.renditions.join(", ")))
+        })
+        .collect();
+    format!("{}{further}{}", lines.text("no stream has HLS"), left_out(lacks))
 }
 
 /// What streams lack there, a line for each that lacks something.

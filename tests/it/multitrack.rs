@@ -254,6 +254,9 @@ fn operators_see_all_tracks_and_what_is_left_out() {
     {
         assert!(said.contains(words), "{words}: {said}");
     }
+    let mut command = Command::new(program::srs_cli());
+    let said = run(command.arg("--socket").arg(server.socket()).arg("hls"), SOON).expect_success();
+    assert!(said.contains("__defaultVhost__/live/a has lists of video1, audio1"), "{said}");
     let Some(browser) = Browser::start(1280, 900) else { return };
     for kind in ["mp4", "flv", "hls"] {
         browser.open(&format!("{}/console/stream.html?app=live&stream=a&kind={kind}", server.web()));
