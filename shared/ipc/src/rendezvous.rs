@@ -15,9 +15,8 @@ use socket2::{Domain, SockAddr, Socket, Type};
 const BACKLOG: i32 = 256;
 
 fn socket() -> io::Result<Socket> {
-    let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket)
+    // Not by fcntl: a process that is confined may not change the flags of a descriptor.
+    Socket::new(Domain::UNIX, Type::SEQPACKET.nonblocking(), None)
 }
 
 fn address(family: &str) -> io::Result<SockAddr> {
