@@ -1,7 +1,7 @@
 //! Players that pages have, in a real browser, with streams that are hard to play: hls.js, mpegts.js, Shaka Player and our own. Each
 //! goes on behind the hard place, and shows what was sent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,21 +26,24 @@ use tempfile::TempDir;
 const LENGTH: u32 = 16;
 const HARD: (u32, u32) = (6, 9);
 /// How long players may take to show all of that.
-const PATIENCE: Duration = Duration::from_secs(50);
+const PATIENCE: Duration = Duration::from_secs(90);
+/// After so long in which no player that is to go on has shown another second, none will.
+const STILL: Duration = Duration::from_secs(15);
 
 /// Seconds that may be missing.
 const MISSED: usize = 2;
 
-/// Frames of several hosts are in one process.
-const ONE_PROCESS: [&str; 2] =
-    ["--renderer-process-limit=1", "--disable-features=IsolateOrigins,site-per-process"];
+/// Sources that are played at once: a browser on two busy cores decodes no more.
+const AT_ONCE: usize = 4;
+/// Players that may fail once, on a machine that has no time for them.
+const SECOND_ATTEMPTS: usize = 2;
 
 /// What each player reports of itself.
 #[derive(Deserialize)]
 struct Report {
     /// Errors that it gave up for.
     fatal: Vec<String>,
-    /// Errors for which its page had it begin anew.
+    /// Errors for which its page had it begin anew, or where it stood.
     begun: Vec<String>,
     /// Others, which it gets over by itself.
     told: Vec<String>,
@@ -58,8 +61,9 @@ struct Report {
 fn clip(directory: &Path, name: &str, width: u32, group: u32) -> Vec<Tag> {
     let file = directory.join(name);
     let bars = format!(
-        "color=black:size={width}x{}:rate=25:duration={LENGTH},format=yuv420p,\
-         geq=lum='if(mod(floor(N/25/pow(2,floor(X*8/W))),2),235,16)':cb=128:cr=128",
+        "color=black:size=16x9:rate=25:duration={LENGTH},format=yuv444p,\
+         geq=lum='if(mod(floor(N/25/pow(2,floor(X*8/W))),2),235,16)':cb=128:cr=128,\
+         scale={width}x{}:flags=neighbor,format=yuv420p",
         width * 9 / 16
     );
     let mut command = Command::new("ffmpeg");
@@ -162,6 +166,28 @@ const PLAYERS: [(&str, &str, &str); 7] = [
     ("own, flv", "own", "/live/NAME.flv"),
 ];
 
+/// A player that is to play a source.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Trial {
+    source: &'static str,
+    player: &'static str,
+    kind: &'static str,
+    path: &'static str,
+}
+
+impl Trial {
+    fn all(source: &'static str) -> impl Iterator<Item = Self> {
+        // Shaka Player goes on without fail only where each segment begins with a key frame.
+        let plays = move |player| (player, source) != ("shaka", "long-group");
+        let of = move |(player, kind, path)| Self { source, player, kind, path };
+        PLAYERS.into_iter().filter(move |(player, ..)| plays(*player)).map(of)
+    }
+
+    fn name(&self) -> String {
+        format!("{}: {}", self.player, self.source)
+    }
+}
+
 #[test]
 fn players_of_pages_go_on_behind_every_hard_place() {
     if !have(&["ffmpeg"]) {
@@ -171,7 +197,7 @@ fn players_of_pages_go_on_behind_every_hard_place() {
     let html = directory.path().join("html");
     fs::create_dir_all(&html).unwrap();
     let Some(()) = page(&html) else { return };
-    let Some(browser) = Browser::start_with(1280, 900, &ONE_PROCESS) else { return };
+    let Some(browser) = Browser::start(1280, 900) else { return };
     let sources = sources(directory.path());
     let own = "http_server { enabled on; listen 127.0.0.1:0; dir TOP/html; }
         vhost __defaultVhost__ { http_remux { enabled on; }
@@ -181,63 +207,107 @@ fn players_of_pages_go_on_behind_every_hard_place() {
     let own = own.replace("TOP", &directory.path().display().to_string());
     let text = configuration(directory.path(), &own);
     let server = Server::start_in(directory, &text);
+    let names: Vec<&str> = sources.keys().copied().collect();
+    let mut failed = BTreeMap::new();
+    for batch in names.chunks(AT_ONCE) {
+        let trials: Vec<Trial> = batch.iter().flat_map(|name| Trial::all(name)).collect();
+        failed.extend(attempt(&server, &browser, &sources, "first", &trials));
+    }
+    let told: Vec<&str> = failed.values().map(String::as_str).collect();
+    let told = told.join("\n");
+    assert!(failed.len() <= SECOND_ATTEMPTS, "{} players failed:\n{told}", failed.len());
+    if !failed.is_empty() {
+        eprintln!("{} players get a second attempt:\n{told}", failed.len());
+        let trials: Vec<Trial> = failed.into_keys().collect();
+        let again = attempt(&server, &browser, &sources, "second", &trials);
+        let again: Vec<String> = again.into_values().collect();
+        assert!(again.is_empty(), "these failed twice:\n{}\nfirst:\n{told}", again.join("\n"));
+    }
+}
+
+/// Publishes what these players are to play and has them play it, in a fresh page: what is wrong with those that fail.
+fn attempt(
+    server: &Server,
+    browser: &Browser,
+    sources: &BTreeMap<&'static str, Vec<Tag>>,
+    which: &str,
+    trials: &[Trial],
+) -> BTreeMap<Trial, String> {
     browser.open(&format!("{}/players.html", server.web()));
     browser.wait("window.ready");
-    let mut count = 0;
-    for name in sources.keys() {
-        // Shaka Player goes on without fail only where each segment begins with a key frame.
-        let plays = |player| (player, *name) != ("shaka", "long-group");
-        for (player, kind, path) in PLAYERS.into_iter().filter(|(player, ..)| plays(*player)) {
-            let path = path.replace("NAME", name);
-            let _ = browser.run(&format!("prepare('{player}: {name}', '{kind}', '{path}')"));
-            count += 1;
-        }
+    for trial in trials {
+        let path = trial.path.replace("NAME", &format!("{which}-{}", trial.source));
+        let _ = browser.run(&format!("prepare('{}', '{}', '{path}')", trial.name(), trial.kind));
     }
-    browser.wait(&format!("window.loaded.size === {count}"));
+    look(browser, "the players", |page| page.loaded == trials.len());
+    let names: BTreeSet<&str> = trials.iter().map(|trial| trial.source).collect();
     let reports = thread::scope(|scope| {
-        for (name, tags) in &sources {
+        for name in &names {
             for vhost in ["", "?vhost=second"] {
-                let url = server.url(&format!("live{vhost}/{name}"));
-                scope.spawn(move || publish(&url, tags));
+                let url = server.url(&format!("live{vhost}/{which}-{name}"));
+                scope.spawn(move || publish(&url, &sources[name]));
             }
         }
-        for name in sources.keys() {
+        for name in &names {
             // A player that sees one segment only takes that for all that is ever listed.
-            drop(wait_listed(&server, &format!("live/{name}"), 2.5));
+            for list in ["live", "disk/live"] {
+                drop(wait_listed(server, &format!("{list}/{which}-{name}"), 2.5));
+            }
             let _ = browser.run(&format!("play('{name}')"));
         }
-        watch(&browser, count)
+        watch(browser, trials.len())
     });
-    let wrong: Vec<String> = reports.iter().filter_map(|(name, report)| wrong(name, report)).collect();
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(reports.len(), count);
+    let result = |trial: &Trial| match reports.get(&trial.name()) {
+        Some(report) => wrong(trial, report).map(|wrong| (*trial, wrong)),
+        None => Some((*trial, format!("{}: it reports nothing", trial.name()))),
+    };
+    trials.iter().filter_map(result).collect()
+}
+
+/// How far the players of the page are.
+#[derive(Deserialize, PartialEq, Eq)]
+struct Progress {
+    /// Those that are there.
+    loaded: usize,
+    /// Those that have shown the last second.
+    over: usize,
+    /// Seconds that all have shown.
+    shown: usize,
+}
+
+/// Looks at the page at its own pace, until it is so.
+fn look(browser: &Browser, what: &str, mut is_so: impl FnMut(&Progress) -> bool) {
+    let script = format!("return progress({})", LENGTH - 1);
+    wait_for(what, PATIENCE, || is_so(&serde_json::from_value(browser.run(&script)).unwrap()).then_some(()));
 }
 
 /// Waits until so many players have shown the last second, or will not; their reports.
 fn watch(browser: &Browser, count: usize) -> BTreeMap<String, Report> {
-    let last = LENGTH - 1;
-    let over = format!("Object.values(reports).filter((each) => each.seconds.at(-1) === {last}).length");
-    let began = Instant::now();
-    wait_for("the last second", PATIENCE * 2, || {
-        let is_over = browser.number(&format!("{over} === {count}")) > 0.0;
-        (is_over || began.elapsed() > PATIENCE).then_some(())
+    let (mut shown, mut since) = (0, Instant::now());
+    look(browser, "the last second", |page| {
+        if page.shown != shown {
+            (shown, since) = (page.shown, Instant::now());
+        }
+        page.over == count || since.elapsed() > STILL
     });
     serde_json::from_value(browser.run("return reports")).unwrap()
 }
 
 /// What is wrong with what a player has done.
-fn wrong(name: &str, report: &Report) -> Option<String> {
-    let (player, source) = name.split_once(": ").unwrap();
+fn wrong(trial: &Trial, report: &Report) -> Option<String> {
+    let Trial { source, player, .. } = *trial;
     let mut wrong = Vec::new();
     if !report.fatal.is_empty() {
         wrong.push("it has given up");
     }
     // A page's media source has the tracks that it begins with.
     let adds_a_track = matches!(source, "late-sound" | "added-sound");
-    if !report.begun.is_empty() && !adds_a_track {
+    // hls.js loads nothing more while its play head stands where a segment has sound and no pictures.
+    let may_stand = source == "paused" && report.begun.iter().all(|words| words.starts_with("stands at"));
+    if !report.begun.is_empty() && !adds_a_track && !may_stand {
         wrong.push("it had to begin anew");
     }
-    if report.seconds.last() != Some(&(LENGTH - 1)) {
+    if !report.seconds.contains(&(LENGTH - 1)) {
         wrong.push("it has not shown the end");
     }
     // Ours jump to what is newest, and begin anew by themselves.
@@ -257,5 +327,6 @@ fn wrong(name: &str, report: &Report) -> Option<String> {
     }
     let did: Vec<&str> = report.told.iter().chain(&report.events).map(String::as_str).collect();
     let shown = (&report.seconds, report.frames, &report.widths, &report.fatal, &report.begun);
+    let name = trial.name();
     (!wrong.is_empty()).then(|| format!("{name}: {wrong:?}: {shown:?}; what it did:\n  {}", did.join("\n  ")))
 }

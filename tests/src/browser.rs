@@ -13,7 +13,7 @@ use crate::program::{find, optional};
 use crate::wait::{SOON, wait_for};
 
 /// How long one command may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What keeps the browser quiet, and to itself.
 const ARGUMENTS: [&str; 11] = [
@@ -46,15 +46,6 @@ impl Browser {
     /// When it is there and does not start.
     #[must_use]
     pub fn start(width: u32, height: u32) -> Option<Self> {
-        Self::start_with(width, height, &[])
-    }
-
-    /// The same with more arguments.
-    ///
-    /// # Panics
-    /// When it is there and does not start.
-    #[must_use]
-    pub fn start_with(width: u32, height: u32, more: &[&str]) -> Option<Self> {
         if !optional(&["chromium", "chromedriver"]) {
             return None;
         }
@@ -66,8 +57,7 @@ impl Browser {
             .http_status_as_error(false)
             .build();
         let agent: ureq::Agent = config.into();
-        let mut arguments: Vec<String> =
-            ARGUMENTS.iter().chain(more).map(|each| (*each).to_owned()).collect();
+        let mut arguments: Vec<String> = ARGUMENTS.iter().map(|each| (*each).to_owned()).collect();
         arguments.push(format!("--user-data-dir={}", profile.path().display()));
         arguments.push(format!("--window-size={width},{height}"));
         let wanted = json!({"capabilities": {"alwaysMatch": {
