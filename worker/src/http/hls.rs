@@ -1,5 +1,6 @@
 //! HLS of all streams of this process: who has it, where its lists and segments are found, who watches.
 
+mod early;
 pub(crate) mod list;
 pub(crate) mod sessions;
 pub(crate) mod stream;
@@ -22,7 +23,7 @@ use super::feed::Happening;
 const MAX_POSITIONS: usize = 10_000;
 /// Most files of notes that are read.
 const MAX_NOTES: usize = 64;
-/// How long a stream is held back until the disk has answered, ms.
+/// How long a stream is held back until the disk has answered, ms. Later its viewers get it, and what is for HLS is kept.
 const HOLD_MS: u64 = 500;
 /// How often it is noted where lists stand, ms.
 const NOTE_EVERY_MS: u64 = 250;
@@ -141,7 +142,7 @@ impl House {
         if !stream.on_disk() {
             let noted = self.noted.remove(&stream.key);
             stream.recovered("", &[], noted);
-            return;
+            return self.catch_up(feed);
         }
         let ticket = self.disk.ticket();
         let segment = stream.segment_pattern().filter(|_| stream.config.cleanup);
@@ -150,7 +151,19 @@ impl House {
         if !self.disk.push(job) {
             self.recovering.remove(&ticket);
             stream.ready = true;
+            self.catch_up(feed);
         }
+    }
+
+    /// What a former process left of a stream is known: what was published meanwhile follows that.
+    fn catch_up(&mut self, feed: usize) {
+        let Some(stream) = self.streams.get_mut(&feed) else { return };
+        let changes = stream.catch_up(&mut self.disk);
+        if changes.is_unfit && !self.unfit.contains(&stream.key) {
+            self.unfit.push(stream.key.clone());
+        }
+        let vhost = stream.key.vhost.clone();
+        self.apply(feed, &vhost, changes);
     }
 
     /// Whether a stream is not to be read yet: what a former process left is being looked for, which takes no time unless the
@@ -271,6 +284,7 @@ impl House {
                     let changes = stream.recovered(&text, &others, noted);
                     let vhost = stream.key.vhost.clone();
                     self.apply(feed, &vhost, changes);
+                    self.catch_up(feed);
                 }
             }
         }

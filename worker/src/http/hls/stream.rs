@@ -14,6 +14,7 @@ use remux::{Coded, Lineup, TsPackager};
 
 use self::renditions::Renditions;
 use self::storing::Writing;
+use super::early::Early;
 use crate::http::disk::{Disk, NUMBER, Place, place};
 use crate::http::feed::Happening;
 use crate::http::left_out::LeftOut;
@@ -91,6 +92,16 @@ pub(crate) struct Changes {
     pub(crate) is_unfit: bool,
 }
 
+impl Changes {
+    /// What happened next.
+    pub(crate) fn add(&mut self, next: Self) {
+        self.new.extend(next.new);
+        self.new.retain(|(path, _)| !next.gone.contains(path));
+        self.gone.extend(next.gone);
+        self.is_unfit |= next.is_unfit;
+    }
+}
+
 /// HLS of one stream.
 #[derive(Debug)]
 pub(crate) struct HlsStream {
@@ -120,6 +131,8 @@ pub(crate) struct HlsStream {
     pub(crate) began_ms: u64,
     /// What a former process left is known.
     pub(crate) ready: bool,
+    /// What happened until then.
+    pub(crate) early: Early,
     /// The configuration of a track has changed.
     changed: bool,
     /// The stream's time is absolute.
@@ -175,6 +188,7 @@ impl HlsStream {
             written_variants: String::new(),
             began_ms: reactor::now_ms(),
             ready: false,
+            early: Early::default(),
             changed: false,
             absolute,
             anchor: None,
@@ -249,6 +263,7 @@ impl HlsStream {
             self.look_at_tracks(lineup, &mut changes);
         }
         if !self.ready {
+            self.early.keep(&self.key, happening, lineup, unix_ms);
             return changes;
         }
         match happening {
@@ -382,7 +397,11 @@ impl HlsStream {
     /// Nobody publishes any more: what is open ends.
     pub(crate) fn rest(&mut self, disk: &mut Disk) -> Changes {
         let mut changes = Changes::default();
-        self.end_publish(disk, &mut changes);
+        if self.ready {
+            self.end_publish(disk, &mut changes);
+        } else {
+            self.early.rest(&self.key);
+        }
         changes
     }
 

@@ -1,0 +1,142 @@
+//! What comes before the disk has said what a former process left of a stream: it is kept until then, so that a disk with much to
+//! do costs HLS nothing.
+
+use media::StreamKey;
+use remux::Lineup;
+
+use super::stream::{Changes, HlsStream};
+use crate::http::disk::Disk;
+use crate::http::feed::Happening;
+
+/// Most bytes that are kept of one stream: some seconds.
+const MAX_BYTES: usize = 8 << 20;
+/// What anything costs beside its payload, about.
+const EACH: usize = 1024;
+
+#[derive(Debug)]
+enum Event {
+    /// With the tracks and the time of day then, ms since 1970.
+    Happened(Happening, Box<Lineup>, i64),
+    /// Nobody publishes any more.
+    Rest,
+}
+
+/// What is kept.
+#[derive(Debug, Default)]
+pub(crate) struct Early {
+    events: Vec<Event>,
+    bytes: usize,
+    /// How many are lost: all, once they were too many.
+    lost: u64,
+}
+
+impl Early {
+    fn push(&mut self, key: &StreamKey, event: Event) {
+        self.bytes += EACH
+            + match &event {
+                Event::Happened(Happening::Coded(_, coded), ..) => coded.data.len(),
+                _ => 0,
+            };
+        self.events.push(event);
+        if self.bytes <= MAX_BYTES {
+            return;
+        }
+        if self.lost == 0 {
+            tracing::warn!(
+                "hls of {key}: the disk does not answer, and what is published until then is in no segment"
+            );
+        }
+        self.lost += self.events.drain(..).len() as u64;
+    }
+
+    /// Something has happened in the stream.
+    pub(crate) fn keep(&mut self, key: &StreamKey, happening: &Happening, lineup: &Lineup, unix_ms: i64) {
+        if !matches!(happening, Happening::Raw(_)) {
+            self.push(key, Event::Happened(happening.clone(), Box::new(lineup.clone()), unix_ms));
+        }
+    }
+
+    /// Nobody publishes any more.
+    pub(crate) fn rest(&mut self, key: &StreamKey) {
+        self.push(key, Event::Rest);
+    }
+}
+
+impl HlsStream {
+    /// The disk has answered: what was kept until then becomes segments.
+    pub(crate) fn catch_up(&mut self, disk: &mut Disk) -> Changes {
+        let Early { events, lost, .. } = std::mem::take(&mut self.early);
+        self.refused += lost;
+        let mut all = Changes::default();
+        for event in events {
+            all.add(match event {
+                Event::Happened(happening, lineup, unix_ms) => self.take(&happening, &lineup, unix_ms, disk),
+                Event::Rest => self.rest(disk),
+            });
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use bytes::Bytes;
+    use conf::vhost::Hls;
+    use media::Kind;
+    use remux::Seen;
+
+    use super::super::House;
+    use super::*;
+
+    const STEP_MS: i64 = 23;
+
+    /// A stream of sounds of so many bytes, of which the disk has said nothing yet.
+    fn begun(directory: &std::path::Path, count: i64, len: usize) -> House {
+        let config = Hls { enabled: true, path: directory.join("html"), fragment_ms: 1000, ..Hls::default() };
+        let mut house = House::new(Disk::start().unwrap(), directory, 0, 1 << 30);
+        let key = StreamKey { vhost: "v".to_owned(), app: "live".to_owned(), stream: "a".to_owned() };
+        house.begin(0, &key, &config, false);
+        let mut lineup = Lineup::default();
+        lineup.see(Kind::Audio, &Bytes::from_static(&[0xaf, 0, 0x12, 0x10])).unwrap();
+        let sound = Bytes::from([&[0xaf, 1][..], &vec![0x21; len]].concat());
+        for number in 0..count {
+            let Ok(Seen::Coded(coded)) = lineup.see(Kind::Audio, &sound) else { panic!("a sound") };
+            house.take(0, &Happening::Coded(number * STEP_MS, coded), &lineup, 0);
+        }
+        house.rest(0, 1);
+        assert_eq!(house.streams[&0].playlist.listed().count(), 0);
+        house
+    }
+
+    fn work_until(house: &mut House, is_so: impl Fn(&HlsStream) -> bool) {
+        let began = Instant::now();
+        while !is_so(&house.streams[&0]) {
+            house.work(1);
+            assert!(began.elapsed() < Duration::from_secs(20), "the disk answers");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn what_comes_before_the_disk_answers_is_in_segments() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut house = begun(directory.path(), 100, 300);
+        let listed_ms = |stream: &HlsStream| {
+            stream.playlist.listed().map(|listed| listed.segment.duration_ms).sum::<u64>()
+        };
+        work_until(&mut house, |stream| listed_ms(stream) >= 2300);
+        assert_eq!(listed_ms(&house.streams[&0]), 2300);
+        assert_eq!(house.streams[&0].refused, 0);
+    }
+
+    #[test]
+    fn too_much_of_it_is_left_out_and_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut house = begun(directory.path(), 100, MAX_BYTES / 80);
+        work_until(&mut house, |stream| stream.ready);
+        assert!(house.streams[&0].refused >= 100);
+        assert_eq!(house.streams[&0].playlist.listed().count(), 0);
+    }
+}
