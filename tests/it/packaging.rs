@@ -353,7 +353,7 @@ fn man_pages_and_completions_stand_where_they_are_looked_for() {
     let fish = installed.read("/usr/share/fish/vendor_completions.d/srs-cli.fish");
     assert!(installed.read("/usr/share/zsh/vendor-completions/_srs-cli").starts_with("#compdef srs-cli"));
     assert!([bash, fish].iter().all(|text| text.contains("doctor")));
-    let manifest = fs::read_to_string(source_tree().join("master/Cargo.toml")).unwrap();
+    let manifest = fs::read_to_string(source_tree().join("srs/Cargo.toml")).unwrap();
     for place in
         ["man/man1", "bash-completion/completions", "zsh/vendor-completions", "fish/vendor_completions.d"]
     {

@@ -53,7 +53,6 @@ const NEVER: &[libc::c_long] = &[
     libc::SYS_fallocate,
     libc::SYS_pwritev2,
     libc::SYS_truncate,
-    libc::SYS_unlinkat,
     libc::SYS_renameat2,
     libc::SYS_linkat,
     libc::SYS_symlinkat,
@@ -77,7 +76,6 @@ const NEVER: &[libc::c_long] = &[
 #[cfg(target_arch = "x86_64")]
 const NEVER_BY_OLD_NAMES: &[libc::c_long] = &[
     libc::SYS_creat,
-    libc::SYS_unlink,
     libc::SYS_rename,
     libc::SYS_renameat,
     libc::SYS_link,
@@ -92,6 +90,14 @@ const NEVER_BY_OLD_NAMES: &[libc::c_long] = &[
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const NEVER_BY_OLD_NAMES: &[libc::c_long] = &[];
+
+/// Removing files. A debug build whose crash points are armed removes what armed them.
+#[cfg(all(target_arch = "x86_64", not(debug_assertions)))]
+const REMOVES: &[libc::c_long] = &[libc::SYS_unlink, libc::SYS_unlinkat];
+#[cfg(all(not(target_arch = "x86_64"), not(debug_assertions)))]
+const REMOVES: &[libc::c_long] = &[libc::SYS_unlinkat];
+#[cfg(debug_assertions)]
+const REMOVES: &[libc::c_long] = &[];
 
 /// Where a system call has the flags with which a file is opened.
 #[cfg(target_arch = "x86_64")]
@@ -111,8 +117,12 @@ pub fn confine() -> Result<(), SandboxError> {
 #[allow(clippy::useless_conversion, reason = "c_long has 32 bits on processors of 32 bits")]
 fn program() -> Result<BpfProgram, SandboxError> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-        NEVER.iter().chain(NEVER_BY_OLD_NAMES).map(|call| (i64::from(*call), Vec::new())).collect();
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = NEVER
+        .iter()
+        .chain(NEVER_BY_OLD_NAMES)
+        .chain(REMOVES)
+        .map(|call| (i64::from(*call), Vec::new()))
+        .collect();
     for (call, argument) in OPENS {
         rules.insert(i64::from(*call), writing(*argument)?);
     }
