@@ -104,6 +104,16 @@ pub enum StartError {
         /// Its master; `None` when only the lock is known.
         by: Option<u32>,
     },
+    /// No process could accept anybody.
+    #[error(
+        "a process may have {hard} descriptors here, {least} at least are needed: raise `ulimit -n` (LimitNOFILE= of the unit)"
+    )]
+    Descriptors {
+        /// The limit.
+        hard: u64,
+        /// What is needed.
+        least: u64,
+    },
     /// The configuration asks for more processes than there is room for.
     #[error("the configuration asks for {0} processes, at most {MAX_CHILDREN} are possible: lower `workers`")]
     TooMany(usize),
@@ -225,6 +235,7 @@ impl Supervisor {
             return Self::adopt(survivors, family, (spawner, loader, signals));
         }
         let asked = config.clone();
+        runtime::check_descriptor_limit()?;
         runtime::raise_descriptor_limit(config.max_connections);
         let workers = runtime::workers(&config);
         let mut rtmp = Vec::new();

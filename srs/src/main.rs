@@ -182,6 +182,14 @@ fn run_master(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Err
         .config
         .as_ref()
         .map_or_else(|| "the environment".to_owned(), |path| path.display().to_string());
+    let config = &loaded.config;
+    let is_unheard = config.daemon && config.log.tank == Tank::Console;
+    if is_unheard && (arguments.test || !daemon::is_daemon()) {
+        eprintln!(
+            "warning: with `daemon on` and `srs_log_tank console` the log goes nowhere once the server serves: \
+             set `srs_log_tank file`, or `daemon off`"
+        );
+    }
     if arguments.test {
         for warning in &loaded.warnings {
             eprintln!("warning: {warning}");

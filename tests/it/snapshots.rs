@@ -99,3 +99,71 @@ fn a_picture_that_cannot_be_made_is_said_and_holds_up_nobody() {
         drop(encoder);
     }
 }
+
+/// What makes pictures ends with the process that wants them, and with all that it has started.
+#[test]
+fn no_program_outlives_its_picture() {
+    if !have(&["ffmpeg"]) {
+        return;
+    }
+    let directory = TempDir::new().unwrap();
+    // A shell that waits for a child of its own, and a number by which that is found.
+    let seconds = 100_000 + std::process::id();
+    let path = directory.path().join("waits");
+    fs::write(&path, format!("#!/bin/sh\n/bin/sleep {seconds}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let sleeps = || {
+        let all = fs::read_dir("/proc").unwrap().flatten();
+        let lines = all.filter_map(|entry| fs::read_to_string(entry.path().join("cmdline")).ok());
+        lines.filter(|line| line.contains(&seconds.to_string()) && line.contains("sleep")).count()
+    };
+    let server = server(&format!("snapshot_ffmpeg {};", path.display()));
+    let web = server.web();
+    let encoder = endless(&Clip::BFrames.path(), &server.url("live/a"));
+    server.wait_published("live/a");
+    assert_eq!(ask(&web, "GET", "/live/a.jpg", &[]).status, 503);
+    wait_until("the end of what it has started", || sleeps() == 0);
+    let asked = std::thread::spawn({
+        let address = server.web_address();
+        move || {
+            use std::io::{Read, Write};
+            let mut socket = std::net::TcpStream::connect(address).unwrap();
+            socket.write_all(b"GET /live/a.jpg HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            let mut answer = Vec::new();
+            drop(socket.read_to_end(&mut answer));
+        }
+    });
+    wait_until("the next one", || sleeps() == 1);
+    let http = server.pids("http")[0];
+    let shells = children(http);
+    srs_tests::process::signal(http, nix::sys::signal::Signal::SIGKILL);
+    wait_until("the end of the program", || {
+        !shells.is_empty() && shells.iter().all(|pid| !srs_tests::process::is_alive(*pid))
+    });
+    asked.join().unwrap();
+    drop(encoder);
+    // Of what it had started nobody knows any more.
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let line = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+        if line.contains(&seconds.to_string()) && line.contains("sleep") {
+            let pid = entry.file_name().to_string_lossy().parse().unwrap();
+            srs_tests::process::signal(pid, nix::sys::signal::Signal::SIGKILL);
+        }
+    }
+}
+
+#[test]
+fn a_stream_of_sounds_has_no_picture() {
+    if !have(&["ffmpeg"]) {
+        return;
+    }
+    let server = server("");
+    let mut sounds = Command::new("ffmpeg");
+    sounds.args(["-nostdin", "-v", "error", "-re", "-f", "lavfi", "-i", "sine", "-c:a", "aac", "-f", "flv"]);
+    let encoder = srs_tests::process::Running::start(sounds.arg(server.url("live/sounds")));
+    server.wait_published("live/sounds");
+    let answer = ask(&server.web(), "GET", "/live/sounds.jpg", &[]);
+    assert_eq!((answer.status, answer.body.as_slice()), (404, &b"This stream has no pictures\n"[..]));
+    assert!(!server.log().contains("makes no picture"));
+    drop(encoder);
+}

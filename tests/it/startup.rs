@@ -276,3 +276,19 @@ fn without_rust_one_sentence_says_what_to_install() {
     assert!(said.starts_with("Rust 1.88 or newer") && said.lines().count() == 1, "{said}");
     assert!(["cargo-web", "rustup"].iter().all(|word| said.contains(word)), "{said}");
 }
+
+/// With so few descriptors all newcomers would be turned away, for ever.
+#[test]
+fn too_few_descriptors_to_serve_anybody_are_said_at_start() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("srs.conf");
+    fs::write(&file, configuration(directory.path(), "")).unwrap();
+    let line = format!("ulimit -n 60; exec {} -c {}", srs_tests::program::srs().display(), file.display());
+    let ended = srs_tests::process::run(std::process::Command::new("sh").args(["-c", &line]), SOON);
+    assert!(!ended.status.success());
+    assert!(
+        ended.stderr.contains("60 descriptors") && ended.stderr.contains("ulimit -n"),
+        "{}",
+        ended.stderr
+    );
+}

@@ -69,7 +69,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     reactor.register_readable(vod.bell(), VOD_TOKEN)?;
     let readers = readers::Readers::new()?;
     reactor.register_readable(readers.bell(), READERS_TOKEN)?;
-    let pictures = pictures::Pictures::start()?;
+    let pictures = pictures::Pictures::new()?;
     reactor.register_readable(pictures.bell(), PICTURES_TOKEN)?;
     let place = (start.slot, start.board_slot);
     let memory = (Arc::clone(&control.board), Arc::clone(&control.work));

@@ -12,6 +12,19 @@ const OWN_DESCRIPTORS: u64 = 256 + ipc::RESERVED;
 /// reader. A download that goes on takes two of the http process and two of the master.
 const PER_CLIENT: u64 = 2;
 
+/// Least descriptors with which anybody can be served: the reserve, and what a process has of its own before the first client.
+const LEAST_DESCRIPTORS: u64 = ipc::RESERVED + 32;
+
+/// Whether a process may have so many descriptors that it can serve anybody.
+pub(super) fn check_descriptor_limit() -> Result<(), StartError> {
+    match getrlimit(Resource::RLIMIT_NOFILE) {
+        Ok((_, hard)) if hard < LEAST_DESCRIPTORS => {
+            Err(StartError::Descriptors { hard, least: LEAST_DESCRIPTORS })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Raises the descriptor limit as far as it goes, and says so when it is too low for `max_connections`.
 pub(super) fn raise_descriptor_limit(max_connections: u32) {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };

@@ -64,6 +64,8 @@ pub struct Control {
     alone_ms: u64,
     next_try_ms: u64,
     said_ms: u64,
+    /// It was said why no master can be looked for.
+    complained: bool,
     /// The newest state that a master wants the next one to have.
     state: Vec<u8>,
     /// Links to other processes: number, and whether rings are read over it here.
@@ -105,6 +107,7 @@ impl Control {
                         alone_ms: 0,
                         next_try_ms: 0,
                         said_ms: 0,
+                        complained: false,
                         state: Vec::new(),
                         links: BTreeMap::new(),
                         keep_again: false,
@@ -181,7 +184,17 @@ impl Control {
         }
         let soon = now_ms.saturating_sub(self.alone_ms) < SOON_MS;
         self.next_try_ms = now_ms + if soon { LOOK_SOON_MS } else { LOOK_LATER_MS };
-        let Ok(socket) = find_master(&self.start.family) else { return Ok(false) };
+        let socket = match find_master(&self.start.family) {
+            Ok(socket) => socket,
+            Err(error) => {
+                // None is there yet: that is what is waited for.
+                let usual = [std::io::ErrorKind::ConnectionRefused, std::io::ErrorKind::NotFound];
+                if !usual.contains(&error.kind()) && !std::mem::replace(&mut self.complained, true) {
+                    tracing::warn!("the next master can't be looked for: {error}");
+                }
+                return Ok(false);
+            }
+        };
         let (board, work) = (self.board.fd().try_clone_to_owned(), self.work.fd().try_clone_to_owned());
         let (Ok(board), Ok(work)) = (board, work) else { return Ok(false) };
         if let Err(error) = reactor.register(socket.as_raw_fd(), CONTROL_TOKEN) {

@@ -1,5 +1,6 @@
 //! Pictures of live streams, for pages that embed one: the newest key frame, as an MP4 file of one fragment, becomes a JPEG.
-//! ffmpeg does it, in a thread of its own, a stream's key frame once for all who ask.
+//! ffmpeg does it, a stream's key frame once for all who ask. Each program has a thread of its own, so that one that hangs holds up
+//! only those who configured it.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -9,7 +10,8 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use bytes::Bytes;
 use http1::Method;
@@ -18,8 +20,13 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::connection::{Body, Connection, State};
 use super::web::Web;
 
-/// Key frames that may wait.
+/// Key frames that may wait for a program.
 const MAX_WAITING: usize = 32;
+/// Programs that have a thread.
+const MAX_PROGRAMS: usize = 16;
+/// Processor time and memory that a picture may take, s and bytes.
+const MAX_CPU_S: u64 = 10;
+const MAX_MEMORY: u64 = 2 << 30;
 /// Pictures that are kept for those who ask for the same key frame.
 const MAX_KEPT: usize = 64;
 /// Largest picture.
@@ -32,6 +39,8 @@ const COMPLAIN_MS: u64 = 60_000;
 const NO_PROGRAM: &[u8] =
     b"There is no ffmpeg here that makes pictures: http_remux { snapshot_ffmpeg PATH; }\n";
 const FAILED: &[u8] = b"No picture could be made of this stream\n";
+const TOO_MANY: &[u8] = b"Too many pictures are being made\n";
+const NO_PICTURES: &[u8] = b"This stream has no pictures\n";
 
 /// Why there is no picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +49,10 @@ pub(crate) enum NoPicture {
     NoProgram,
     /// It fails.
     Failed,
+    /// Too many others wait for one.
+    TooMany,
+    /// There are only sounds.
+    NoPictures,
 }
 
 /// What became of a key frame.
@@ -51,39 +64,62 @@ type Whom = (usize, u64);
 #[derive(Debug)]
 struct Job {
     tag: u64,
-    program: PathBuf,
+    /// What it is a picture of, for the log.
+    stream: String,
     movie: Bytes,
 }
 
 /// The way to the thread, who waits, and what it made.
 #[derive(Debug)]
 pub(crate) struct Pictures {
-    jobs: SyncSender<Job>,
+    programs: HashMap<PathBuf, SyncSender<Job>>,
+    sender: Sender<(u64, Made)>,
     done: Receiver<(u64, Made)>,
     bell: UnixStream,
+    ringer: Arc<UnixStream>,
     waiting: HashMap<u64, Vec<Whom>>,
     made: VecDeque<(u64, Made)>,
 }
 
 impl Pictures {
-    /// Starts the thread.
-    pub(crate) fn start() -> io::Result<Self> {
-        let (jobs, todo) = sync_channel::<Job>(MAX_WAITING);
-        let (sender, done) = sync_channel(MAX_WAITING);
-        let (bell, mut ringer) = UnixStream::pair()?;
+    /// No thread yet.
+    pub(crate) fn new() -> io::Result<Self> {
+        let (sender, done) = channel();
+        let (bell, ringer) = UnixStream::pair()?;
         bell.set_nonblocking(true)?;
         ringer.set_nonblocking(true)?;
+        let ringer = Arc::new(ringer);
+        let (programs, waiting, made) = (HashMap::new(), HashMap::new(), VecDeque::new());
+        Ok(Self { programs, sender, done, bell, ringer, waiting, made })
+    }
+
+    /// The way to the thread of a program.
+    fn thread_of(&mut self, program: &Path) -> Option<&SyncSender<Job>> {
+        if !self.programs.contains_key(program) {
+            if self.programs.len() >= MAX_PROGRAMS {
+                // Of those that were configured before: their threads end with what they are doing.
+                self.programs.clear();
+            }
+            let started = self.start(program.to_owned()).ok()?;
+            self.programs.insert(program.to_owned(), started);
+        }
+        self.programs.get(program)
+    }
+
+    fn start(&self, program: PathBuf) -> io::Result<SyncSender<Job>> {
+        let (jobs, todo) = sync_channel::<Job>(MAX_WAITING);
+        let (sender, ringer) = (self.sender.clone(), Arc::clone(&self.ringer));
         std::thread::Builder::new().name("pictures".to_owned()).spawn(move || {
             let mut complained_ms = 0;
             while let Ok(job) = todo.recv() {
-                let made = picture(&job.program, &job.movie);
+                let made = picture(&program, &job.movie);
                 if let Err(error) = &made
                     && (complained_ms == 0 || reactor::now_ms() >= complained_ms + COMPLAIN_MS)
                 {
                     complained_ms = reactor::now_ms();
-                    let program = job.program.display();
+                    let (program, stream) = (program.display(), &job.stream);
                     tracing::warn!(
-                        "{program} (http_remux snapshot_ffmpeg) makes no picture of a stream: {error}"
+                        "{program} (http_remux snapshot_ffmpeg) makes no picture of a stream: {stream}: {error}"
                     );
                 }
                 let made = made.map_err(|error| match error.kind() {
@@ -94,10 +130,10 @@ impl Pictures {
                     return;
                 }
                 // A full socket rings as well.
-                let _ = ringer.write(&[1]);
+                let _ = (&*ringer).write(&[1]);
             }
         })?;
-        Ok(Self { jobs, done, bell, waiting: HashMap::new(), made: VecDeque::new() })
+        Ok(jobs)
     }
 
     /// What becomes readable when something was made.
@@ -105,9 +141,8 @@ impl Pictures {
         self.bell.as_raw_fd()
     }
 
-    /// The picture of this movie, if it is there; else whoever asks is told by [`Self::hear`]. `Err` with nothing when too
-    /// many wait.
-    pub(crate) fn get(&mut self, whom: Whom, program: &Path, movie: Vec<u8>) -> Option<Made> {
+    /// The picture of this movie, if it is there, or can't be had; else whoever asks is told by [`Self::hear`].
+    fn get(&mut self, whom: Whom, program: &Path, stream: String, movie: Vec<u8>) -> Option<Made> {
         let mut hasher = DefaultHasher::new();
         movie.hash(&mut hasher);
         let tag = hasher.finish();
@@ -118,9 +153,9 @@ impl Pictures {
             waiting.push(whom);
             return None;
         }
-        let job = Job { tag, program: program.to_owned(), movie: movie.into() };
-        if self.jobs.try_send(job).is_err() {
-            return Some(Err(NoPicture::Failed));
+        let job = Job { tag, stream, movie: movie.into() };
+        if self.thread_of(program).is_none_or(|thread| thread.try_send(job).is_err()) {
+            return Some(Err(NoPicture::TooMany));
         }
         self.waiting.insert(tag, vec![whom]);
         None
@@ -134,9 +169,7 @@ impl Pictures {
         while let Ok((tag, made)) = self.done.try_recv() {
             let waiting = self.waiting.remove(&tag).unwrap_or_default();
             told.extend(waiting.into_iter().map(|whom| (whom, made.clone())));
-            if made.is_ok() {
-                self.made.push_back((tag, made));
-            }
+            self.made.push_back((tag, made));
             if self.made.len() > MAX_KEPT {
                 self.made.pop_front();
             }
@@ -153,12 +186,18 @@ impl Web {
         let movie = connection.outbox.take_all();
         let whom = (key, connection.id);
         connection.state = State::Answer(Body::Picture);
-        let vhost = self.feeds.get(feed).map(|feed| feed.key.vhost.clone()).unwrap_or_default();
+        let stream = self.feeds.get(feed).map(|feed| feed.key.clone());
         self.leave(key, feed, format);
-        let vhost = self.config.vhosts.iter().find(|known| known.name == vhost);
+        let Some(stream) = stream else { return self.refuse(key, 404) };
+        let vhost = self.config.vhosts.iter().find(|known| known.name == stream.vhost);
         let program = vhost.and_then(|vhost| vhost.http_remux.snapshot_ffmpeg.clone());
-        let made = program
-            .map_or(Some(Err(NoPicture::NoProgram)), |program| self.pictures.get(whom, &program, movie));
+        // The handler of a track of pictures (ISO/IEC 14496-12, 8.4.3).
+        let has_pictures = movie.windows(4).take(1 << 16).any(|four| four == b"vide");
+        let made = match program {
+            _ if !has_pictures => Some(Err(NoPicture::NoPictures)),
+            Some(program) => self.pictures.get(whom, &program, stream.to_string(), movie),
+            None => Some(Err(NoPicture::NoProgram)),
+        };
         if let Some(made) = made {
             self.show_picture(key, made);
         }
@@ -182,6 +221,8 @@ impl Web {
             Ok(picture) => (200, "image/jpeg", picture),
             Err(NoPicture::NoProgram) => (501, "text/plain;charset=utf-8", Bytes::from_static(NO_PROGRAM)),
             Err(NoPicture::Failed) => (503, "text/plain;charset=utf-8", Bytes::from_static(FAILED)),
+            Err(NoPicture::TooMany) => (503, "text/plain;charset=utf-8", Bytes::from_static(TOO_MANY)),
+            Err(NoPicture::NoPictures) => (404, "text/plain;charset=utf-8", Bytes::from_static(NO_PICTURES)),
         };
         let response = self.head(status).field("Content-Type", mime);
         let response = response.field("Cache-Control", "no-cache, no-store");
@@ -193,7 +234,9 @@ impl Web {
 fn picture(program: &Path, movie: &[u8]) -> io::Result<Bytes> {
     let found =
         find(program).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no such program"))?;
-    let mut command = Command::new(found);
+    // Through our own executable, which asks the kernel to end it with us (`external`).
+    let mut command = Command::new("/proc/self/exe");
+    command.arg("--become").arg(std::process::id().to_string()).arg(found);
     command.args([
         "-v",
         "error",
@@ -223,8 +266,13 @@ fn picture(program: &Path, movie: &[u8]) -> io::Result<Bytes> {
     command.env_clear().process_group(0).current_dir("/");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn()?;
+    confine(child.id());
     let out = converse(&mut child, movie);
-    // Done or not: it does not outlive its answer.
+    // Done or not: neither it nor what it has started outlives its answer.
+    if let Ok(group) = i32::try_from(child.id()) {
+        let _ =
+            nix::sys::signal::killpg(nix::unistd::Pid::from_raw(group), nix::sys::signal::Signal::SIGKILL);
+    }
     let _ = child.kill();
     let _ = child.wait();
     let out = out?;
@@ -232,6 +280,18 @@ fn picture(program: &Path, movie: &[u8]) -> io::Result<Bytes> {
         Ok(out.into())
     } else {
         Err(io::Error::new(io::ErrorKind::InvalidData, "it could not decode the key frame"))
+    }
+}
+
+/// It decodes what strangers publish: no more than a picture takes.
+fn confine(pid: u32) {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
+    for (resource, most) in [(Resource::Cpu, MAX_CPU_S), (Resource::As, MAX_MEMORY), (Resource::Core, 0)] {
+        let limit = Rlimit { current: Some(most), maximum: Some(most) };
+        if let Err(error) = prlimit(Some(pid), resource, limit) {
+            tracing::debug!("a program that makes pictures has no limit: {error}");
+        }
     }
 }
 
