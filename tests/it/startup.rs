@@ -283,8 +283,8 @@ fn too_few_descriptors_to_serve_anybody_are_said_at_start() {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("srs.conf");
     fs::write(&file, configuration(directory.path(), "")).unwrap();
-    let line = format!("ulimit -n 60; exec {} -c {}", srs_tests::program::srs().display(), file.display());
-    let ended = srs_tests::process::run(std::process::Command::new("sh").args(["-c", &line]), SOON);
+    let line = format!("ulimit -n 60; exec {} -c {}", program::srs().display(), file.display());
+    let ended = run(Command::new("sh").args(["-c", &line]), SOON);
     assert!(!ended.status.success());
     assert!(
         ended.stderr.contains("60 descriptors") && ended.stderr.contains("ulimit -n"),
