@@ -619,7 +619,9 @@ fn a_list_says_when_nothing_follows() {
     drop(publisher.finish());
     wait_until("the end is listed", || over("a"));
     let file = server.directory().join("html/live/a.m3u8");
-    assert!(fs::read_to_string(&file).unwrap().ends_with("#EXT-X-ENDLIST\n"));
+    wait_until("the file says so, too", || {
+        fs::read_to_string(&file).is_ok_and(|text| text.ends_with("#EXT-X-ENDLIST\n"))
+    });
     assert_eq!(list(&server, "a").unwrap().segments.len(), 3);
     publisher = publish();
     wait_until("it goes on", || {
