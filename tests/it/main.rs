@@ -33,6 +33,7 @@ mod hanging_disk;
 mod he_aac;
 mod hls;
 mod hls_cache;
+mod hls_rested;
 mod hostile;
 mod hostile_files;
 mod hostile_table;

@@ -2,6 +2,7 @@
 
 mod early;
 pub(crate) mod list;
+mod rested;
 pub(crate) mod sessions;
 pub(crate) mod stream;
 
@@ -14,6 +15,7 @@ use hls::{Member, Position};
 use media::StreamKey;
 use remux::Lineup;
 
+use self::rested::Rested;
 use self::sessions::Sessions;
 use self::stream::{Changes, HlsStream};
 use super::disk::{Disk, Done, Job, Place, place};
@@ -73,6 +75,8 @@ pub(crate) struct House {
     pub(crate) status: (u64, usize),
     /// What former processes noted of all lists is asked for under these tickets.
     asked: Vec<u64>,
+    /// Streams of a former process that nobody has published since.
+    pub(crate) rested: Rested,
     notes: Place,
     noted_ms: u64,
     /// Bytes of segments in memory.
@@ -110,6 +114,7 @@ impl House {
             recovering: HashMap::new(),
             status: (0, 0),
             asked,
+            rested: Rested::default(),
             notes,
             noted_ms: 0,
             most_memory,
@@ -125,15 +130,19 @@ impl House {
         let mut stream = HlsStream::new(key.clone(), config.clone(), absolute, known.unwrap_or_default());
         // What this process knows itself, nobody has to be asked for.
         stream.ready = known.is_some();
-        // Under the name of its file, and under what a URL says that was encoded once: where both differ, another stream's file
-        // may have this one's name, but no other stream its names.
-        let vhost = &key.vhost;
-        self.by_path.entry((vhost.clone(), stream.list_path())).or_insert(Entry::List(feed, None));
-        self.by_path.insert((vhost.clone(), stream.asked_path()), Entry::List(feed, None));
-        self.streams.insert(feed, stream);
+        self.insert(feed, stream);
         if self.asked.is_empty() {
             self.recover(feed);
         }
+    }
+
+    fn insert(&mut self, feed: usize, stream: HlsStream) {
+        // Under the name of its file, and under what a URL says that was encoded once: where both differ, another stream's file
+        // may have this one's name, but no other stream its names.
+        let vhost = &stream.key.vhost;
+        self.by_path.entry((vhost.clone(), stream.list_path())).or_insert(Entry::List(feed, None));
+        self.by_path.insert((vhost.clone(), stream.asked_path()), Entry::List(feed, None));
+        self.streams.insert(feed, stream);
     }
 
     /// Asks what a former process left of a stream.
@@ -276,6 +285,10 @@ impl House {
                     }
                     let feeds: Vec<usize> = self.streams.keys().copied().collect();
                     feeds.into_iter().for_each(|feed| self.recover(feed));
+                    self.rested.are_due = true;
+                }
+                Done::Recovered(ticket, text, others) if self.rested.asked(ticket) => {
+                    self.rested.answered(ticket, text, others);
                 }
                 Done::Recovered(ticket, text, others) => {
                     let Some(feed) = self.recovering.remove(&ticket) else { continue };

@@ -31,6 +31,7 @@ use super::tunnel;
 use super::vod::Vod;
 use crate::stream::accept::Listeners;
 
+mod rested;
 mod serving;
 mod sweeping;
 
@@ -320,11 +321,16 @@ impl Web {
         if let Some(feed) = self.feed_of.get(key) {
             return *feed;
         }
+        let feed = self.insert_feed(key, since_ns);
+        self.links.watch(AudienceId::new(feed), key);
+        feed
+    }
+
+    fn insert_feed(&mut self, key: &StreamKey, since_ns: u64) -> usize {
         let mut feed = Feed::new(key.clone(), since_ns);
         feed.set_rules(Rules::of_stream(&self.config, key));
         let feed = self.feeds.insert(feed);
         self.feed_of.insert(key.clone(), feed);
-        self.links.watch(AudienceId::new(feed), key);
         feed
     }
 
@@ -394,6 +400,7 @@ impl Web {
             self.pump(feed);
         }
         self.news |= self.hls.work(now_ms);
+        self.go_on_with_rested();
         for key in std::mem::take(&mut self.hls.unfit) {
             self.links.end_publish(&key);
         }

@@ -12,6 +12,8 @@ pub(crate) struct Old {
     pub(crate) discontinuities: u64,
     pub(crate) target_s: u64,
     pub(crate) segments: Vec<Ended<()>>,
+    /// It says that nothing follows.
+    pub(crate) is_over: bool,
 }
 
 /// Reads a list; `None` when it is none.
@@ -20,7 +22,7 @@ pub(crate) fn read(text: &str) -> Option<Old> {
     if lines.next()? != "#EXTM3U" {
         return None;
     }
-    let mut old = Old { first: 0, discontinuities: 0, target_s: 0, segments: Vec::new() };
+    let mut old = Old { first: 0, discontinuities: 0, target_s: 0, segments: Vec::new(), is_over: false };
     let (mut duration_ms, mut is_break, mut began_ms) = (None, false, None);
     for line in lines.take(MAX_SEGMENTS * 4) {
         let number = |name: &str| line.strip_prefix(name).and_then(|value| value.parse::<u64>().ok());
@@ -30,6 +32,8 @@ pub(crate) fn read(text: &str) -> Option<Old> {
             old.discontinuities = value;
         } else if let Some(value) = number("#EXT-X-TARGETDURATION:") {
             old.target_s = value;
+        } else if line == "#EXT-X-ENDLIST" {
+            old.is_over = true;
         } else if line == "#EXT-X-DISCONTINUITY" {
             is_break = true;
         } else if let Some(date) = line.strip_prefix("#EXT-X-PROGRAM-DATE-TIME:") {
@@ -101,7 +105,10 @@ mod tests {
             let began_ms = (number == 5).then_some(1_700_000_000_123);
             playlist.push(Ended { duration_ms: 1999, is_break: number == 6, began_ms, uri, place: () });
         }
+        assert!(!read(&playlist.text("", "")).unwrap().is_over);
+        playlist.set_over(true);
         let old = read(&playlist.text("", "")).unwrap();
+        assert!(old.is_over);
         assert_eq!((old.first, old.discontinuities, old.target_s), (5, 1, 2));
         let listed: Vec<_> = playlist.listed().map(|listed| listed.segment.clone()).collect();
         assert_eq!(old.segments, listed);

@@ -267,6 +267,9 @@ impl HlsStream {
             let Ended { duration_ms, is_break, began_ms, uri, .. } = segment;
             self.playlist.push(Ended { duration_ms, is_break, began_ms, uri, place });
         }
+        if self.rests_since_ms.is_some() {
+            self.playlist.set_over(old.is_over);
+        }
         self.lost_before = true;
         changes
     }

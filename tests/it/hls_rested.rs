@@ -1,0 +1,108 @@
+//! HLS of streams that have ended: their lists say so and their files go, whatever becomes of the process that made them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::Signal;
+use srs_tests::capture::publisher;
+use srs_tests::http::ask;
+use srs_tests::marked;
+use srs_tests::process::signal;
+use srs_tests::server::{Server, configuration};
+use srs_tests::wait::wait_until;
+use tempfile::TempDir;
+
+fn text(directory: &Path, hls: &str) -> String {
+    let html = directory.join("html");
+    let own = format!(
+        "http_server {{ enabled on; listen 127.0.0.1:0; dir {0}; }}\nvhost __defaultVhost__ {{ hls {{ enabled on; hls_path {0}; hls_ctx off; hls_fragment 1; {hls} }} }}",
+        html.display()
+    );
+    configuration(directory, &own)
+}
+
+fn server(hls: &str) -> Server {
+    let directory = TempDir::new().unwrap();
+    let text = text(directory.path(), hls);
+    Server::start_in(directory, &text)
+}
+
+/// What `/api/v1/hls` says of the one stream: how many segments it has, and whether somebody publishes it.
+fn told(server: &Server) -> Option<(u64, bool)> {
+    let json = ask(&server.api(), "GET", "/api/v1/hls", &[]).json();
+    let first = json["hls"].as_array()?.first()?.clone();
+    Some((first["segments"].as_u64()?, first["live"].as_bool()?))
+}
+
+/// Publishes three segments and ends. Returns the file of the list, and the directory of all files.
+fn publish(server: &Server) -> (PathBuf, PathBuf) {
+    let mut publisher = publisher(&server.url("live/a"));
+    marked::send_headers(&mut publisher, true, true);
+    marked::usual(2500, 1000).iter().for_each(|unit| unit.send(&mut publisher));
+    drop(publisher.finish());
+    wait_until("the stream rests", || told(server) == Some((3, false)));
+    let directory = server.directory().join("html/live");
+    (directory.join("a.m3u8"), directory)
+}
+
+/// Whether the list in this file says that nothing follows.
+fn is_over(list: &Path) -> bool {
+    fs::read_to_string(list).is_ok_and(|text| text.ends_with("#EXT-X-ENDLIST\n"))
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
+/// Waits until the next list says that nothing follows, and until all files are gone.
+fn wait_gone(list: &Path, directory: &Path) {
+    wait_until("the end is listed", || is_over(list));
+    wait_until("the files go", || names(directory).is_empty());
+}
+
+#[test]
+fn a_list_ends_and_its_files_go_when_the_process_dies_that_made_them() {
+    for storage in ["disk", "both"] {
+        let server = server(&format!("hls_dispose 3; hls_storage {storage};"));
+        let (list, directory) = publish(&server);
+        wait_until("it is noted", || {
+            fs::read_to_string(server.directory().join("run/hls-0.json"))
+                .is_ok_and(|text| text.contains("live"))
+        });
+        fs::write(directory.join("a-77.ts"), "listed nowhere").unwrap();
+        let pid = server.pids("http")[0];
+        signal(pid, Signal::SIGKILL);
+        wait_until("another http process", || server.pids("http").first().is_some_and(|now| *now != pid));
+        wait_until("its successor has the stream", || told(&server) == Some((3, false)));
+        wait_gone(&list, &directory);
+        wait_until("nothing is shown", || told(&server).is_none());
+        let (list, directory) = publish(&server);
+        let text = fs::read_to_string(&list).unwrap();
+        assert!(!text.contains("a-0.ts") && !text.contains("ENDLIST"), "numbers go on: {text}");
+        wait_gone(&list, &directory);
+    }
+}
+
+#[test]
+fn a_publisher_comes_back_to_a_list_whose_process_died() {
+    let server = server("hls_dispose 60; hls_window 60; hls_storage disk;");
+    let (list, _) = publish(&server);
+    wait_until("it is noted", || {
+        fs::read_to_string(server.directory().join("run/hls-0.json")).is_ok_and(|text| text.contains("live"))
+    });
+    let before = fs::read_to_string(&list).unwrap();
+    let pid = server.pids("http")[0];
+    signal(pid, Signal::SIGKILL);
+    wait_until("another http process", || server.pids("http").first().is_some_and(|now| *now != pid));
+    wait_until("its successor has the stream", || told(&server) == Some((3, false)));
+    let mut publisher = publisher(&server.url("live/a"));
+    marked::send_headers(&mut publisher, true, true);
+    marked::usual(2500, 1000).iter().for_each(|unit| unit.send(&mut publisher));
+    wait_until("it is published", || told(&server).is_some_and(|(segments, live)| segments >= 5 && live));
+    drop(publisher.finish());
+    wait_until("it goes on", || told(&server) == Some((6, false)));
+    let after = fs::read_to_string(&list).unwrap();
+    assert!(after.starts_with(&before), "{before}{after}");
+    assert_eq!(after.matches("#EXT-X-DISCONTINUITY\n").count(), 1, "{after}");
+}

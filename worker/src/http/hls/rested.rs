@@ -1,0 +1,95 @@
+//! Streams that nobody publishes and whose files a former process left: their lists say in their time that nothing follows, and
+//! their files go.
+
+use std::collections::{HashMap, HashSet};
+
+use conf::vhost::Hls;
+use media::StreamKey;
+
+use super::House;
+use super::stream::HlsStream;
+use crate::http::disk::Job;
+
+/// A stream whose list is on the disk: its text, and where it is a list of lists, their names and texts.
+#[derive(Debug)]
+pub(crate) struct Left {
+    pub(crate) stream: HlsStream,
+    text: String,
+    others: Vec<(String, String)>,
+}
+
+/// What is known of them.
+#[derive(Debug, Default)]
+pub(crate) struct Rested {
+    /// All that former processes noted is read: they can be looked for.
+    pub(crate) are_due: bool,
+    /// Those that the disk was asked for, by ticket.
+    asked: HashMap<u64, HlsStream>,
+    /// Those that are there.
+    pub(crate) found: Vec<Left>,
+}
+
+impl Rested {
+    /// Whether this was asked for one of them.
+    pub(super) fn asked(&self, ticket: u64) -> bool {
+        self.asked.contains_key(&ticket)
+    }
+
+    /// What the disk has of one.
+    pub(super) fn answered(&mut self, ticket: u64, text: String, others: Vec<(String, String)>) {
+        let Some(stream) = self.asked.remove(&ticket) else { return };
+        if !text.is_empty() {
+            self.found.push(Left { stream, text, others });
+        }
+    }
+}
+
+impl House {
+    /// Streams that a former process noted and that this one does not have.
+    pub(crate) fn unclaimed(&self) -> Vec<StreamKey> {
+        let here: HashSet<&StreamKey> = self.streams.values().map(|stream| &stream.key).collect();
+        self.noted.keys().filter(|key| !here.contains(key)).cloned().collect()
+    }
+
+    /// Asks the disk whether there is a list of a stream that nobody publishes.
+    pub(crate) fn look_for(&mut self, key: StreamKey, config: &Hls, absolute: bool) {
+        let stream = HlsStream::new(key, config.clone(), absolute, hls::Position::default());
+        if !stream.on_disk() {
+            return;
+        }
+        let ticket = self.disk.ticket();
+        // Most of those that are noted have no files any more: nothing is looked through for them.
+        if self.disk.push(Job::Recover { ticket, list: stream.list_place(), segment: None }) {
+            self.rested.asked.insert(ticket, stream);
+        } else {
+            tracing::warn!("hls of {}: the disk is too busy to be asked for its list", stream.key);
+        }
+    }
+
+    /// Goes on with a stream that nobody publishes. Returns whether there is anything of it.
+    pub(crate) fn adopt(&mut self, feed: usize, left: Left, now_ms: u64) -> bool {
+        let Left { mut stream, text, others } = left;
+        let noted = self.noted.get(&stream.key).copied();
+        stream.rests_since_ms = Some(now_ms);
+        let changes = stream.recovered(&text, &others, noted);
+        if stream.playlist.listed().next().is_none() {
+            return false;
+        }
+        let segments = stream.playlist.listed().count();
+        tracing::info!(
+            "hls of {}: a former run left {segments} segments, which go in their time",
+            stream.key
+        );
+        // Files that are in no list go now, before others are written.
+        let segment = stream.segment_pattern().filter(|_| stream.config.cleanup);
+        if segment.is_some() && stream.config.dispose_ms > 0 {
+            let ticket = self.disk.ticket();
+            self.disk.push(Job::Recover { ticket, list: stream.list_place(), segment });
+        }
+        self.noted.remove(&stream.key);
+        let vhost = stream.key.vhost.clone();
+        self.insert(feed, stream);
+        self.apply(feed, &vhost, changes);
+        true
+    }
+}
