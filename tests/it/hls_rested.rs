@@ -2,14 +2,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 use srs_tests::capture::publisher;
 use srs_tests::http::ask;
 use srs_tests::marked;
-use srs_tests::process::signal;
+use srs_tests::process::{run, signal};
+use srs_tests::program::srs_cli;
 use srs_tests::server::{Server, configuration};
-use srs_tests::wait::wait_until;
+use srs_tests::wait::{SOON, wait_until};
 use tempfile::TempDir;
 
 fn text(directory: &Path, hls: &str) -> String {
@@ -105,4 +107,23 @@ fn a_publisher_comes_back_to_a_list_whose_process_died() {
     let after = fs::read_to_string(&list).unwrap();
     assert!(after.starts_with(&before), "{before}{after}");
     assert_eq!(after.matches("#EXT-X-DISCONTINUITY\n").count(), 1, "{after}");
+}
+
+#[test]
+fn another_storage_while_a_stream_rests_leaves_no_files() {
+    let server = server("hls_dispose 3; hls_storage both;");
+    let (list, directory) = publish(&server);
+    let reload = |hls: &str| {
+        fs::write(server.directory().join("srs.conf"), text(server.directory(), hls)).unwrap();
+        let mut command = Command::new(srs_cli());
+        drop(run(command.arg("--socket").arg(server.socket()).arg("reload"), SOON).expect_success());
+    };
+    reload("hls_dispose 3; hls_storage memory;");
+    assert_eq!(told(&server), Some((3, false)), "it goes on");
+    wait_gone(&list, &directory);
+    reload("hls_dispose 60; hls_storage disk;");
+    let (_, directory) = publish(&server);
+    reload("hls_dispose 60; hls_storage memory;");
+    publish(&server);
+    wait_until("the files are replaced by what is in memory", || names(&directory).is_empty());
 }

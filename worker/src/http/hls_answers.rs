@@ -37,18 +37,25 @@ impl Web {
             conf::Lookup::Found(vhost) if vhost.hls.enabled => Some(vhost),
             _ => None,
         };
-        let unwanted: Vec<usize> = self
-            .hls
-            .streams
-            .iter()
-            .filter(|(_, stream)| {
-                let is_mine = self.owners.is_mine(&stream.key);
-                wanted(&stream.key.vhost).is_none_or(|vhost| vhost.hls != stream.config || !is_mine)
-            })
-            .map(|(feed, _)| *feed)
-            .collect();
-        for feed in unwanted {
-            self.hls.end(feed, false);
+        let mut unwanted: Vec<(usize, bool)> = Vec::new();
+        for (feed, stream) in &mut self.hls.streams {
+            let Some(vhost) = wanted(&stream.key.vhost).filter(|_| self.owners.is_mine(&stream.key)) else {
+                unwanted.push((*feed, false));
+                continue;
+            };
+            if vhost.hls == stream.config {
+                continue;
+            }
+            let rests = stream.rests_since_ms.is_some();
+            if rests && self.streams.get(&stream.key) != Some(&true) {
+                // Until somebody publishes it, its list and files stay what they are, and go in their time.
+                stream.config.dispose_ms = vhost.hls.dispose_ms;
+            } else {
+                unwanted.push((*feed, rests && !stream.has_files_of(&vhost.hls)));
+            }
+        }
+        for (feed, dispose) in unwanted {
+            self.hls.end(feed, dispose);
             self.unpin(feed);
         }
         let live: Vec<_> =

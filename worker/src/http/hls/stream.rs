@@ -219,6 +219,12 @@ impl HlsStream {
         self.config.storage != HlsStorage::Memory
     }
 
+    /// Whether its list would be the same file with this configuration.
+    pub(crate) fn has_files_of(&self, config: &Hls) -> bool {
+        let is_there = config.storage != HlsStorage::Memory;
+        is_there && config.path == self.config.path && config.m3u8_file == self.config.m3u8_file
+    }
+
     fn names(&self, number: u64, duration_ms: u64, moment: Moment) -> Names<'_> {
         Names { key: &self.key, number, duration_ms, moment }
     }

@@ -209,6 +209,13 @@ impl HlsStream {
         let gone = self.playlist.drain();
         self.forget(gone, disk, &mut changes);
         if self.on_disk() && self.config.cleanup {
+            // What is on its way to the disk is there before it goes.
+            let writing = std::mem::take(&mut self.writing);
+            let pieces = writing.iter().flat_map(|writing| writing.segment.place.all());
+            let files: Vec<Place> = pieces.filter_map(|stored| stored.file.clone()).collect();
+            if !files.is_empty() {
+                disk.push(Job::Remove(files));
+            }
             let of_members = self.all_members().into_iter().map(|member| self.list_path_of(member));
             let mut lists: Vec<String> = of_members.chain([self.list_path()]).collect();
             lists.dedup();
