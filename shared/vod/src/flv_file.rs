@@ -1,7 +1,7 @@
 //! FLV files (FLV 10.1, annex E): tag after tag. Only the heads of tags are read, and bodies that are configurations.
 
 use bytes::Bytes;
-use flv::unit::{Body, Unit, take_apart};
+use flv::unit::{Body, Unit, by_track, take_apart};
 use media::Kind;
 use remux::{Lineup, Refused, Seen};
 
@@ -20,6 +20,8 @@ const BLOCK: usize = 256 << 10;
 const MAX_LEFT_OUT: usize = 8;
 /// Parts with configurations of their own.
 const MAX_PARTS: usize = 4096;
+/// Tags that are kept to go in front: more than files have tracks, twice.
+const MAX_HEADERS: usize = 32;
 
 /// A window on the file that moves forward.
 struct Window<'s, S: ?Sized> {
@@ -212,9 +214,9 @@ pub fn start(storage: &(impl Storage + ?Sized), from: From) -> Result<Start, Vod
     }
     let offset =
         head.get(5..9).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| u32::from_be_bytes(*bytes));
-    let mut configurations: [Vec<u8>; 2] = [Vec::new(), Vec::new()];
+    let mut headers = Headers::default();
     let (mut clock, mut has_video) = (Clock::default(), false);
-    let mut found: Option<(u64, [Vec<u8>; 2])> = None;
+    let mut found: Option<(u64, Headers)> = None;
     let mut at = u64::from(offset.max(9)) + 4;
     while at + HEAD as u64 <= storage.len() {
         let bytes = window.get(at, HEAD + PEEK)?;
@@ -226,44 +228,76 @@ pub fn start(storage: &(impl Storage + ?Sized), from: From) -> Result<Start, Vod
         let peek = Bytes::copy_from_slice(bytes.get(HEAD..).unwrap_or(&[]));
         let peek = peek.slice(..peek.len().min(size as usize));
         let unit = if kind == Kind::Data { None } else { take_apart(kind, &peek) };
-        if unit.as_ref().is_some_and(|unit| matches!(unit.body, Body::Config(_))) && end <= storage.len() {
+        let info = flv::classify(kind, &peek);
+        if (info.sequence_header || info.beside) && end <= storage.len() {
             let len = usize::try_from(end - at).unwrap_or(usize::MAX);
             if len <= MAX_CONFIG {
-                let place = usize::from(kind == Kind::Audio);
-                if let Some(place) = configurations.get_mut(place) {
-                    *place = window.get(at, len)?.to_vec();
-                }
+                headers.keep(kind, info.beside, Bytes::copy_from_slice(window.get(at, len)?));
             }
         } else if let Some(unit) = unit {
             has_video |= kind == Kind::Video;
             let can_begin = if has_video { kind == Kind::Video && unit.key_frame } else { true };
             match from {
                 From::Byte(wanted) if at == wanted || at > wanted && can_begin => {
-                    found = Some((at, configurations.clone()));
+                    found = Some((at, headers.clone()));
                     break;
                 }
                 From::Byte(_) => {}
                 From::Time(wanted) if time_ms > wanted && found.is_some() => break,
                 From::Time(_) => {
                     if can_begin {
-                        found = Some((at, configurations.clone()));
+                        found = Some((at, headers.clone()));
                     }
                 }
             }
         }
         at = end;
     }
-    let (at, configurations) = found.unwrap_or_else(|| (storage.len(), configurations));
+    let (at, headers) = found.unwrap_or_else(|| (storage.len(), headers));
     let mut lead = head;
     // The header's own length, without what an extension may have added.
     if let Some(place) = lead.get_mut(5..9) {
         place.copy_from_slice(&[0, 0, 0, 9]);
     }
     lead.extend([0; 4]);
-    for tag in &configurations {
-        lead.extend(tag);
+    for header in &headers.0 {
+        lead.extend_from_slice(&header.tag);
     }
     Ok(Start { lead, at })
+}
+
+/// The newest sequence header of each track, and what a track says beside it, in the order of the file.
+#[derive(Debug, Clone, Default)]
+struct Headers(Vec<Header>);
+
+/// A tag that decoders need first.
+#[derive(Debug, Clone)]
+struct Header {
+    kind: Kind,
+    /// Numbers of the tracks that it is of.
+    tracks: Vec<u8>,
+    is_beside: bool,
+    /// All of it, its length behind it included.
+    tag: Bytes,
+}
+
+impl Headers {
+    /// Keeps a tag in place of those that it has all tracks of.
+    fn keep(&mut self, kind: Kind, is_beside: bool, tag: Bytes) {
+        let body = tag.get(HEAD..tag.len().saturating_sub(4)).unwrap_or(&[]);
+        let body = tag.slice_ref(body);
+        let units = by_track(kind, &body).unwrap_or_default();
+        let tracks: Vec<u8> = units.into_iter().map(|(track, _)| track).collect();
+        let is_replaced = |old: &Header| {
+            old.kind == kind
+                && old.is_beside == is_beside
+                && old.tracks.iter().all(|track| tracks.contains(track))
+        };
+        self.0.retain(|old| !is_replaced(old));
+        if !tracks.is_empty() && self.0.len() < MAX_HEADERS {
+            self.0.push(Header { kind, tracks, is_beside, tag });
+        }
+    }
 }
 
 /// Times of a file: from 0 on, never back.
