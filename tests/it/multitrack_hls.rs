@@ -4,15 +4,18 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use client::Kind;
+use flv::file::Tag;
 use m3u8_rs::{MasterPlaylist, MediaPlaylist, Playlist, parse_playlist_res};
 use nix::sys::signal::Signal;
 use srs_tests::capture::{publish_tags, publisher, tags};
 use srs_tests::clip::Clip;
 use srs_tests::http::ask;
+use srs_tests::live::HttpViewer;
 use srs_tests::process::{run, signal, wait_gone};
 use srs_tests::program::have;
 use srs_tests::server::Server;
-use srs_tests::several::{Several, assert_decoded, streams};
+use srs_tests::several::{Paced, Several, assert_decoded, streams};
 use srs_tests::site::{decoded, get, segments, site};
 use srs_tests::wait::{SOON, wait_for, wait_until};
 
@@ -129,6 +132,41 @@ fn every_track_is_listed_cut_alike_and_as_it_was_encoded() {
         assert_eq!(told["renditions"], serde_json::json!(["video1", "audio1"]));
         assert_eq!((&told["left_out"], &told["refused"]), (&serde_json::json!([]), &0.into()));
     }
+}
+
+#[test]
+fn what_goes_by_the_first_track_says_that_there_is_none() {
+    if !have(&["ffmpeg"]) {
+        return;
+    }
+    let server = site(
+        "http_remux { enabled on; } \
+         hls { enabled on; hls_fragment 1; hls_storage memory; hls_path TOP/html; }",
+    );
+    let several = Several::make(server.directory(), 2);
+    let is_further = |tag: &&Tag| tag.kind == Kind::Data || flv::classify(tag.kind, &tag.body).track > 0;
+    let further: Vec<Tag> = several.tags.iter().filter(is_further).cloned().collect();
+    let _publisher = Paced::start(&server.url("live/a"), further);
+    server.wait_published("live/a");
+    let _viewer = HttpViewer::start(&server.web(), "/live/a.ts");
+    drop(ask(&server.web(), "GET", "/live/a.jpg", &[]));
+    let says = |words: &str| server.log().matches(words).count();
+    let pictures = "lacks everything: there are no pictures of track 0 to go by";
+    wait_until("a line about .jpg", || says(&format!(".jpg of __defaultVhost__/live/a {pictures}")) == 1);
+    let told = || ask(&server.api(), "GET", "/api/v1/streams", &[]).json()["streams"][0]["left_out"].clone();
+    let wanted = [
+        "HLS: everything: there is no track 0 to go by",
+        "the transport stream: everything: there are no pictures of track 0 to go by",
+    ];
+    let has = |told: &serde_json::Value| {
+        wanted.iter().all(|what| told.as_array().unwrap().contains(&(*what).into()))
+    };
+    wait_until("what is left out", || has(&told()));
+    let told = &ask(&server.api(), "GET", "/api/v1/hls", &[]).json()["hls"][0];
+    assert_eq!(told["left_out"], serde_json::json!(["everything: there is no track 0 to go by"]));
+    // Once, however much is published.
+    assert_eq!(says("lacks everything: there is no track 0 to go by"), 1);
+    assert_eq!(says(pictures), 2);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use remux::{Coded, Lineup, Refused, Seen};
 
 use super::backlog::{Format, Prelude};
 use super::formats::Packing;
-use super::left_out::LeftOut;
+use super::left_out::{LeftOut, NO_FIRST_PICTURES};
 use super::rules::Rules;
 
 /// How long a new publish may take until both tracks have shown themselves, ms.
@@ -423,6 +423,13 @@ impl Feed {
         Ok(())
     }
 
+    /// Somebody gets a picture. Without pictures of the first track, what it is made of begins anywhere.
+    pub(crate) fn note_picture(&mut self) {
+        if self.lineup.lacks_first_pictures() {
+            self.left_out.note(&self.key, ".jpg", NO_FIRST_PICTURES);
+        }
+    }
+
     /// Says what viewers of a format do not get.
     fn note_left_out(&mut self, happening: &Happening) {
         let is_watched = |format: Format| self.viewers.get(format.index()).is_some_and(|count| *count > 0);
@@ -432,6 +439,11 @@ impl Feed {
                 let name = || self.lineup.name(coded.kind, coded.track);
                 if is_watched(Format::Ts) && !self.lineup.fits_ts(coded.kind, coded.track) {
                     self.left_out.note(&self.key, "the transport stream", &name());
+                } else if is_watched(Format::Ts)
+                    && !self.rules.leaves_out(Kind::Video, Format::Ts)
+                    && self.lineup.lacks_first_pictures()
+                {
+                    self.left_out.note(&self.key, "the transport stream", NO_FIRST_PICTURES);
                 } else if is_sound && coded.track > 0 && is_watched(Format::Bare) {
                     self.left_out.note(&self.key, ".aac or .mp3", &name());
                 }

@@ -4,6 +4,10 @@ use media::StreamKey;
 
 /// Most names that are kept of one stream.
 const MOST: usize = 8;
+/// What an output lacks that goes by the first track where all tracks are further ones,
+pub(crate) const NO_FIRST: &str = "everything: there is no track 0 to go by";
+/// and where all pictures are of further ones.
+pub(crate) const NO_FIRST_PICTURES: &str = "everything: there are no pictures of track 0 to go by";
 
 /// What of one stream one output lacks.
 #[derive(Debug, Clone, Default)]

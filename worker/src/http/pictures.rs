@@ -186,6 +186,9 @@ impl Web {
         let movie = connection.outbox.take_all();
         let whom = (key, connection.id);
         connection.state = State::Answer(Body::Picture);
+        if let Some(feed) = self.feeds.get_mut(feed) {
+            feed.note_picture();
+        }
         let stream = self.feeds.get(feed).map(|feed| feed.key.clone());
         self.leave(key, feed, format);
         let Some(stream) = stream else { return self.refuse(key, 404) };

@@ -158,6 +158,18 @@ impl Lineup {
         !self.further.is_empty()
     }
 
+    /// Whether there are tracks, but none of them is a first one.
+    #[must_use]
+    pub fn lacks_first(&self) -> bool {
+        self.video.is_none() && self.audio.is_none() && self.has_further()
+    }
+
+    /// Whether there are pictures, but none of the first track.
+    #[must_use]
+    pub fn lacks_first_pictures(&self) -> bool {
+        self.video.is_none() && self.further(Kind::Video).next().is_some()
+    }
+
     /// The tracks but for those of a kind.
     #[must_use]
     pub fn without(&self, kind: Kind) -> Self {

@@ -17,7 +17,7 @@ use self::storing::Writing;
 use super::early::Early;
 use crate::http::disk::{Disk, NUMBER, Place, place};
 use crate::http::feed::Happening;
-use crate::http::left_out::LeftOut;
+use crate::http::left_out::{LeftOut, NO_FIRST};
 
 /// Sounds that are not further apart are written together, ms.
 const GATHER_MS: i64 = 70;
@@ -293,6 +293,8 @@ impl HlsStream {
                 } else if !self.renditions.has(coded.kind, coded.track) {
                     self.left_out.note(&self.key, "hls", &lineup.name(coded.kind, coded.track));
                     return changes;
+                } else if lineup.lacks_first() {
+                    self.left_out.note(&self.key, "hls", NO_FIRST);
                 }
                 self.push_further(*dts_ms, coded);
             }
