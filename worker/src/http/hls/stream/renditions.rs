@@ -18,6 +18,8 @@ struct Further {
     packager: TsPackager,
     /// The segment that is open.
     open: Option<Open>,
+    /// No segment of this publish has begun: the first may begin in mid-stream, with a sound.
+    is_beginning: bool,
     /// Its segments have begun without a key frame, which was said.
     is_told: bool,
 }
@@ -26,6 +28,8 @@ struct Further {
 struct Open {
     bytes: Vec<u8>,
     has_pictures: bool,
+    /// It is the first of its publish.
+    is_first: bool,
 }
 
 /// All of them.
@@ -44,7 +48,7 @@ fn tracks_of(member: Member, lineup: &Lineup) -> Lineup {
 impl Further {
     fn new(member: Member) -> Self {
         let packager = TsPackager::new(GATHER_MS);
-        Self { member, lineup: Lineup::default(), packager, open: None, is_told: false }
+        Self { member, lineup: Lineup::default(), packager, open: None, is_beginning: true, is_told: false }
     }
 
     fn begin(&mut self, absolute: bool) {
@@ -55,7 +59,8 @@ impl Further {
             self.packager.begin(&self.lineup, &mut bytes);
         }
         self.packager.owe_sets();
-        self.open = Some(Open { bytes, has_pictures: false });
+        self.open =
+            Some(Open { bytes, has_pictures: false, is_first: std::mem::take(&mut self.is_beginning) });
     }
 
     /// What it has of a packet.
@@ -91,6 +96,7 @@ impl Renditions {
             Member::Main => false,
         };
         self.0.retain(|further| has(further.member));
+        self.0.iter_mut().for_each(|further| further.is_beginning = true);
     }
 
     /// The tracks are these, or more is known of them. Where a segment is open, new ones are begun in it if they may. Whether one
@@ -131,7 +137,7 @@ impl Renditions {
     }
 
     /// Packs a packet for all who have it. Returns how many could not, and the members that are to be told of because their
-    /// segments begin without a key frame.
+    /// segments begin without a key frame (but for the first of a publish).
     pub(super) fn push(&mut self, dts_ms: i64, coded: &Coded) -> (u64, Vec<Member>) {
         let (mut refused, mut told) = (0, Vec::new());
         for further in &mut self.0 {
@@ -143,7 +149,7 @@ impl Renditions {
                 continue;
             }
             let is_first = own.kind == Kind::Video && !std::mem::replace(&mut open.has_pictures, true);
-            if is_first && !own.is_key && !std::mem::replace(&mut further.is_told, true) {
+            if is_first && !own.is_key && !open.is_first && !std::mem::replace(&mut further.is_told, true) {
                 told.push(further.member);
             }
         }
@@ -266,5 +272,53 @@ impl HlsStream {
     /// What a member needed at most since the stream began, bits per second.
     fn rate_of(&self, member: Member) -> u64 {
         self.rates.get(&member).copied().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use remux::Seen;
+
+    use super::*;
+
+    const AVCC: &[u8] = b"\x01\x42\xc0\x1e\xff\xe1\0\x04\x67\x42\xc0\x1e\x01\0\x02\x68\xce";
+
+    #[test]
+    fn a_beginning_between_key_frames_is_not_told_of() {
+        let mut lineup = Lineup::default();
+        let header = [b"\x96\0avc1\x01", AVCC].concat();
+        lineup.see(Kind::Video, &header.into()).unwrap();
+        let mut picture = |is_key: bool| {
+            let body =
+                [&[if is_key { 0x96 } else { 0xa6 }][..], b"\x01avc1\x01\0\0\0\0\0\0\x01\x65"].concat();
+            let Ok(Seen::Coded(coded)) = lineup.see(Kind::Video, &Bytes::from(body)) else {
+                panic!("a picture")
+            };
+            coded
+        };
+        let (key, other) = (picture(true), picture(false));
+        let mut renditions = Renditions::default();
+        let mut told = |keys: [bool; 3]| {
+            renditions.retain(&lineup);
+            renditions.review(&lineup, true, false, false);
+            let mut told = Vec::new();
+            for (is_key, dts_ms) in keys.into_iter().zip([0, 1000, 2000]) {
+                renditions.begin(false);
+                for (coded, after_ms) in [(if is_key { &key } else { &other }, 0), (&other, 40)] {
+                    let (refused, names) = renditions.push(dts_ms + after_ms, coded);
+                    assert_eq!(refused, 0);
+                    told.extend(names);
+                }
+                drop(renditions.end());
+            }
+            told
+        };
+        // What begins in mid-stream begins with a sound; the next segment with key frames.
+        assert_eq!(told([false, true, true]), []);
+        // So it may after a break.
+        assert_eq!(told([false, true, true]), []);
+        assert_eq!(told([true, false, false]), [Member::Video(1)]);
+        assert_eq!(told([true, false, false]), [], "once");
     }
 }
