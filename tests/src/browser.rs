@@ -100,7 +100,7 @@ impl Browser {
 
     /// Waits until an expression is true in the page.
     pub fn wait(&self, expression: &str) {
-        wait_for(&format!("{expression} in the page"), SOON, || {
+        wait_for(&format!("{expression} in the page"), PATIENCE, || {
             (self.run(&format!("return Boolean({expression})")) == Value::Bool(true)).then_some(())
         });
     }
