@@ -41,9 +41,10 @@ impl StatusLines {
         let period_ms = config.pithy_print.ingester_ms.saturating_mul(ingesters);
         let began_ms = reactor::now_ms();
         let input = match &ingest.source {
-            IngestSource::File(path) => rtmp::url::mask_query(&path.display().to_string()),
-            IngestSource::Stream(url) => rtmp::url::mask_query(url),
+            IngestSource::File(path) => path.display().to_string(),
+            IngestSource::Stream(url) => url.clone(),
         };
+        let input = rtmp::url::mask_query(&input);
         Self { began_ms, due_ms: began_ms + period_ms, period_ms, ingesters, input }
     }
 

@@ -70,20 +70,21 @@ impl std::os::fd::AsRawFd for Rendezvous {
 /// # Errors
 /// When there is none, or somebody else has taken its place.
 pub fn find_master(family: &str) -> io::Result<OwnedFd> {
-    let socket = socket()?;
-    socket.connect(&address(family)?)?;
-    if peer(&socket).is_none() {
-        return Err(io::ErrorKind::PermissionDenied.into());
-    }
-    Ok(socket.into())
+    connect(family).map(|(socket, _)| socket.into())
 }
 
 /// The process id of the master of a family, if one lives.
 #[must_use]
 pub fn master_of(family: &str) -> Option<u32> {
-    let socket = socket().ok()?;
-    socket.connect(&address(family).ok()?).ok()?;
-    peer(&socket)
+    connect(family).ok().map(|(_, pid)| pid)
+}
+
+/// A connection to the master of a family, and its process id.
+fn connect(family: &str) -> io::Result<(Socket, u32)> {
+    let socket = socket()?;
+    socket.connect(&address(family)?)?;
+    let pid = peer(&socket).ok_or(io::ErrorKind::PermissionDenied)?;
+    Ok((socket, pid))
 }
 
 #[cfg(test)]
