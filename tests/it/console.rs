@@ -266,8 +266,7 @@ fn only_what_is_true_is_told() {
     let Some(browser) = Browser::start(1280, 900) else { return };
     let server = Server::start(&format!("{PAGES}vhost __defaultVhost__ {{ http_remux {{ enabled on; }} }}"));
     let live = Live::start(&server.url("live/drain"), Duration::from_millis(20));
-    let watchers: Vec<Watcher> = (0..8).map(|_| Watcher::start(&server.url("live/drain"))).collect();
-    server.wait_players(8);
+    let watchers = Watcher::start_on_each(&server, &server.url("live/drain"), 8);
     browser.open(&format!("{}/console/", server.web()));
     browser.wait("document.querySelectorAll('#picture .box').length >= 5");
     // A process that drains has a successor beside it, and nobody was started again.

@@ -47,11 +47,8 @@ fn a_stream_process_that_dies_in_the_middle_of_its_work_costs_its_own_clients_on
         let server = &doomed.server;
         let url = server.url("live/point");
         let live = Live::start(&url, Duration::from_millis(5));
-        let mut watchers: Vec<Watcher> = (0..16).map(|_| Watcher::start(&url)).collect();
-        server.wait_players(16);
-        for watcher in &mut watchers {
-            watcher.wait_seen(1);
-        }
+        let watchers = Watcher::start_on_each(server, &url, 16);
+        let started = watchers.len();
         let before = server.pids("stream");
         doomed.arm();
         let mut idle = Vec::new();
@@ -77,7 +74,7 @@ fn a_stream_process_that_dies_in_the_middle_of_its_work_costs_its_own_clients_on
         });
         live.wait_more(30);
         let survivors = live.survivors(watchers);
-        assert!((1..16).contains(&survivors), "{point}: {survivors} of 16");
+        assert!((1..started).contains(&survivors), "{point}: {survivors} of {started}");
         assert!(live.is_running(), "{point}");
         let _undisturbed = live.stop();
         serves(&server.url(&format!("live/{point}")));
@@ -142,11 +139,8 @@ fn a_master_that_dies_between_two_steps_leaves_nothing_undone() {
             };
             let url = doomed.server.url("live/point");
             let live = Live::start(&url, Duration::from_millis(10));
-            let mut watchers: Vec<Watcher> = (0..8).map(|_| Watcher::start(&url)).collect();
-            doomed.server.wait_players(8);
-            for watcher in &mut watchers {
-                watcher.wait_seen(1);
-            }
+            let watchers = Watcher::start_on_each(&doomed.server, &url, 8);
+            let started = watchers.len();
             let before = family(&doomed.server);
             let victim = before.iter().find(|(name, _)| name == role).unwrap().1;
             doomed.arm();
@@ -176,8 +170,8 @@ fn a_master_that_dies_between_two_steps_leaves_nothing_undone() {
             live.wait_more(20);
             let survivors = live.survivors(watchers);
             assert!(
-                survivors == 8 || (role == "stream#1" && survivors >= 1),
-                "{point}, {role}: {survivors} of 8"
+                survivors == started || (role == "stream#1" && survivors >= 1),
+                "{point}, {role}: {survivors} of {started}"
             );
             let _undisturbed = live.stop();
         }

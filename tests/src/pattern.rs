@@ -6,6 +6,7 @@
 //! af 01             | number:8 | noise…      audio
 //! ```
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -15,6 +16,7 @@ use client::{Kind, Options, Packet, Player, Publisher};
 use flv::file::Tag;
 
 use crate::capture::{player, publisher, receive_frames};
+use crate::server::Server;
 use crate::wait::{SOON, wait_for};
 
 /// Frames from key frame to key frame, sounds included.
@@ -265,6 +267,30 @@ impl Watcher {
             move || watch(&mut player, &stop, &seen)
         });
         Self { stop, seen, thread: Some(thread) }
+    }
+
+    /// Begins to play so often, and as much more often until every stream process has a viewer: the kernel chooses which
+    /// process a connection comes to. Nobody else plays.
+    #[must_use]
+    pub fn start_on_each(server: &Server, url: &str, count: usize) -> Vec<Self> {
+        let mut watchers: Vec<Self> = Vec::new();
+        let is_on_each = || {
+            let clients = server.clients();
+            let playing = clients.iter().filter(|client| client.kind == "play");
+            let processes: HashSet<&str> = playing.map(|client| client.process.as_str()).collect();
+            processes.len() == server.pids("stream").len()
+        };
+        while watchers.len() < count || !is_on_each() {
+            assert!(watchers.len() < count + 64, "the kernel gives every viewer to one process");
+            watchers.push(Self::start(url));
+            if watchers.len() >= count {
+                server.wait_players(watchers.len());
+            }
+        }
+        for watcher in &mut watchers {
+            watcher.wait_seen(1);
+        }
+        watchers
     }
 
     /// One more than the highest number seen.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 /// How often it is looked.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// How long something that should be there soon may take on a slow, busy machine.
-pub const SOON: Duration = Duration::from_secs(20);
+/// How long something that should be there soon may take on a slow, busy machine. How fast it is, benchmarks say.
+pub const SOON: Duration = Duration::from_secs(60);
 
 /// Looks until there is something.
 ///
