@@ -327,9 +327,11 @@ fn referrers_are_checked() {
 #[test]
 fn secrets_in_names_are_shared_by_nobody() {
     let server = Server::start("");
+    let mut witness = player(&server.url("live/token"));
     let mut publisher = publisher(&server.url("live/token?token=SECRET1"));
     pattern::send_headers(&mut publisher);
     pattern::send_frames(&mut publisher, 0..60);
+    drop(receive_frames(&mut witness, 60));
     for path in ["live/token", "live/token?token=SECRET2&x=y", "live/token?token=SECRET1"] {
         let packets = receive_frames(&mut player(&server.url(path)), 10);
         assert_eq!(numbers(&packets)[0], GOP, "{path}");
