@@ -161,7 +161,7 @@ fn ring_send(bencher: Bencher<'_, '_>, batch: u64) {
     let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
     let mut sink = vec![0; 1 << 20];
     bencher.counter(BytesCount::new(batch)).bench_local(|| {
-        reader.send(near.as_raw_fd(), &[], 0, batch).unwrap();
+        reader.send(near.as_raw_fd(), 0, batch).unwrap();
         black_box(far.read(&mut sink).unwrap());
     });
 }

@@ -39,7 +39,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("mediaring", &["media"]),
     ("reactor", &[]),
     ("ipc", &["media", "conf", "api"]),
-    ("endpoint", &["media", "flv", "rtmp", "conf", "api", "ipc", "mediaring", "reactor"]),
+    ("fanout", &["media", "flv", "rtmp", "mediaring"]),
+    ("endpoint", &["media", "fanout", "rtmp", "conf", "api", "ipc", "mediaring", "reactor"]),
     ("machine", &["api"]),
     ("child", &["ipc", "api", "machine", "mediaring", "conf", "reactor"]),
     (

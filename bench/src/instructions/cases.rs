@@ -335,7 +335,7 @@ fn ring_send(batch: usize) -> Result<u64> {
     while seq + batch as u64 <= reader.head() {
         let last = seq + batch as u64 - 1;
         let (Ok(from), Ok(to)) = (reader.record(seq), reader.record(last)) else { bail!("lapped") };
-        let send = || reader.send(near.as_raw_fd(), &[], from.position, to.end());
+        let send = || reader.send(near.as_raw_fd(), from.position, to.end());
         // The first call finds the system call's stub.
         let sent = if batches == 0 { send()? } else { counted_region(send)? };
         let Sent::Bytes(sent) = sent else { bail!("a batch was not sent: {sent:?}") };

@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 use std::net::TcpStream;
 
+use mediaring::Sent;
+
 /// A queue of bytes, sent from the front. Empty, it holds no memory.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
@@ -37,6 +39,18 @@ impl Outbox {
     /// What waits.
     pub(crate) fn waiting(&self) -> &[u8] {
         self.bytes.get(self.sent..).unwrap_or(&[])
+    }
+
+    /// Of what was sent, these bytes came first: takes them away and returns what was sent of the ring behind them.
+    pub(crate) fn take(&mut self, sent: Sent) -> Sent {
+        let Sent::Bytes(count) = sent else { return sent };
+        let own = count.min(self.len());
+        self.sent += own;
+        if self.is_empty() {
+            self.bytes = Vec::new();
+            self.sent = 0;
+        }
+        Sent::Bytes(count - own)
     }
 
     /// Sends what the socket takes; returns how much, and whether it would take no more.

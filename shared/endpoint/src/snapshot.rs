@@ -58,3 +58,50 @@ impl ConnectionSnapshot {
         Ok(rmp_serde::from_slice(bytes)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A connection as a release of November 2026 wrote it, with a viewer whose state was a word of flags. Such processes
+    /// hand over connections for as long as there are any: these bytes are never made anew.
+    const FORMER: &str = include_str!("../testdata/connection-2026-11.hex");
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        let digit = |digit: u8| u8::try_from(char::from(digit).to_digit(16).unwrap()).unwrap();
+        let pair = |pair: &[u8]| digit(pair[0]) << 4 | digit(pair[1]);
+        hex.trim().as_bytes().chunks(2).map(pair).collect()
+    }
+
+    #[test]
+    fn what_former_releases_wrote_is_understood_and_comes_back() {
+        let snapshot = ConnectionSnapshot::from_bytes(&bytes(FORMER)).unwrap();
+        assert_eq!((snapshot.id, snapshot.bytes, &*snapshot.outbox), (77, (3500, 99_500), &b"outbox"[..]));
+        let (key, viewer) = &snapshot.playing[0];
+        assert_eq!((key.to_string().as_str(), snapshot.playing.len()), ("v.example/live/camera 1", 1));
+        // Paused, in the middle of a packet, with a time limit; the video header is still due, its pictures are not.
+        let text = format!("{viewer:?}");
+        for part in [
+            "place: MidPacket",
+            "position: 123456789",
+            "delivery: Own(TimeLimit)",
+            "paused: true",
+            "wanted: Tracks { audio: true, video: true }",
+            "awaits_key: false",
+            "due: Headers { metadata: false, video: true, audio: false }",
+            "delta_base: Tracks { audio: false, video: true }",
+            "base_ms: Some(-40)",
+            "joined_ns: 5000000000",
+            "until_ms: Some(61000)",
+            "duration_ms: Some(60000)",
+            "first_seq: 1000",
+            "dropped: 17",
+            "jumps: 2",
+            "sent: 99000",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        let again = ConnectionSnapshot::from_bytes(&snapshot.to_bytes()).unwrap();
+        assert_eq!(again.playing, snapshot.playing);
+    }
+}

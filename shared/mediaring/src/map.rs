@@ -212,6 +212,7 @@ impl Map {
 
     /// Sends up to two spans of this memory, after `prefix`, with one `sendmsg`. The kernel copies; no Rust code reads the
     /// bytes. Spans are `(byte offset, length)` and are cut at the end of the memory.
+    #[inline]
     pub(crate) fn send(&self, socket: RawFd, prefix: &[u8], spans: [(u64, usize); 2]) -> io::Result<usize> {
         let mut vectors = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; 3];
         let mut count = 0;

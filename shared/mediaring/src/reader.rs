@@ -24,6 +24,8 @@ pub enum Sent {
     Bytes(usize),
     /// The socket takes nothing now.
     WouldBlock,
+    /// Nothing was sent: the bytes are not there any more.
+    Gone,
     /// The bytes were overwritten while the kernel copied them: what went out is not the stream, the connection is lost.
     Lapped,
 }
@@ -241,14 +243,22 @@ impl RingReader {
         Err(Lapped)
     }
 
-    /// Sends `prefix` and then the bytes of the positions `from..to` to a stream socket, with one system call and no
-    /// copy in user space.
+    /// Sends the bytes of the positions `from..to` to a stream socket, with one system call and no copy in user space.
     ///
     /// # Errors
     /// What the socket said, `WouldBlock` excepted ([`Sent::WouldBlock`]).
-    pub fn send(&self, socket: RawFd, prefix: &[u8], from: u64, to: u64) -> io::Result<Sent> {
+    pub fn send(&self, socket: RawFd, from: u64, to: u64) -> io::Result<Sent> {
+        self.send_after(socket, &[], from, to)
+    }
+
+    /// As [`Self::send`], with `prefix` before the ring's bytes.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    #[inline]
+    pub fn send_after(&self, socket: RawFd, prefix: &[u8], from: u64, to: u64) -> io::Result<Sent> {
         if !self.intact(from) {
-            return Ok(Sent::Lapped);
+            return Ok(Sent::Gone);
         }
         let spans = self.shape.spans(from, to.saturating_sub(from));
         let sent = loop {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use conf::config::Lookup;
 use conf::vhost::Vhost;
+use fanout::PeerRequest;
 use media::StreamKey;
 use mediaring::Counter;
 use rtmp::{PublishRequest, RejectReason, ServerEvent};
@@ -14,7 +15,6 @@ use super::{ConnectionId, Host, Hub};
 use crate::connection::Connection;
 use crate::end::End;
 use crate::refer;
-use crate::viewer::{NO_AUDIO, NO_VIDEO, PAUSED};
 
 impl Hub {
     pub(super) fn event<H: Host>(&mut self, host: &mut H, key: usize, event: ServerEvent) {
@@ -37,9 +37,15 @@ impl Hub {
                 host.unpublish(self, ConnectionId(key), msid);
             }
             ServerEvent::StopPlay { msid } => self.stop_play(host, key, msid),
-            ServerEvent::Pause { msid, paused, .. } => self.switch(host, key, msid, PAUSED, paused),
-            ServerEvent::ReceiveAudio { msid, on } => self.switch(host, key, msid, NO_AUDIO, !on),
-            ServerEvent::ReceiveVideo { msid, on } => self.switch(host, key, msid, NO_VIDEO, !on),
+            ServerEvent::Pause { msid, paused, .. } => {
+                self.peer_request(host, key, msid, PeerRequest::Pause(paused));
+            }
+            ServerEvent::ReceiveAudio { msid, on } => {
+                self.peer_request(host, key, msid, PeerRequest::ReceiveAudio(on));
+            }
+            ServerEvent::ReceiveVideo { msid, on } => {
+                self.peer_request(host, key, msid, PeerRequest::ReceiveVideo(on));
+            }
             ServerEvent::Dropped { what, count } => {
                 if let Some(connection) = self.connections.get(key) {
                     tracing::warn!(cid = connection.id, "left out, {count} so far: {what}");

@@ -24,7 +24,7 @@ impl Hub {
         let mut playing = Vec::new();
         for play in connection.playing.clone() {
             if let Some(audience) = self.audiences.get_mut(play.audience.0) {
-                audience.settle(play.viewer, connection);
+                audience.finish_packet(play.viewer, connection);
                 if let Some(viewer) = audience.viewers.get(play.viewer) {
                     playing.push((audience.key.clone(), viewer.into()));
                 }

@@ -3,6 +3,7 @@
 use std::os::fd::RawFd;
 
 use conf::vhost::MwLatency;
+use fanout::{Cursor, PeerRequest, QueueLimits, Reason};
 use media::StreamKey;
 use mediaring::{Counter, RingReader, Scoreboard, Tally};
 use rtmp::{PlayReject, PlayRequest};
@@ -11,7 +12,7 @@ use super::{Host, Hub, MAX_GATHER_MS};
 use crate::audience::{Audience, AudienceId};
 use crate::connection::Playing;
 use crate::end::End;
-use crate::viewer::{BLOCKED, GATED, NO_VIDEO, PAUSED, PRIVATE, QUEUED, Viewer};
+use crate::viewer::Viewer;
 
 /// Sends that are counted together: should the process be killed meanwhile, what they sent is not counted.
 const COUNTED_TOGETHER: usize = 16;
@@ -60,10 +61,8 @@ impl Hub {
         self.drain_transmits(key);
         let (msid, duration) = (request.msid, request.duration_ms);
         self.join(host, key, name, |fd, key, now_ms| {
-            let mut viewer = Viewer::new(fd, key, msid, now_ms);
-            viewer.duration_ms = duration;
-            viewer.set(PRIVATE, duration.is_some());
-            viewer
+            let cursor = Cursor::new(msid, 0, reactor::now_ns()).for_duration(duration);
+            Viewer::new(cursor, fd, key, now_ms)
         });
     }
 
@@ -91,18 +90,19 @@ impl Hub {
             return;
         };
         let mut viewer = make(connection.fd(), key, now_ms);
-        viewer.lane = u8::try_from(connection.playing.len()).unwrap_or(u8::MAX);
-        viewer.set(QUEUED, true);
-        let msid = viewer.msid;
+        viewer.cursor = viewer.cursor.attached(u8::try_from(connection.playing.len()).unwrap_or(u8::MAX));
+        viewer.queued();
+        let msid = viewer.cursor.msid();
         let viewer_key = audience.viewers.insert(viewer);
         connection.playing.push(Playing { msid, audience: id, viewer: viewer_key });
         if connection.playing.len() > 1 {
             // Two streams on one connection: packets of both are put together one by one.
             for play in connection.playing.clone() {
                 if let Some(audience) = self.audiences.get_mut(play.audience.0) {
-                    audience.settle(play.viewer, connection);
+                    audience.finish_packet(play.viewer, connection);
                     if let Some(viewer) = audience.viewers.get_mut(play.viewer) {
-                        viewer.set(PRIVATE | QUEUED, true);
+                        viewer.cursor.own(Reason::SeveralStreams);
+                        viewer.queued();
                     }
                 }
             }
@@ -119,11 +119,10 @@ impl Hub {
         let (gop_cache, queue_ms) =
             (vhost.gop_cache, i64::try_from(vhost.queue_length_ms).unwrap_or(i64::MAX));
         let latency = if vhost.min_latency { MwLatency::Fixed(0) } else { vhost.mw_latency };
-        let queue_bytes = self.config.limits.queue_bytes;
+        let queue = QueueLimits { ms: queue_ms, bytes: self.config.limits.queue_bytes };
         if let Some(audience) = self.audiences.get_mut(id.0) {
-            audience.queue_bytes = queue_bytes;
             audience.gop_cache = gop_cache;
-            audience.queue_ms = queue_ms;
+            audience.queue = queue;
             audience.latency = latency;
         }
     }
@@ -133,10 +132,10 @@ impl Hub {
         let Some(at) = connection.playing.iter().position(|play| play.msid == msid) else { return };
         let play = connection.playing.remove(at);
         let Some(audience) = self.audiences.get_mut(play.audience.0) else { return };
-        audience.settle(play.viewer, connection);
+        audience.finish_packet(play.viewer, connection);
         let Some(viewer) = audience.viewers.try_remove(play.viewer) else { return };
         connection.frames += audience.frames(&viewer);
-        connection.dropped += viewer.dropped;
+        connection.dropped += viewer.cursor.dropped();
         connection.bytes_out += viewer.sent;
         let name = audience.key.clone();
         let empty = audience.viewers.is_empty();
@@ -147,20 +146,21 @@ impl Hub {
         }
     }
 
-    pub(super) fn switch<H: Host>(&mut self, host: &mut H, key: usize, msid: u32, flag: u16, on: bool) {
+    pub(super) fn peer_request<H: Host>(
+        &mut self,
+        host: &mut H,
+        key: usize,
+        msid: u32,
+        request: PeerRequest,
+    ) {
         let Some(connection) = self.connections.get(key) else { return };
         let Some(play) = connection.playing.iter().find(|play| play.msid == msid).cloned() else { return };
         let Some(audience) = self.audiences.get_mut(play.audience.0) else { return };
-        let gated = flag == NO_VIDEO && !on && audience.has_keys;
         if let Some(viewer) = audience.viewers.get_mut(play.viewer) {
-            viewer.set(flag, on);
-            if gated {
-                // Pictures begin with one that a decoder can begin with.
-                viewer.set(GATED, true);
-            }
+            viewer.cursor.request(request, &audience.window);
             viewer.progress_ms = reactor::now_ms();
         }
-        if flag != PAUSED || !on {
+        if request != PeerRequest::Pause(true) {
             self.serve(host, play.audience, play.viewer, key);
         }
     }
@@ -171,7 +171,7 @@ impl Hub {
         let Some(audience) = self.audiences.get_mut(id.0) else { return };
         audience.tally = tally;
         audience.set_ring(ring);
-        audience.flushed = audience.head_position;
+        audience.flushed = audience.window.head_position();
         audience.pace_ms = None;
         self.adapt_pace(host, id);
         self.fan_out(host, id);
@@ -207,7 +207,7 @@ impl Hub {
         let Some(audience) = self.audiences.get_mut(id.0) else { return };
         audience.refresh();
         // A newcomer may have looked at the ring before; the others have not got it yet.
-        if audience.head_position == audience.flushed {
+        if audience.window.head_position() == audience.flushed {
             return;
         }
         let Some(audience) = self.audiences.get(id.0) else { return };
@@ -220,7 +220,7 @@ impl Hub {
             return;
         }
         // Gathering must not bring anybody near the writer's tail.
-        if gather == 0 || audience.head_position - audience.flushed > capacity / 4 {
+        if gather == 0 || audience.window.head_position() - audience.flushed > capacity / 4 {
             self.fan_out(host, id);
         } else if audience.due_ms.is_none() {
             if let Some(audience) = self.audiences.get_mut(id.0) {
@@ -236,8 +236,8 @@ impl Hub {
         let now_ms = self.now_ms();
         if let Some(audience) = self.audiences.get_mut(id.0) {
             audience.refresh();
-            audience.resting = true;
-            audience.rests_since_ms = now_ms;
+            audience.has_publisher = false;
+            audience.no_publisher_since_ms = now_ms;
             self.fan_out(host, id);
         }
     }
@@ -247,7 +247,7 @@ impl Hub {
         let Some(audience) = self.audiences.get_mut(id.0) else { return };
         audience.refresh();
         audience.due_ms = None;
-        audience.flushed = audience.head_position;
+        audience.flushed = audience.window.head_position();
         let mut key = 0;
         let mut sent = 0;
         let mut ends = Vec::new();
@@ -286,13 +286,13 @@ impl Hub {
         let laggards: Vec<(usize, usize)> = audience
             .viewers
             .iter()
-            .filter(|(_, viewer)| viewer.has(BLOCKED) || viewer.has(PAUSED))
+            .filter(|(_, viewer)| viewer.is_blocked() || viewer.cursor.is_paused())
             .map(|(key, viewer)| (key, viewer.connection))
             .collect();
         let mut lag = None;
         for (viewer, key) in laggards {
             if let Some(connection) = self.connections.get_mut(key) {
-                lag = lag.max(audience.watch(viewer, connection, false));
+                lag = lag.max(audience.watch(viewer, connection, false, self.now_ms));
             }
         }
         if let Some(lag_ms) = lag {

@@ -84,8 +84,8 @@ impl Hub {
                 now_ms.saturating_sub(mark.at_ms),
             ),
             lag_ms: plays.iter().map(|(audience, viewer)| audience.lag_ms(viewer)).max().unwrap_or(0),
-            dropped: connection.dropped + sum(|viewer| viewer.dropped),
-            jumps: sum(|viewer| u64::from(viewer.jumps)),
+            dropped: connection.dropped + sum(|viewer| viewer.cursor.dropped()),
+            jumps: sum(|viewer| u64::from(viewer.cursor.jumps())),
             process: process.to_owned(),
         }
     }

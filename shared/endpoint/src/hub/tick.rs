@@ -7,7 +7,7 @@ use super::{Host, Hub, LINES_PER_TICK, MAX_GATHER_MS};
 use crate::audience::AudienceId;
 use crate::connection::Mark;
 use crate::end::End;
-use crate::viewer::{BLOCKED, PAUSED, Viewer};
+use crate::viewer::Viewer;
 
 /// Between two marks of a connection, ms: rates are those of the last 15 to 30 seconds.
 const MARK_MS: u64 = 15_000;
@@ -36,30 +36,28 @@ impl Hub {
         let mut holds = Vec::new();
         for (_, audience) in &mut self.audiences {
             let idle_ms = match self.config.vhost(&audience.key.vhost) {
-                conf::Lookup::Found(vhost) if audience.resting || audience.ring.is_none() => {
-                    vhost.play_idle_timeout_ms
-                }
+                conf::Lookup::Found(vhost) if audience.awaits_publisher() => vhost.play_idle_timeout_ms,
                 _ => 0,
             };
             if idle_ms > 0 {
-                let since_ms = |viewer: &Viewer| viewer.progress_ms.max(audience.rests_since_ms);
+                let since_ms = |viewer: &Viewer| viewer.progress_ms.max(audience.no_publisher_since_ms);
                 let idle = |viewer: &&Viewer| self.now_ms.saturating_sub(since_ms(viewer)) > idle_ms;
                 let viewers = audience.viewers.iter().map(|(_, viewer)| viewer).filter(idle);
                 ends.extend(viewers.map(|viewer| (viewer.connection, End::NoPublisher)));
             }
-            let laggards: Vec<(usize, usize, u16)> = audience
+            let laggards: Vec<(usize, usize, bool)> = audience
                 .viewers
                 .iter()
-                .filter(|(_, viewer)| viewer.flags & (BLOCKED | PAUSED) != 0)
-                .map(|(key, viewer)| (key, viewer.connection, viewer.flags))
+                .filter(|(_, viewer)| viewer.is_blocked() || viewer.cursor.is_paused())
+                .map(|(key, viewer)| (key, viewer.connection, viewer.is_blocked()))
                 .collect();
-            for (viewer_key, key, flags) in laggards {
+            for (viewer_key, key, blocked) in laggards {
                 let Some(connection) = self.connections.get_mut(key) else { continue };
-                if let Some(lag_ms) = audience.watch(viewer_key, connection, true) {
+                if let Some(lag_ms) = audience.watch(viewer_key, connection, true, self.now_ms) {
                     holds.push((audience.key.clone(), lag_ms));
                 }
                 let Some(viewer) = audience.viewers.get_mut(viewer_key) else { continue };
-                if flags & BLOCKED != 0 {
+                if blocked {
                     if self.now_ms.saturating_sub(viewer.progress_ms) > stalled_ms {
                         ends.push((key, End::Stalled));
                     } else if drain > 0 && self.now_ms.saturating_sub(viewer.drain_mark.1) >= 10_000 {
@@ -119,11 +117,11 @@ impl Hub {
         for key in paced {
             self.adapt_pace(host, AudienceId(key));
         }
-        let expectant: Vec<usize> =
-            self.audiences.iter().filter(|(_, audience)| audience.expectant).map(|(key, _)| key).collect();
-        for key in expectant {
+        let awaiting: Vec<usize> =
+            self.audiences.iter().filter(|(_, audience)| audience.awaits_track).map(|(key, _)| key).collect();
+        for key in awaiting {
             if let Some(audience) = self.audiences.get_mut(key) {
-                audience.expectant = false;
+                audience.awaits_track = false;
                 self.fan_out(host, AudienceId(key));
             }
         }

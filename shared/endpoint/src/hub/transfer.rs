@@ -8,7 +8,6 @@ use super::{Host, Hub, READ_BYTES};
 use crate::audience::{Audience, AudienceId, Served};
 use crate::connection::{Connection, ReadTurn};
 use crate::end::End;
-use crate::viewer::QUEUED;
 
 impl Hub {
     /// Reads what a socket has. `until_short`: a read that brings less than was asked for has emptied the socket, and what
@@ -130,9 +129,9 @@ impl Hub {
         let playing = connection.playing.clone();
         for play in &playing {
             if let Some(audience) = self.audiences.get_mut(play.audience.0) {
-                audience.settle(play.viewer, connection);
+                audience.finish_packet(play.viewer, connection);
                 if let Some(viewer) = audience.viewers.get_mut(play.viewer) {
-                    viewer.set(QUEUED, true);
+                    viewer.queued();
                 }
             }
         }
@@ -195,9 +194,9 @@ impl Hub {
         let now = sent(audience, connection);
         count_sent(&self.board, self.board_slot, audience.tally, now.saturating_sub(before));
         match served {
-            Ok(Served::Done | Served::NotYet) => {}
+            Ok(Served::Done | Served::AwaitsTrack) => {}
             Ok(Served::Finished) => {
-                let msid = audience.viewers.get(viewer).map_or(0, |viewer| viewer.msid);
+                let msid = audience.viewers.get(viewer).map_or(0, |viewer| viewer.cursor.msid());
                 connection.session.end_play(self.now_ms, msid);
                 self.stop_play(host, key, msid);
                 self.drain_transmits(key);

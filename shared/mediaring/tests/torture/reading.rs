@@ -135,14 +135,14 @@ impl Reading {
             end = self.record(seq)?.end();
         }
         let prefix = self.next.to_le_bytes();
-        let sent = self.ring.send(self.near.as_raw_fd(), &prefix, first.position, end).unwrap();
+        let sent = self.ring.send_after(self.near.as_raw_fd(), &prefix, first.position, end).unwrap();
         self.bytes.clear();
         let mut buffer = [0; 16384];
         while let Ok(count @ 1..) = self.far.read(&mut buffer) {
             self.bytes.extend_from_slice(&buffer[..count]);
         }
         match sent {
-            Sent::Lapped => {
+            Sent::Gone | Sent::Lapped => {
                 self.tally.torn += 1;
                 return Err(Lapped);
             }
