@@ -44,15 +44,22 @@ fn connect(address: SocketAddr, which: &str, host: &str) -> Raw {
     let mut raw = Raw::handshaken(address);
     let s = |place: &str| secret(&format!("{which}{place}"));
     let tc_url = format!("rtmp://user:{}@{host}/live?token={}&{}", s("Password"), s("TcUrl"), s("Bare"));
-    let app = format!("live?key={}...auth...{}", s("App"), s("Dots"));
-    let page =
-        |place: &str| format!("http://me:{}@page.example/p?session={}#{}", s(place), s(place), s(place));
+    let app = match which {
+        "Refused" => format!("live;key={}", s("App")),
+        "Host" => format!("live%253Fkey%253D{}", s("App")),
+        _ => format!("live?key={}...auth...{}", s("App"), s("Dots")),
+    };
+    let page = |place: &str| {
+        format!("http://me:{}@page.example/p;s={}?session={}#{}", s(place), s(place), s(place), s(place))
+    };
     let object = Value::object([
         ("app", Value::from(app)),
         ("tcUrl", Value::from(tc_url)),
         ("pageUrl", Value::from(page("Page"))),
         ("swfUrl", Value::from(page("Swf"))),
         ("token", Value::from(s("Property"))),
+        ("flashVer", Value::from(format!("FMLE/3.0;key={}", s("FlashVer")))),
+        ("type", Value::from(format!("nonprivate&key={}", s("Type")))),
     ]);
     let args = Value::object([("srs_token", Value::from(s("Args")))]);
     raw.command(0, "connect", 1.0, &[object, args]);
@@ -94,10 +101,12 @@ fn requests(server: &Server) {
         "/",
     ] {
         let request = format!(
-            "GET {path}?token={}&x={} HTTP/1.1\r\nHost: x\r\nReferer: http://me:{}@page.example/?sid={}#{}\r\n\
+            "GET {path}?token={}&x={} HTTP/1.1\r\nHost: x\r\nReferer: http://me:{}@page.example/;r={}?sid={}%26a%3D{}#{}\r\n\
              Cookie: id={}\r\nAuthorization: Basic {}\r\nUser-Agent: {}\r\nX-Token: {}\r\nConnection: close\r\n\r\n",
             s("Query"),
             s("Query"),
+            s("Referer"),
+            s("Referer"),
             s("Referer"),
             s("Referer"),
             s("Referer"),
@@ -124,6 +133,29 @@ fn requests(server: &Server) {
             s("Post")
         ),
     ];
+    let behind_signs = SIGNS.iter().flat_map(|(sign, equals)| {
+        let param = format!("{sign}token{equals}{}", s("Sign"));
+        [
+            format!("plain{param}.flv"),
+            format!("plain.flv{param}"),
+            format!("plain{param}.m3u8"),
+            format!("none{param}.ts"),
+        ]
+    });
+    let paths: Vec<String> = behind_signs.filter(|name| !name.contains(['?', '#'])).collect();
+    let with_paths = paths.iter().map(|name| {
+        format!("GET /live/{name} HTTP/1.1\r\nHost: h\r\nReferer: http://page.example/{name}\r\nConnection: close\r\n\r\n")
+    });
+    let greeting = format!(
+        "GET /live/plain%3Ftoken%3D{0}.flv HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Sec-WebSocket-Protocol: token={0}, {0}\r\n\r\n",
+        s("Subprotocol")
+    );
+    let hosts = ["h;token=", "h%3Btoken%3D", "me:", "h?token="].map(|host| {
+        format!("GET /live/plain.flv HTTP/1.1\r\nHost: {host}{0}\r\nConnection: close\r\n\r\n", s("Host"))
+    });
+    let odd: Vec<String> = odd.into_iter().chain(with_paths).chain([greeting]).chain(hosts).collect();
     for request in &odd {
         for at in [server.web_address(), srs_tests::http::address(&server.api()), server.address()] {
             say(at, request.as_bytes());
@@ -143,6 +175,20 @@ fn requests(server: &Server) {
         &[&bearer, "Connection: close"],
     ));
 }
+
+/// What a parameter stands behind, and its equals sign.
+const SIGNS: [(&str, &str); 10] = [
+    ("&", "="),
+    (";", "="),
+    ("#", "="),
+    ("%3F", "="),
+    ("%26", "%3D"),
+    ("%3b", "%3d"),
+    ("%23", "%3D"),
+    ("%253F", "%253D"),
+    ("%2526", "="),
+    ("%253B", "%3D"),
+];
 
 /// Sends bytes, and reads what is said at once, if anything.
 fn say(at: SocketAddr, bytes: &[u8]) {
@@ -229,6 +275,10 @@ fn no_secret_of_a_client_is_shown_anywhere() {
         format!("line?token={}\r\n", name("Line")),
         format!("escaped%3Ftoken%3D{}", name("Escaped")),
     ];
+    let behind_signs = SIGNS.iter().enumerate();
+    let behind_signs =
+        behind_signs.map(|(n, (sign, equals))| format!("sign{n}{sign}key{equals}{}", name("Behind")));
+    let names: Vec<String> = names.into_iter().chain(behind_signs).collect();
     let mut publishers: Vec<(Raw, u32)> =
         names.iter().map(|name| publish(address, "Publish", name)).collect();
     let mut viewers = Vec::new();
@@ -282,7 +332,8 @@ fn no_secret_of_a_client_is_shown_anywhere() {
         files_seen.iter().filter(|(_, text)| text.ends_with(".flv")).count() >= names.len()
     });
     seen.extend(everything(&server));
-    let plain = seen.iter().any(|(place, text)| place == "streams" && text.contains("\"dots\""));
+    let has = |name: &str| seen.iter().any(|(place, text)| place == "streams" && text.contains(name));
+    let plain = has("\"dots\"") && has("\"sign0\"") && has("\"sign9\"");
     assert!(plain, "the names are without their secrets");
     let mut found = Vec::new();
     for (place, text) in &seen {

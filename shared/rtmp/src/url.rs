@@ -12,6 +12,10 @@
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
+use self::signs::plain_query;
+
+mod signs;
+
 /// The port of a URL that names none.
 pub const DEFAULT_PORT: u16 = 1935;
 
@@ -123,8 +127,8 @@ impl UrlError {
 /// Parses a tcUrl together with the connect object's `app` property (empty when absent).
 ///
 /// The URL decides the vhost and, when the property is empty or a URL itself, the application; the property decides the
-/// application otherwise. Parameters may be written `?k=v&k=v`, `...k...v`, or mixed; the vhost may stand behind a comma
-/// (`app,vhost=V`, `app,vhost,V`). `vhost` goes before `domain`, which means the same when it can be a host. The
+/// application otherwise. Parameters may be written `?k=v&k=v`, `...k...v`, or mixed, and behind `&`, `;`, `#` and what is
+/// escaped, too; the vhost may stand behind a comma (`app,vhost=V`, `app,vhost,V`). `vhost` goes before `domain`, which means the same when it can be a host. The
 /// instance name `_definst_` that some clients append to the application is left out.
 ///
 /// # Errors
@@ -166,8 +170,9 @@ pub fn parse_tc_url(tc_url: &str, app: &str, max_name_bytes: usize) -> Result<Ta
     })
 }
 
-/// Parses the stream name of a publish or play in an application: `name`, `name?k=v&k=v`, `name...k...v`, or a whole
-/// URL, as IP cameras send it: what stands behind the application then, else its last component. Line ends and blanks at
+/// Parses the stream name of a publish or play in an application: `name`, `name?k=v&k=v`, `name...k...v`, parameters behind
+/// `&`, `;` or `#` in place of `?`, each of these plain or escaped, or a whole URL, as IP cameras send it: what stands
+/// behind the application then, else its last component. Line ends and blanks at
 /// either end, which pasted keys have, don't count.
 ///
 /// # Errors
@@ -247,17 +252,21 @@ pub fn check_name(name: &str, max_bytes: usize) -> Result<(), UrlError> {
 /// stays), for logs and lists. A parameter without a value may be the secret itself.
 #[must_use]
 pub fn mask_query(url: &str) -> String {
-    let authority_at = url.find("://").map_or(0, |at| at + 3);
-    let (head, tail) = url.split_at_checked(authority_at).unwrap_or(("", url));
+    let (head, user, tail) = split_user(url);
     let fragment_at = tail.find('#').unwrap_or(tail.len());
     let (tail, fragment) = tail.split_at_checked(fragment_at).unwrap_or((tail, ""));
-    let (user, tail) = match user_end(tail).filter(|_| authority_at > 0) {
-        Some(at) => ("***", tail.get(at..).unwrap_or_default()),
-        None => ("", tail),
-    };
-    let tail = plain_query(tail);
-    let (name, params) = split_params(&tail);
-    let mut masked = format!("{head}{user}{name}");
+    let (user, tail) = if user.is_empty() { ("", tail) } else { ("***@", tail) };
+    let masked = mask_path(tail);
+    let fragment = if fragment.is_empty() { "" } else { "#***" };
+    format!("{head}{user}{masked}{fragment}")
+}
+
+/// The same for a path or a stream name, where `#` begins no fragment.
+#[must_use]
+pub fn mask_path(path: &str) -> String {
+    let path = plain_query(path);
+    let (name, params) = split_params(&path);
+    let mut masked = name.to_owned();
     for (index, (key, value)) in params.iter().enumerate() {
         masked.push(if index == 0 { '?' } else { '&' });
         let shown = is_vhost(key) || is_domain(key);
@@ -269,10 +278,19 @@ pub fn mask_query(url: &str) -> String {
             masked.push_str(&format!("{key}={value}"));
         }
     }
-    if !fragment.is_empty() {
-        masked.push_str("#***");
-    }
     masked
+}
+
+/// Schema with `://`, user and password with their `@`, and the rest; what is not there is empty.
+fn split_user(url: &str) -> (&str, &str, &str) {
+    let is_schema = |at: &usize| url.get(..*at).is_some_and(|head| signs::parameters(head).is_none());
+    let Some((head, tail)) =
+        url.find("://").filter(is_schema).and_then(|at| url.split_at_checked(at + "://".len()))
+    else {
+        return ("", "", url);
+    };
+    let (user, tail) = user_end(tail).and_then(|at| tail.split_at_checked(at + 1)).unwrap_or(("", tail));
+    (head, user, tail)
 }
 
 /// Where user and password of an authority end, at their `@`. A password may hold any character, also those that end a
@@ -310,25 +328,12 @@ fn stream_params_at(stream: &str) -> Option<usize> {
     [stream.find('?'), dots].into_iter().flatten().min()
 }
 
-/// With `?`, `=` and `&` where parameters are escaped as a whole (`name%3Fkey%3Dvalue`), as some libraries send them.
-fn plain_query(text: &str) -> Cow<'_, str> {
-    let lower = text.to_ascii_lowercase();
-    let Some(at) = lower.find("%3f").filter(|at| !text.get(..*at).unwrap_or("?").contains('?')) else {
-        return Cow::Borrowed(text);
-    };
-    let (Some(name), Some(query)) = (text.get(..at), text.get(at + 3..)) else { return Cow::Borrowed(text) };
-    let mut plain = query.to_owned();
-    for (escaped, letter) in [("%3D", "="), ("%3d", "="), ("%26", "&")] {
-        plain = plain.replace(escaped, letter);
-    }
-    if plain.contains('=') { Cow::Owned(format!("{name}?{plain}")) } else { Cow::Borrowed(text) }
-}
-
 /// With `?` where a comma introduces the vhost, as early versions of the reference read it, and where it is escaped.
 fn plain_separators(text: &str) -> Cow<'_, str> {
-    match plain_query(text) {
-        Cow::Borrowed(text) => plain_commas(text),
-        Cow::Owned(text) => Cow::Owned(plain_commas(&text).into_owned()),
+    let (head, user, tail) = split_user(text);
+    match plain_query(tail) {
+        Cow::Borrowed(_) => plain_commas(text),
+        Cow::Owned(tail) => Cow::Owned(plain_commas(&format!("{head}{user}{tail}")).into_owned()),
     }
 }
 
@@ -362,7 +367,12 @@ fn split_params(text: &str) -> (&str, Vec<(String, String)>) {
                 Some(pair) => pair,
                 None => (piece, pieces.next_if(|next| !next.contains('=')).unwrap_or_default()),
             };
+            // What is behind a host is no part of it.
+            let rest = signs::parameters(value).filter(|_| is_vhost(key) || is_domain(key));
+            let (value, rest) = rest.map_or((value, String::new()), |found| found.split(value));
             params.push((key.to_owned(), value.to_owned()));
+            let rest = rest.split('&').filter_map(|pair| pair.split_once('='));
+            params.extend(rest.map(|(key, value)| (key.to_owned(), value.to_owned())));
         }
     }
     (name, params)
@@ -404,6 +414,7 @@ fn canonical_host(host: &str) -> Option<String> {
     let host = host.strip_suffix('.').unwrap_or(host);
     let allowed = |letter: char| letter.is_alphanumeric() || matches!(letter, '.' | '-' | '_' | ':' | '%');
     let whole = !host.is_empty() && host.len() <= 255 && !host.starts_with('.') && !host.contains("..");
+    let whole = whole && signs::parameters(host).is_none();
     (whole && host.chars().all(allowed)).then(|| host.to_lowercase())
 }
 

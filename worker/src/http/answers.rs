@@ -382,7 +382,7 @@ fn shown(request: &Request) -> String {
         end -= 1;
     }
     text.truncate(end);
-    rtmp::url::mask_query(&text)
+    rtmp::url::mask_path(&text)
 }
 
 /// A path as a URL has it.

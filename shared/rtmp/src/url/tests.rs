@@ -182,10 +182,30 @@ fn secrets_are_masked() {
         ("rtmp://h/live?secret&a=b", "rtmp://h/live?***&a=***"),
         ("http://page/?0123456789abcdef0123456789abcdef", "http://page/?***"),
         ("http://page/?vhost=a/secret", "http://page/?vhost=***"),
+        ("rtmp://h/live;token=secret", "rtmp://h/live?token=***"),
+        ("rtmp://h/live?vhost=v.w%26token%3Dsecret", "rtmp://h/live?vhost=v.w&token=***"),
+        ("rtmp://user:p#ss@h/live", "rtmp://***@h/live"),
+        ("name?token=secret://x", "name?token=***"),
+        ("http://page/a=b", "http://page/a=b"),
     ];
     for (url, masked) in cases {
         assert_eq!(mask_query(url), masked);
     }
+}
+
+/// What parameters stand behind, and their equals sign: plain, escaped once, escaped twice.
+fn signs() -> Vec<(String, &'static str)> {
+    let signs = [('?', "3F"), ('&', "26"), (';', "3b"), ('#', "23")];
+    let written = signs.iter().flat_map(|(plain, code)| {
+        [
+            plain.to_string(),
+            format!("%{code}"),
+            format!("%25{code}"),
+            format!("&{plain}"),
+            format!("%2525{code}"),
+        ]
+    });
+    written.flat_map(|sign| ["=", "%3D", "%253d"].map(|equals| (sign.clone(), equals))).collect()
 }
 
 proptest::proptest! {
@@ -210,10 +230,44 @@ proptest::proptest! {
             format!("rtmp://host.example{port}/live...{key}...{}", secret.replace('.', "x")),
             format!("name?{key}={secret}"),
             format!("name...{key}...{}", secret.replace('.', "x")),
+            format!("rtmp://user:#{secret}@host.example{port}/live/name"),
         ];
-        for url in forms {
+        let behind_signs = signs().into_iter().flat_map(|(sign, equals)| {
+            let secret = format!("{sign}{key}{equals}{secret}");
+            [
+                format!("rtmp://host.example{port}/live{secret}"),
+                format!("rtmp://host.example{port}/live/name{secret}"),
+                format!("rtmp://host.example{port}/live?vhost=v.w{secret}"),
+                format!("rtmp://host.example{port}/live?vhost=v.w{sign}vhost{equals}v.w{secret}"),
+                format!("http://host.example{port}/page;x{secret}"),
+                format!("name{secret}"),
+                format!("name{secret}://x"),
+            ]
+        });
+        for url in forms.into_iter().chain(behind_signs) {
             let shown = mask_query(&url);
             proptest::prop_assert!(!shown.contains("zQ9"), "{} shows {}", url, shown);
+        }
+    }
+
+    /// Nor is it in an application, a vhost or a stream name, which stand in logs, lists and names of files.
+    #[test]
+    fn a_secret_is_in_no_name(secret in "[a-zA-Z0-9+/_~-]{6,38}={0,2}", key in "[a-zA-Z][a-zA-Z0-9_-]{0,20}") {
+        for (sign, equals) in signs() {
+            let param = format!("{sign}{key}{equals}zQ9{secret}");
+            for name in [format!("cam{param}"), format!("cam;1{param}"), format!("rtmp://h/live/cam{param}")] {
+                let parsed = parse_stream_name(&name, "live", 255).unwrap();
+                proptest::prop_assert!(!parsed.name.contains("zQ9"), "{} is {}", name, parsed.name);
+                proptest::prop_assert!(format!("{:?}", parsed.params).contains("zQ9"), "{} loses it", name);
+            }
+            for app in [format!("live{param}"), format!("live?vhost=v.w{param}")] {
+                let urls = [(format!("rtmp://h/{app}"), ""), ("rtmp://h/live".to_owned(), &*app)];
+                for (tc_url, app) in urls {
+                    let target = parse_tc_url(&tc_url, app, 255).unwrap();
+                    let shown = format!("{} {} {}", target.host, target.vhost, target.app);
+                    proptest::prop_assert!(!shown.contains("zQ9"), "{} {} is {}", tc_url, app, shown);
+                }
+            }
         }
     }
 
@@ -238,7 +292,34 @@ fn parameters_that_are_escaped_as_a_whole_are_parameters() {
         assert_eq!(parsed.params, params, "{name}");
         assert_eq!(mask_query(name), "u7?token=***&b=***", "{name}");
     }
-    // A question in a title is none of a server.
+    // What else a name may have to be told from them.
+    for name in [
+        "who%3F", "a=b", "cam;1", "a&b", "Q&A", "cam#1", "cam%231", "cam%26", "a;b/c=d", "50%25", "x[1]{2}",
+        "1;2#3&4",
+    ] {
+        assert_eq!(parse_stream_name(name, "live", 255).unwrap().name, name);
+        assert_eq!(mask_path(name), name);
+    }
+    for (written, name, params) in [
+        ("cam%253Ftoken%253DS%2526b%253D1", "cam", "token=S b=1"),
+        ("cam;token=S;b=1", "cam", "token=S b=1"),
+        ("cam&token=a%3D%3D", "cam", "token=a%3D%3D"),
+        ("cam#token=S;1", "cam", "token=S;1"),
+        ("cam;1;token=S", "cam;1", "token=S"),
+        ("cam&amp;token=S", "cam&amp", "token=S"),
+        ("cam%3F&token=S", "cam", "token=S"),
+        ("cam;?S", "cam", "S="),
+        ("rtmp://u:a&b=c@h/live/cam;token=S", "cam", "token=S"),
+        ("cam,vhost=v.w;token=S", "cam", "vhost=v.w token=S"),
+        ("cam?vhost=v.w%26token%3DS", "cam", "vhost=v.w token=S"),
+        ("cam?a=b;token=S", "cam", "a=b;token=S"),
+    ] {
+        let parsed = parse_stream_name(written, "live", 255).unwrap();
+        let seen: Vec<String> = parsed.params.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        assert_eq!((parsed.name.as_str(), seen.join(" ").as_str()), (name, params), "{written}");
+    }
+    check("rtmp://user:a&b=c@h/live", "", "h", 1935, "h", "live", &[]);
+    check("rtmp://h/live;token=S", "live;token=S", "h", 1935, "h", "live", &[("token", "S")]);
     assert_eq!(parse_stream_name("who%3F", "live", 255).unwrap().name, "who%3F");
     check("rtmp://h/live%3Fkey%3Dx", "live%3Fkey%3Dx", "h", 1935, "h", "live", &[("key", "x")]);
 }
