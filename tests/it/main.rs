@@ -50,6 +50,7 @@ mod long_times;
 mod media_matrix;
 mod multitrack;
 mod multitrack_hls;
+mod names;
 mod obs;
 mod one_picture;
 mod packaging;

@@ -196,6 +196,21 @@ pub fn parse_stream_name(stream: &str, app: &str, max_name_bytes: usize) -> Resu
     Ok(StreamName { name: name.to_owned(), params: split_params(params).1 })
 }
 
+/// A stream name without its parameters, and these as a query has them; `None` where it has none.
+///
+/// ```
+/// let split = rtmp::url::split_name("cam;token=x&a=b");
+/// assert_eq!(split, Some(("cam".to_owned(), "token=x&a=b".to_owned())));
+/// assert_eq!(rtmp::url::split_name("cam;1"), None);
+/// ```
+#[must_use]
+pub fn split_name(stream: &str) -> Option<(String, String)> {
+    let stream = plain_separators(stream);
+    let (name, params) = stream.split_at_checked(stream_params_at(&stream)?)?;
+    let pairs = split_params(params).1.into_iter().map(|(key, value)| format!("{key}={value}"));
+    Some((name.to_owned(), pairs.collect::<Vec<String>>().join("&")))
+}
+
 /// The vhost that parameters ask for, in its canonical form: `vhost` in any case, else a `domain` that can be a host.
 ///
 /// # Errors

@@ -28,6 +28,20 @@ enum Found404 {
     Never,
 }
 
+/// What became of a request for a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ByFile {
+    /// It is answered.
+    Answered,
+    /// It will be answered when something is open, or read.
+    Later,
+    /// There is no such file.
+    NotFound,
+}
+
+/// Endings of what is made of streams.
+const ENDINGS: [&str; 8] = ["flv", "ts", "mp4", "aac", "mp3", "jpg", "jpeg", "m3u8"];
+
 /// What a person sees where there is nothing.
 const NOT_FOUND: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>404 Not Found</title>\
 <h1>404 Not Found</h1><p>There is no such file, and nobody publishes a stream of that name.</p></html>\n";
@@ -60,6 +74,14 @@ impl Web {
             Lookup::Found(vhost) => Some(vhost),
             Lookup::Disabled(_) | Lookup::NotFound => None,
         };
+        // No stream has such a name, but a file may.
+        if let Some(plain) = without_parameters(&request) {
+            return match self.file_request(key, vhost, &request) {
+                ByFile::Answered => {}
+                ByFile::Later => self.wait_for(key, request, waited, PATIENCE_MS),
+                ByFile::NotFound => self.request(key, plain, waited),
+            };
+        }
         if vhost.is_some_and(|vhost| self.pass_to_owner(key, vhost, &request, waited)) {
             return;
         }
@@ -78,26 +100,12 @@ impl Web {
             self.watch(key, vhost, &request, (stream, *format), since_ns);
             return;
         }
-        let name = vhost.map(|vhost| vhost.name.as_str());
-        match self.vod_request(key, name, &request) {
-            Vod::Answered => return,
-            Vod::Later => return self.wait_for(key, request, waited, PATIENCE_MS),
-            Vod::Other => {}
-        }
-        let as_text = request.accepts_gzip && request.range.is_none();
-        let wanted = self.mounts.wanted(name, &request.path, as_text);
-        let missing = match wanted.ok_or(Missing::NotFound).and_then(|wanted| self.open_file(key, wanted)) {
-            Ok(found) => return self.send_file(key, &request, found),
-            Err(Missing::Directory) => {
-                let to = format!("{}/", encoded(&request));
-                let response = self.head(301).field("Location", to);
-                return self.reply(key, request.method, response, Bytes::new());
-            }
-            Err(Missing::NotFound) if live.is_some() || of_hls.is_some() => Found404::Perhaps,
-            Err(Missing::NotFound) if self.old_names(key, &request) => return,
-            Err(Missing::NotFound) => Found404::Never,
-            Err(Missing::Failed) => return self.refuse(key, 503),
-            Err(Missing::Later) => return self.wait_for(key, request, waited, PATIENCE_MS),
+        let missing = match self.file_request(key, vhost, &request) {
+            ByFile::Answered => return,
+            ByFile::Later => return self.wait_for(key, request, waited, PATIENCE_MS),
+            ByFile::NotFound if live.is_some() || of_hls.is_some() => Found404::Perhaps,
+            ByFile::NotFound if self.old_names(key, &request) => return,
+            ByFile::NotFound => Found404::Never,
         };
         // From when it was asked: how long a file may be looked for says nothing of how long a stream is waited for.
         let since_ns = waited.map_or_else(reactor::now_ns, |(since_ns, _)| since_ns);
@@ -110,6 +118,30 @@ impl Web {
             return;
         }
         self.not_found(key, request.method);
+    }
+
+    /// Answers with a file, or with what is made of one.
+    fn file_request(&mut self, key: usize, vhost: Option<&Vhost>, request: &Request) -> ByFile {
+        let name = vhost.map(|vhost| vhost.name.as_str());
+        match self.vod_request(key, name, request) {
+            Vod::Answered => return ByFile::Answered,
+            Vod::Later => return ByFile::Later,
+            Vod::Other => {}
+        }
+        let as_text = request.accepts_gzip && request.range.is_none();
+        let wanted = self.mounts.wanted(name, &request.path, as_text);
+        match wanted.ok_or(Missing::NotFound).and_then(|wanted| self.open_file(key, wanted)) {
+            Ok(found) => self.send_file(key, request, found),
+            Err(Missing::Directory) => {
+                let to = format!("{}/", encoded(request));
+                let response = self.head(301).field("Location", to);
+                self.reply(key, request.method, response, Bytes::new());
+            }
+            Err(Missing::NotFound) => return ByFile::NotFound,
+            Err(Missing::Failed) => self.refuse(key, 503),
+            Err(Missing::Later) => return ByFile::Later,
+        }
+        ByFile::Answered
     }
 
     /// What is asked for is on its way: it is waited for so long, then the request is refused.
@@ -367,6 +399,28 @@ fn live_target(vhost: &Vhost, request: &Request, config: &conf::Config) -> Optio
     let most = config.limits.name_bytes as usize;
     (app.len() <= most && stream.len() <= most)
         .then(|| (StreamKey { vhost: vhost.name.clone(), app, stream }, format))
+}
+
+/// The same request with the parameters in its query that its last component has: escaped, or behind a sign that ends no path,
+/// ahead of the ending or behind it. `None` where it has none.
+fn without_parameters(request: &Request) -> Option<Request> {
+    let is_ending = |ending: &str| ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending));
+    let ending_of = |name: &str| {
+        name.rsplit_once('.').map_or(
+            name.len(),
+            |(stem, ending)| {
+                if is_ending(ending) { stem.len() } else { name.len() }
+            },
+        )
+    };
+    let last = request.path.components().last()?;
+    let (written, ending) = last.split_at_checked(ending_of(last))?;
+    let (name, params) = rtmp::url::split_name(written)?;
+    let has_ending = ending_of(&name) < name.len();
+    let path = request.path.with_last(&if has_ending { name } else { name + ending })?;
+    let queries = [request.query.clone(), params];
+    let query = queries.into_iter().filter(|query| !query.is_empty()).collect::<Vec<_>>().join("&");
+    Some(Request { path, query, ..request.clone() })
 }
 
 /// Whether a name is that of a picture of a stream.
