@@ -109,3 +109,61 @@ fn a_file_that_has_a_question_mark_in_its_name_is_found() {
     fs::write(files.join("page.html"), "page").unwrap();
     assert_eq!(get(&server.web(), "/live/page.html%3Fa%3Db").as_deref(), Some(&b"page"[..]));
 }
+
+/// `50%` has files that are called `50%25`, as a stream may be, too: each address is that of the stream with this name.
+#[test]
+fn a_name_and_what_it_is_written_as_are_two_streams() {
+    let (short, long) = (marked::usual(2500, 1000), marked::usual(4500, 1000));
+    for (own, workers) in [
+        ("hls_ctx off; hls_storage both;", 1),
+        ("hls_ctx on; hls_storage memory;", 1),
+        ("hls_ctx on; hls_ts_ctx on; hls_storage disk;", 3),
+    ] {
+        let directory = TempDir::new().unwrap();
+        let top = directory.path().display().to_string();
+        let own = format!(
+            "http_workers {workers};\n\
+             http_api {{ enabled on; listen 127.0.0.1:0; }}\n\
+             http_server {{ enabled on; listen 127.0.0.1:0; dir {top}/html; stream_wait 0; }}\n\
+             vhost __defaultVhost__ {{ hls {{ enabled on; hls_path {top}/html; hls_fragment 1; {own} }} }}"
+        );
+        let text = configuration(directory.path(), &own);
+        let server = Server::start_in(directory, &text);
+        let publish = |name: &str, units: &[Unit]| {
+            let mut publisher = publisher(&server.url(name));
+            send(&mut publisher, units);
+            drop(publisher.finish());
+        };
+        let plays = |path: &str, units: &[Unit], segments: usize| {
+            let what = format!("{path} with {own}");
+            let list = wait_for(&what, SOON, || {
+                site::list(&server, path).filter(|list| list.segments.len() == segments)
+            });
+            marked::assert_shown(
+                &what,
+                &marked::of_ts(&site::segments(&server, path, &list).concat()),
+                units,
+                1,
+            );
+        };
+        publish("live/50%", &short);
+        publish("50%/cam", &short);
+        plays("live/50%25", &short, 3);
+        plays("50%25/cam", &short, 3);
+        // The file is there, but the stream with this name is not.
+        assert!(!is_there(&server, "/live/50%2525.m3u8"), "{own}");
+        publish("live/50%25", &long);
+        publish("50%25/cam", &long);
+        plays("live/50%2525", &long, 5);
+        plays("50%2525/cam", &long, 5);
+        plays("live/50%25", &short, 3);
+        plays("50%25/cam", &short, 3);
+        let known = ask(&server.api(), "GET", "/api/v1/hls", &["Connection: close"]).json();
+        for hls in known["hls"].as_array().unwrap() {
+            let (url, name) = (hls["url"].as_str().unwrap(), hls["name"].as_str().unwrap());
+            let is_long = hls["app"] == "50%25" || name == "50%25";
+            let path = url.strip_suffix(".m3u8").unwrap();
+            if is_long { plays(path, &long, 5) } else { plays(path, &short, 3) }
+        }
+    }
+}

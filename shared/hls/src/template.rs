@@ -110,7 +110,8 @@ fn is_plain(c: char) -> bool {
 /// A name as a component of a path: as it is, but for what can't stand there (see [`is_plain`], and a dot at the beginning),
 /// which becomes `%` and two digits for each byte. Of one that is too long the beginning stays, with `%` and sixteen digits
 /// that depend on all of it. No two names give the same.
-pub(crate) fn component(name: &str) -> String {
+#[must_use]
+pub fn component(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for (at, c) in name.char_indices() {
         if is_plain(c) && !(c == '.' && at == 0) {

@@ -11,8 +11,12 @@ pub type Traced = (String, String);
 /// What is found for the files of a stream.
 #[must_use]
 pub fn of_key(key: &media::StreamKey) -> Traced {
+    of_names(&key.app, &key.stream)
+}
+
+fn of_names(app: &str, stream: &str) -> Traced {
     let written = |name: &str| name_of(&component(name));
-    (key.app.split('/').map(written).collect::<Vec<String>>().join("/"), written(&key.stream))
+    (app.split('/').map(written).collect::<Vec<String>>().join("/"), written(stream))
 }
 
 /// A template that was taken apart: its file names can be traced back.
@@ -79,13 +83,27 @@ impl Trace {
     /// names.
     #[must_use]
     pub fn find(&self, path: &str) -> Option<Traced> {
+        self.parts(path).map(|(app, stream)| (name_of(app), name_of(stream)))
+    }
+
+    /// The same for a path that has the names as they are.
+    ///
+    /// ```
+    /// let trace = hls::Trace::new("[app]/[stream].m3u8", "v").unwrap();
+    /// assert_eq!(trace.find("live/50%25.m3u8"), Some(("live".to_owned(), "50%".to_owned())));
+    /// assert_eq!(trace.find_plain("live/50%25.m3u8"), Some(("live".to_owned(), "50%25".to_owned())));
+    /// ```
+    #[must_use]
+    pub fn find_plain(&self, path: &str) -> Option<Traced> {
+        self.parts(path).map(|(app, stream)| of_names(app, stream))
+    }
+
+    fn parts<'p>(&self, path: &'p str) -> Option<(&'p str, &'p str)> {
         if path.len() > MAX_PATH {
             return None;
         }
-        match find(&self.0, path, (None, None))? {
-            (Some(app), Some(stream)) => Some((name_of(app), name_of(stream))),
-            _ => None,
-        }
+        let (app, stream) = find(&self.0, path, (None, None))?;
+        Some((app?, stream?))
     }
 }
 

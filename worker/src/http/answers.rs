@@ -123,6 +123,10 @@ impl Web {
     /// Answers with a file, or with what is made of one.
     fn file_request(&mut self, key: usize, vhost: Option<&Vhost>, request: &Request) -> ByFile {
         let name = vhost.map(|vhost| vhost.name.as_str());
+        // As an address this is the list of the stream that is called so, not that of the one whose file is.
+        if name.is_some_and(|name| self.hls.is_list_of_another(name, &request.path)) {
+            return ByFile::NotFound;
+        }
         match self.vod_request(key, name, request) {
             Vod::Answered => return ByFile::Answered,
             Vod::Later => return ByFile::Later,

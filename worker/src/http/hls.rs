@@ -20,6 +20,7 @@ use self::sessions::Sessions;
 use self::stream::{Changes, HlsStream};
 use super::disk::{Disk, Done, Job, Place, place};
 use super::feed::Happening;
+use super::owners::file_path;
 
 /// Most streams whose numbering is remembered when they are gone.
 const MAX_POSITIONS: usize = 10_000;
@@ -63,7 +64,12 @@ pub(crate) enum Found {
 pub(crate) struct House {
     /// By feed.
     pub(crate) streams: HashMap<usize, HlsStream>,
+    /// By vhost, and path as somebody asks for a list who knows its stream's name.
+    by_name: HashMap<(String, String), usize>,
+    /// By vhost and path of a file: segments, and lists that other lists name.
     by_path: HashMap<(String, String), Entry>,
+    /// Lists whose files are called as another stream may be, too.
+    ambiguous: HashMap<(String, String), usize>,
     positions: HashMap<StreamKey, Position>,
     /// What a former process noted.
     noted: HashMap<StreamKey, Position>,
@@ -106,7 +112,9 @@ impl House {
         let asked = asked.collect();
         Self {
             streams: HashMap::new(),
+            by_name: HashMap::new(),
             by_path: HashMap::new(),
+            ambiguous: HashMap::new(),
             positions: HashMap::new(),
             noted: HashMap::new(),
             sessions: Sessions::default(),
@@ -137,11 +145,19 @@ impl House {
     }
 
     fn insert(&mut self, feed: usize, stream: HlsStream) {
-        // Under the name of its file, and under what a URL says that was encoded once: where both differ, another stream's file
-        // may have this one's name, but no other stream its names.
+        // An address has the stream's name, encoded once. Where that of its file is another, it is an address as well, unless a
+        // stream can be called so.
         let vhost = &stream.key.vhost;
-        self.by_path.entry((vhost.clone(), stream.list_path())).or_insert(Entry::List(feed, None));
-        self.by_path.insert((vhost.clone(), stream.asked_path()), Entry::List(feed, None));
+        let (asked, file) = (stream.asked_path(), stream.list_path());
+        if asked != file {
+            let file = (vhost.clone(), file);
+            if rtmp::url::check_name(&file.1, usize::MAX).is_ok() {
+                self.ambiguous.insert(file, feed);
+            } else {
+                self.by_path.insert(file, Entry::List(feed, None));
+            }
+        }
+        self.by_name.insert((vhost.clone(), asked), feed);
         self.streams.insert(feed, stream);
     }
 
@@ -190,6 +206,8 @@ impl House {
         if dispose {
             stream.dispose(&self.disk);
         }
+        self.by_name.retain(|_, at| *at != feed);
+        self.ambiguous.retain(|_, at| *at != feed);
         self.by_path
             .retain(|_, entry| !matches!(entry, Entry::List(at, _) | Entry::Segment(at, _) if *at == feed));
         if self.positions.len() < MAX_POSITIONS {
@@ -340,7 +358,14 @@ impl House {
 
     /// What there is under a path of a vhost.
     pub(crate) fn find(&self, vhost: &str, path: &http1::Path) -> Option<Found> {
-        let name = (vhost.to_owned(), path.components().join("/"));
+        let mut name = (vhost.to_owned(), path.components().join("/"));
+        if let Some(feed) = self.by_name.get(&name) {
+            return Some(Found::List(*feed, None));
+        }
+        let file = (name.0.clone(), file_path(path));
+        if self.by_path.contains_key(&file) {
+            name = file;
+        }
         match *self.by_path.get(&name)? {
             Entry::List(feed, member) => Some(Found::List(feed, member)),
             Entry::Segment(feed, number) => {
@@ -354,6 +379,11 @@ impl House {
                 }
             }
         }
+    }
+
+    /// Whether a path of a vhost is the file of a list, but the address of another stream's.
+    pub(crate) fn is_list_of_another(&self, vhost: &str, path: &http1::Path) -> bool {
+        self.ambiguous.contains_key(&(vhost.to_owned(), path.components().join("/")))
     }
 
     /// Streams that nobody has published for so long that their files are to go. Their lists have said that nothing follows for

@@ -269,7 +269,7 @@ impl Web {
                 vhost: key.vhost.clone(),
                 app: key.app.clone(),
                 name: key.stream.clone(),
-                url: stream.list_path().split('/').map(list::encode).collect::<Vec<_>>().join("/"),
+                url: stream.asked_path().split('/').map(list::encode).collect::<Vec<_>>().join("/"),
                 storage: match stream.config.storage {
                     HlsStorage::Memory => "memory",
                     HlsStorage::Disk => "disk",
@@ -325,8 +325,7 @@ pub(crate) fn named_vhost(request: &Request) -> Option<String> {
 
 /// A list of the list, which is the same again, or of all lists, with an identity for the player.
 fn master(stream: &HlsStream, request: &Request, name: &str) -> String {
-    let path = stream.list_path();
-    let own = list::relative(&path, &path);
+    let own = request.path.components().last().map_or_else(String::new, |name| list::encode(name));
     let rate = stream.bits_per_second();
     let is_plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '<' | '>' | '\\');
     let rest = if request.query.is_empty() || !request.query.chars().all(is_plain) {

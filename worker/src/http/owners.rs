@@ -38,18 +38,24 @@ impl Owners {
         if self.count <= 1 || !vhost.hls.enabled {
             return None;
         }
-        let path = path.components().join("/");
+        let asked = path.components().join("/");
+        let path = file_path(path);
         // Those of further tracks are where the first are.
-        let path = hls::Member::unmark(&path).map_or(path, |(_, path)| path);
+        let of_member = hls::Member::unmark(&path).map(|(_, path)| path);
         let owner = match self.vhosts.get(&vhost.name)? {
             Some((list, segment)) => {
-                let traced = list.find(&path).or_else(|| segment.find(&path))?;
+                // A list is asked for by the name of its stream; everything else, by that of a file.
+                let of_list = match &of_member {
+                    Some(path) => list.find(path),
+                    None => list.find_plain(&asked),
+                };
+                let traced = of_list.or_else(|| segment.find(of_member.as_ref().unwrap_or(&path)))?;
                 self.of(&vhost.name, || traced)
             }
             None => {
                 let ending = |name: &str| name.rsplit_once('.').map(|(_, ending)| ending.to_owned());
                 let (list, segment) = (ending(&vhost.hls.m3u8_file), ending(&vhost.hls.ts_file));
-                let its = ending(&path)?;
+                let its = ending(of_member.as_ref().unwrap_or(&path))?;
                 (Some(&its) == list.as_ref() || Some(&its) == segment.as_ref())
                     .then(|| self.of(&vhost.name, Traced::default))?
             }
@@ -63,6 +69,13 @@ impl Owners {
         let (app, stream) = if can_be_traced { traced() } else { Traced::default() };
         StreamKey { vhost: vhost.to_owned(), app, stream }.shard(self.count)
     }
+}
+
+/// The file that is asked for from where a list is: directories are addressed by names, files as they are called.
+pub(crate) fn file_path(path: &http1::Path) -> String {
+    let Some((last, above)) = path.components().split_last() else { return String::new() };
+    let above = above.iter().map(|name| hls::template::component(name));
+    above.chain([last.clone()]).collect::<Vec<String>>().join("/")
 }
 
 fn traces(vhost: &Vhost) -> Traces {
