@@ -16,6 +16,8 @@ use socket2::SockRef;
 
 use crate::systemd;
 
+/// The first descriptor that the service manager passes (sd_listen_fds(3)); those below are the standard streams.
+const FIRST_PASSED: i32 = 3;
 /// Sockets that the service manager may pass at most; more are left where they are.
 const MAX_SOCKETS: usize = 4096;
 
@@ -77,6 +79,22 @@ pub fn receive() {
                 }
             }
         }
+    }
+}
+
+/// Closes what this process has beside its standard streams and what the service manager passed to it: descriptors of whoever
+/// started it, who may wait for their end. To be called before it opens any.
+pub fn close_others() {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<i32>().ok();
+    let is_meant = number("LISTEN_PID").is_some_and(|pid| pid.unsigned_abs() == std::process::id());
+    let count = number("LISTEN_FDS").filter(|_| is_meant).unwrap_or(0);
+    let first = FIRST_PASSED.saturating_add(count.max(0));
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
+    let open: Vec<i32> =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    // That of the directory is among them, and closed already.
+    for number in open.into_iter().filter(|number| *number >= first) {
+        let _ = nix::unistd::close(number);
     }
 }
 

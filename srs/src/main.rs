@@ -91,6 +91,8 @@ fn main() -> ExitCode {
 
 /// A child of the master: its channel is on standard input.
 fn run_role(identity: Identity) -> ExitCode {
+    // A master that stays in the foreground keeps what it was given: it may be a lock.
+    inherited::close_others();
     // Started by way of /proc/self/exe it would be called `exe`: ps, top, pgrep and killall know it by its own name.
     let _ = rustix::thread::set_name(c"srs");
     // Nothing that this process starts can have more rights than it has (prctl(2), PR_SET_NO_NEW_PRIVS).
@@ -202,6 +204,7 @@ fn run_master(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Err
         return Ok(ExitCode::from(u8::try_from(daemon::launch()?).unwrap_or(1)));
     }
     if config.daemon {
+        inherited::close_others();
         daemon::detach()?;
     }
     let signals = master::listen_to_signals()?;

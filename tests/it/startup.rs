@@ -126,6 +126,36 @@ fn a_daemon_lets_go_of_who_started_it_and_is_found_by_its_name() {
     assert!(of_master.starts_with(program::srs().to_str().unwrap()), "{of_master}");
 }
 
+/// Whoever started a daemon may wait for the end of any of its descriptors; in the foreground it is the master's, and no child's.
+#[test]
+fn descriptors_of_who_started_the_server_are_not_kept() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("srs.conf");
+    let log = directory.path().join("log");
+    let own = format!("daemon on;\nsrs_log_tank file;\nsrs_log_file {};", log.display());
+    fs::write(&path, configuration(directory.path(), &own)).unwrap();
+    let line =
+        format!("{} -c {} 9>&1 >{} 2>&1 | cat", program::srs().display(), path.display(), log.display());
+    let ended = run(Command::new("sh").current_dir(program::source_tree()).args(["-c", &line]), SOON);
+    let master: u32 = fs::read_to_string(directory.path().join("srs.pid")).unwrap().parse().unwrap();
+    srs_tests::process::signal(master, nix::sys::signal::Signal::SIGTERM);
+    srs_tests::process::wait_gone("the daemon", master, SOON);
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stdout);
+
+    let directory = TempDir::new().unwrap();
+    let text = configuration(directory.path(), "");
+    let lock = directory.path().join("lock");
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("exec {} \"$@\" 9>{}", program::srs().display(), lock.display()), "srs"]);
+    let server = Server::start_by(command, directory, &text);
+    let has = |pid: u32| {
+        let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+        entries.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|target| target == lock)
+    };
+    let children: Vec<u32> = ["backsource", "stream"].iter().flat_map(|role| server.pids(role)).collect();
+    assert!(has(server.pid()) && !children.is_empty() && !children.into_iter().any(has));
+}
+
 #[test]
 fn a_missing_configuration_file_is_named() {
     let ended = srs(&["-c", "/nonexistent/srs-test.conf"]);
