@@ -189,8 +189,13 @@ fn many_slow_downloads_keep_no_process_from_being_started() {
 
 /// Leaves a process no descriptor but those that it has.
 fn leave_none(process: u32) -> Rlimit {
+    leave(process, 0)
+}
+
+/// Leaves a process so many descriptors beside those that it has. Returns what it might have before.
+fn leave(process: u32, spare: u64) -> Rlimit {
     let pid = Pid::from_raw(i32::try_from(process).unwrap()).unwrap();
-    let open = descriptors(process) as u64;
+    let open = descriptors(process) as u64 + spare;
     let limits = fs::read_to_string(format!("/proc/{process}/limits")).unwrap();
     let files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
     let maximum = files.split_whitespace().nth(1).unwrap().parse().ok();
@@ -209,6 +214,31 @@ fn without_descriptors_newcomers_over_http_are_told_why() {
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("no descriptor is left\n"), "{answer}");
     assert_eq!(server.pids("http"), [process]);
     wait_until("its count", || server.census().is_some_and(|census| census.totals.refused > 0));
+}
+
+/// However many come, each is told, without waiting for the others: in a process that has no descriptor left at all, and in
+/// one that has only what is kept from clients.
+#[test]
+fn a_crowd_without_descriptors_is_told_why_at_once() {
+    let server = Server::start("http_server { enabled on; listen 127.0.0.1:0; }\n");
+    let process = server.pids("http")[0];
+    for spare in [0, 60] {
+        let before = leave(process, spare);
+        let mut sockets: Vec<TcpStream> =
+            (0..400).map(|_| TcpStream::connect(server.web_address()).unwrap()).collect();
+        for socket in &mut sockets {
+            socket.set_read_timeout(Some(SOON)).unwrap();
+            let mut answer = String::new();
+            socket.read_to_string(&mut answer).unwrap();
+            assert!(
+                answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("no descriptor is left\n"),
+                "{answer}"
+            );
+        }
+        let pid = Pid::from_raw(i32::try_from(process).unwrap()).unwrap();
+        let _ = prlimit(Some(pid), Resource::Nofile, before).unwrap();
+    }
+    assert_eq!(server.pids("http"), [process]);
 }
 
 /// An operator who asks why nothing works gets an answer from a master that has no descriptor left.

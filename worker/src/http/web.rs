@@ -136,7 +136,7 @@ impl Web {
             mounts: Mounts::new(&config),
             gather_ms: 0,
             links: Links::new(config.backsources.max(1)),
-            listeners: Listeners::new(config.limits.turn_accepts),
+            listeners: Listeners::new(config.limits.turn_accepts).telling(),
             config,
             version: String::new(),
             board,

@@ -12,6 +12,8 @@ const FIRST_LISTENER_TOKEN: usize = 256;
 const MAX_LISTENERS: usize = 256;
 /// How long accepting rests when no descriptor is left, ms.
 const REST_MS: u64 = 100;
+/// Most that are told in one turn that there is no place: until then they have descriptors of the reserve.
+const MOST_TOLD: usize = 8;
 /// Least time between two log lines about it, ms.
 const COMPLAIN_MS: u64 = 5_000;
 
@@ -38,6 +40,8 @@ pub(crate) struct Listeners {
     reserve: Option<File>,
     /// Accepted though there was no place: they can be told so.
     turned_away: Vec<(SocketAddr, TcpStream)>,
+    /// Most of these in one turn, and how long accepting rests behind them, ms.
+    most_turned_away: (usize, u64),
 }
 
 impl Listeners {
@@ -50,7 +54,14 @@ impl Listeners {
             complained_ms: 0,
             reserve,
             turned_away: Vec::new(),
+            most_turned_away: (1, REST_MS),
         }
+    }
+
+    /// The same for a protocol in which they can be told: nobody has to wait for that.
+    pub(crate) fn telling(mut self) -> Self {
+        self.most_turned_away = (MOST_TOLD, 0);
+        self
     }
 
     /// Accepts from these from now on.
@@ -181,11 +192,12 @@ impl Listeners {
             self.reserve = File::open("/dev/null").ok();
         }
         let mut left = self.per_turn;
+        let (most_turned_away, rest_ms) = self.most_turned_away;
         for listener in &mut self.listeners {
-            while listener.ready && left > 0 {
+            while listener.ready && left > 0 && self.turned_away.len() < most_turned_away {
                 match listener.socket.accept() {
                     Ok((socket, _)) if ipc::in_reserve(&socket) => {
-                        self.rest_until_ms = now_ms + REST_MS;
+                        self.rest_until_ms = now_ms + rest_ms;
                         self.turned_away.push((listener.address, socket));
                         if now_ms.saturating_sub(self.complained_ms) >= COMPLAIN_MS {
                             self.complained_ms = now_ms;
@@ -195,7 +207,6 @@ impl Listeners {
                                 ipc::RESERVED
                             );
                         }
-                        return accepted;
                     }
                     Ok((socket, peer)) => {
                         reactor::crash_point("accepted");
@@ -204,11 +215,16 @@ impl Listeners {
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => listener.ready = false,
                     Err(error) if is_exhausted(&error) => {
-                        self.rest_until_ms = now_ms + REST_MS;
-                        // One client learns at once that there is no place; the others wait in the backlog.
+                        // One client learns at once that there is no place; the next, when that one's descriptor is free.
                         drop(self.reserve.take());
                         let refused = listener.socket.accept();
+                        if refused.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                            // The kernel says that there is no descriptor before it looks whether anybody waits.
+                            listener.ready = false;
+                            continue;
+                        }
                         let is_refused = refused.is_ok();
+                        self.rest_until_ms = now_ms + if is_refused { rest_ms } else { REST_MS };
                         self.turned_away.extend(refused.map(|(socket, _)| (listener.address, socket)));
                         if now_ms.saturating_sub(self.complained_ms) >= COMPLAIN_MS {
                             self.complained_ms = now_ms;
