@@ -82,6 +82,7 @@ pub(crate) fn look(socket: &Path, want: Want) -> Result<Picture, ControlError> {
         externals: reports.iter().flat_map(|report| report.externals.clone()).collect(),
         hls: reports.iter().flat_map(|report| report.hls.clone()).collect(),
         processes: census.processes,
+        note: census.log_trouble.map(|why| format!("the log is not where it is to be: {why}")),
         ..Picture::default()
     };
     for report in &reports {

@@ -112,6 +112,7 @@ impl Api {
             externals: answer.data.externals,
             processes: answer.data.processes,
             streams: joined(streams)?.data.streams,
+            note: answer.data.log_trouble.map(|why| format!("the log is not where it is to be: {why}")),
             ..Picture::default()
         };
         if let Some((clients, vhosts)) = more {

@@ -18,14 +18,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{OnceLock, RwLock};
+use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-use crate::outlet::Outlet;
+use crate::outlet::{Outlet, complain};
 
 /// Lines that may wait for the disk.
 const MAX_WAITING: usize = 1024;
@@ -62,6 +62,8 @@ enum Job {
     Line(Level, String),
     /// Open this, and write there from now on. How it went is told, where somebody waits for it; else it is a line.
     Open(Option<PathBuf>, Option<SyncSender<io::Result<()>>>),
+    /// Look whether the file is still there.
+    Look,
     /// Tell when all before this is written.
     Flush(SyncSender<()>),
 }
@@ -71,6 +73,8 @@ struct Lines;
 
 static ROLE: OnceLock<String> = OnceLock::new();
 static SINK: RwLock<Option<Sink>> = RwLock::new(None);
+/// Why the log is not where it is to be.
+static TROUBLE: RwLock<Option<String>> = RwLock::new(None);
 /// Lines that could not be written, until that can be said.
 static LOST: AtomicU64 = AtomicU64::new(0);
 
@@ -93,7 +97,7 @@ pub fn start(settings: &Settings) -> io::Result<()> {
         *sink = Some(Sink { writer, file, level, utc: settings.utc });
     }
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Lines));
-    child::set_log_hooks(child::LogHooks { configure, reopen });
+    child::set_log_hooks(child::LogHooks { configure, reopen, trouble });
     Ok(())
 }
 
@@ -135,6 +139,18 @@ pub fn reopen() {
     }
 }
 
+/// Why the log is not where it is to be, if so: for those who can't read it there. Who asks has it looked at, so that a process
+/// with nothing to log knows it by the next time.
+#[must_use]
+pub fn trouble() -> Option<String> {
+    if let Ok(sink) = SINK.read()
+        && let Some(sink) = sink.as_ref()
+    {
+        let _ = sink.writer.try_send(Job::Look);
+    }
+    TROUBLE.read().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
 /// The writing thread.
 fn write(jobs: &Receiver<Job>) {
     let mut outlet: Option<Outlet> = None;
@@ -143,15 +159,7 @@ fn write(jobs: &Receiver<Job>) {
     while let Ok(job) = jobs.recv() {
         match job {
             Job::Line(level, line) => {
-                // A file that was removed, not renamed, is written for nobody.
-                let now_ms = reactor::now_ms();
-                if now_ms.saturating_sub(looked_ms) >= LOOK_MS {
-                    looked_ms = now_ms;
-                    if outlet.as_ref().is_some_and(Outlet::is_removed) {
-                        open(&mut outlet, path.as_deref(), None);
-                        own_line(outlet.as_ref(), "the log file was removed: this is another one");
-                    }
-                }
+                look(&mut outlet, path.as_deref(), &mut looked_ms);
                 if !outlet.as_ref().is_some_and(|outlet| outlet.write(level, line)) {
                     LOST.fetch_add(1, Ordering::Relaxed);
                     continue;
@@ -165,29 +173,54 @@ fn write(jobs: &Receiver<Job>) {
                 open(&mut outlet, file.as_deref(), told);
                 path = file;
             }
+            Job::Look => look(&mut outlet, path.as_deref(), &mut looked_ms),
             Job::Flush(told) => drop(told.try_send(())),
+        }
+    }
+}
+
+/// A file that was removed, not renamed, is written for nobody: another one is made.
+fn look(outlet: &mut Option<Outlet>, path: Option<&Path>, looked_ms: &mut u64) {
+    let now_ms = reactor::now_ms();
+    if now_ms.saturating_sub(*looked_ms) < LOOK_MS {
+        return;
+    }
+    *looked_ms = now_ms;
+    if outlet.as_ref().is_some_and(Outlet::is_removed) {
+        open(outlet, path, None);
+        if outlet.as_ref().is_some_and(|outlet| !outlet.is_removed()) {
+            own_line(outlet.as_ref(), "the log file was removed: this is another one");
         }
     }
 }
 
 fn open(outlet: &mut Option<Outlet>, file: Option<&Path>, told: Option<SyncSender<io::Result<()>>>) {
     let result = Outlet::open(file).map(|opened| *outlet = Some(opened));
-    match (result, told) {
-        (result, Some(told)) => drop(told.try_send(result)),
-        (Ok(()), None) => {}
-        (Err(error), None) => {
-            let path = file.map_or_else(|| "standard output".into(), Path::to_string_lossy);
-            own_line(outlet.as_ref(), &format!("the log stays as it is: {path} can't be opened: {error}"));
-        }
+    let failed = result.as_ref().err().filter(|_| told.is_none()).map(|error| {
+        let path = file.map_or_else(|| "standard output".into(), Path::to_string_lossy);
+        format!("{path} can't be opened: {error}")
+    });
+    if let Some(told) = told {
+        let _ = told.try_send(result);
     }
+    let mut trouble = TROUBLE.write().unwrap_or_else(PoisonError::into_inner);
+    if let Some(error) = failed.as_ref().filter(|error| trouble.as_ref() != Some(*error)) {
+        // Where it was until now nobody may read it any more: it may be removed.
+        let text = format!("the log stays as it is: {error}");
+        complain(&own(&text));
+        own_line(outlet.as_ref(), &text);
+    }
+    *trouble = failed;
 }
 
 /// A warning of the log about itself.
 fn own_line(outlet: Option<&Outlet>, text: &str) -> bool {
+    outlet.is_some_and(|outlet| outlet.write(Level::WARN, own(text)))
+}
+
+fn own(text: &str) -> String {
     let utc = SINK.read().is_ok_and(|sink| sink.as_ref().is_some_and(|sink| sink.utc));
-    let line =
-        format!("{}[0] {}: {text}", head(Level::WARN, utc, 0), ROLE.get().map_or("master", String::as_str));
-    outlet.is_some_and(|outlet| outlet.write(Level::WARN, line))
+    format!("{}[0] {}: {text}", head(Level::WARN, utc, 0), ROLE.get().map_or("master", String::as_str))
 }
 
 fn head(level: Level, utc: bool, cid: u64) -> String {

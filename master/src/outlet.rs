@@ -79,6 +79,15 @@ impl Outlet {
     }
 }
 
+/// A line on standard error, if somebody takes it.
+pub(crate) fn complain(line: &str) {
+    let stderr = io::stderr();
+    let mut wanted = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    if poll(&mut wanted, PollTimeout::ZERO).is_ok_and(|ready| ready > 0) {
+        let _ = writeln!(stderr.lock(), "{line}");
+    }
+}
+
 /// One system call: a part of a line that is full does not get its rest later, behind those of others.
 fn whole(mut file: &File, line: &str) -> bool {
     file.write(line.as_bytes()).is_ok_and(|count| count == line.len())

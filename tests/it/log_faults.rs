@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use srs_tests::http::ask;
 use srs_tests::pattern::{Live, Watcher};
 use srs_tests::program;
 use srs_tests::raw::Raw;
@@ -139,6 +140,50 @@ fn a_log_that_was_removed_is_made_again() {
         fs::metadata(&renamed).unwrap().len() > before
     });
     assert!(!log.exists());
+}
+
+/// Where the log can't be made again, it can't say so itself.
+#[test]
+fn a_log_that_cannot_be_made_again_is_told_of_elsewhere() {
+    let directory = TempDir::new().unwrap();
+    let top = directory.path().join("logs");
+    let log = top.join("srs.log");
+    let own = format!(
+        "srs_log_tank file;\nsrs_log_file {};\nhttp_api {{ enabled on; listen 127.0.0.1:0; }}\nvhost __defaultVhost__ {{ }}",
+        log.display()
+    );
+    let text = configuration(directory.path(), &own);
+    let errors = directory.path().join("errors");
+    let mut command = Command::new(program::srs());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&errors).unwrap());
+    let server = Server::start_by(command, directory, &text);
+    let talk = || drop(Raw::connected(server.address(), "live"));
+    let status = || {
+        let mut command = Command::new(program::srs_cli());
+        let output = command.arg("status").arg("--socket").arg(server.socket()).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let api = || ask(&server.api(), "GET", "/api/v1/processes", &["Connection: close"]).json();
+    assert!(!status().contains("can't be opened") && api()["log_trouble"].is_null());
+    fs::remove_dir_all(&top).unwrap();
+    // Nothing can be made where a file is.
+    fs::write(&top, "").unwrap();
+    let why = format!("{} can't be opened", log.display());
+    wait_until("the line on standard error", || {
+        talk();
+        fs::read_to_string(&errors).is_ok_and(|text| text.contains(&why))
+    });
+    wait_until("the line of srs-cli", || status().contains(&why));
+    wait_until("the answer of the API", || {
+        api()["log_trouble"].as_str().is_some_and(|text| text.contains(&why))
+    });
+    let said = fs::read_to_string(&errors).unwrap();
+    assert!(said.lines().count() <= 8, "each process says it once: {said}");
+    fs::remove_file(&top).unwrap();
+    wait_until("the log, and nothing to be said", || {
+        !status().contains("can't be opened")
+            && fs::read_to_string(&log).is_ok_and(|text| text.contains("the log file was removed"))
+    });
 }
 
 /// A file system that goes with its test.

@@ -84,6 +84,7 @@ impl Supervisor {
             log_file: (self.config.log.tank == conf::config::Tank::File)
                 .then(|| std::path::absolute(&self.config.log.file).ok())
                 .flatten(),
+            log_trouble: crate::logging::trouble(),
             processes,
             totals,
         }

@@ -154,6 +154,9 @@ pub struct Census {
     /// Where it logs, as an absolute path; `None`: to the console.
     #[serde(default)]
     pub log_file: Option<std::path::PathBuf>,
+    /// Why the log is not there, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_trouble: Option<String>,
     /// All processes, the master first.
     pub processes: Vec<Process>,
     /// Sums.
@@ -174,4 +177,7 @@ pub struct Processes {
     /// Programs of others that processes run.
     #[serde(default)]
     pub externals: Vec<crate::External>,
+    /// Why the log is not where it is to be, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_trouble: Option<String>,
 }

@@ -13,6 +13,6 @@ mod sandbox;
 
 pub use census::Observer;
 pub use control::{CONTROL_TOKEN, Control, ControlError, terminate_flag};
-pub use log::{LogHooks, configure_log, reopen_log, set_log_hooks};
+pub use log::{LogHooks, configure_log, log_trouble, reopen_log, set_log_hooks};
 pub use private_api::{API_TOKEN, PrivateApi, Query, Reply};
 pub use sandbox::{SandboxError, confine};

@@ -12,6 +12,8 @@ pub struct LogHooks {
     pub configure: fn(&Log),
     /// Open the file again: it was renamed.
     pub reopen: fn(),
+    /// Why the log is not where it is to be, if so.
+    pub trouble: fn() -> Option<String>,
 }
 
 static HOOKS: OnceLock<LogHooks> = OnceLock::new();
@@ -26,6 +28,12 @@ pub fn configure_log(log: &Log) {
     if let Some(hooks) = HOOKS.get() {
         (hooks.configure)(log);
     }
+}
+
+/// Why the log is not where it is to be, if so.
+#[must_use]
+pub fn log_trouble() -> Option<String> {
+    HOOKS.get().and_then(|hooks| (hooks.trouble)())
 }
 
 /// Opens the log file again.

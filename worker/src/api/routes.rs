@@ -180,7 +180,8 @@ impl Asked<'_> {
                 let reports = gather::gather(&mut processes, &known.token.get(), false);
                 let ended = api::merge_ended(&reports);
                 let externals = reports.into_iter().flat_map(|report| report.externals).collect();
-                self.respond(Processes { processes, totals, ended, externals })
+                let log_trouble = child::log_trouble();
+                self.respond(Processes { processes, totals, ended, externals, log_trouble })
             }
             ["api", "v1", "hls"] => {
                 let (mut processes, _) = known.census();
