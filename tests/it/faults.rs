@@ -140,6 +140,13 @@ fn a_stream_process_cannot_get_rights_that_it_does_not_have() {
     assert_eq!(call(nix::libc::SYS_kill, [other, 0, 0, 0]), refused);
     assert_eq!(call(nix::libc::SYS_ptrace, [nix::libc::PTRACE_ATTACH.into(), other, 0, 0]), refused);
     assert_eq!(captive.call(nix::libc::SYS_execve, "/bin/true", |path| [path, 0, 0, 0]), refused);
+    // The same by the numbers of x32, under which some have others (arch/x86/entry/syscalls/syscall_64.tbl): open, kill, openat;
+    // execve, ptrace.
+    for number in [2, 62, 257, 520, 521] {
+        let called = captive
+            .call(0x4000_0000 | number, &path, |path| [here, path, u64::from(O_RDWR.unsigned_abs()), 0]);
+        assert_eq!(called, refused, "x32 {number}");
+    }
     drop(captive);
     healthy.check();
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use nix::libc;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-    TargetArch,
+    TargetArch, sock_filter,
 };
 
 /// Why a process is not confined.
@@ -136,7 +136,24 @@ fn program() -> Result<BpfProgram, SandboxError> {
     let set_flags = condition(1, SeccompCmpOp::Eq, u64::from(libc::F_SETFL.unsigned_abs()))?;
     rules.insert(libc::SYS_fcntl, vec![SeccompRule::new(vec![set_flags])?]);
     let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-    Ok(SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch)?.try_into()?)
+    let listed: BpfProgram =
+        SeccompFilter::new(rules, SeccompAction::Allow, refuse.clone(), arch)?.try_into()?;
+    Ok(OTHER_NUMBERS.map_or_else(Vec::new, |bit| without(bit, refuse)).into_iter().chain(listed).collect())
+}
+
+/// The bit of the numbers by which a kernel for x86-64 takes all system calls once more, with arguments of 32 bits (x32). Nothing
+/// here is built for that, and what is listed by its number is not refused by the other one.
+const OTHER_NUMBERS: Option<u32> = if cfg!(target_arch = "x86_64") { Some(0x4000_0000) } else { None };
+
+/// The beginning of a program that refuses all numbers with this bit (bpf(2): load, jump if set, return).
+fn without(bit: u32, refuse: SeccompAction) -> BpfProgram {
+    const NUMBER_AT: u32 = 0;
+    let statement = |code: u32, jt, jf, k| sock_filter { code: u16::try_from(code).unwrap_or(0), jt, jf, k };
+    vec![
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, NUMBER_AT),
+        statement(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, 0, 1, bit),
+        statement(libc::BPF_RET | libc::BPF_K, 0, 0, u32::from(refuse)),
+    ]
 }
 
 /// When opening is refused: for reading and writing, or for writing at any place but the end.
