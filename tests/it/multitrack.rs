@@ -183,6 +183,8 @@ fn every_track_is_in_live_streams_and_recordings_as_it_was_encoded() {
     assert_eq!(streams(&file), [("video".to_owned(), 320), ("audio".to_owned(), 44_100)]);
     let said = "lacks what it has no place for: another track of pictures, another track of sound";
     wait_until("a word of it", || server.log().contains(said));
+    let list = String::from_utf8(get(&server.web(), "/rec/a.mp4.m3u8").unwrap()).unwrap();
+    assert!(list.lines().any(|line| line == format!("# {said}")), "{list}");
 }
 
 #[test]

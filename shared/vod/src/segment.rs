@@ -13,6 +13,8 @@ const GATHER_MS: i64 = 100;
 /// Bytes of samples that lie so close together are read at once.
 const NEAR: u64 = 256 << 10;
 const MAX_READ: u64 = 4 << 20;
+/// Most characters in a list of what it lacks.
+const MAX_SAID: usize = 300;
 /// Most bytes of one segment.
 const MAX_SEGMENT: u64 = 256 << 20;
 
@@ -145,6 +147,12 @@ pub fn playlist(index: &Index, target_ms: u32, name: impl Fn(usize) -> String) -
     let cuts = index.cuts(target_ms);
     let longest = cuts.iter().map(|cut| cut.duration_ms).max().unwrap_or(0);
     let mut text = String::from("#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-PLAYLIST-TYPE:VOD\n");
+    let lacks = index.lacks().join(", ");
+    if !lacks.is_empty() {
+        // A comment (RFC 8216, 4.1), for who looks where a track is.
+        let shown = lacks.chars().take(MAX_SAID).map(|c| if c.is_control() { ' ' } else { c });
+        let _ = writeln!(text, "# lacks what it has no place for: {}", shown.collect::<String>());
+    }
     let _ =
         write!(text, "#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:0\n", longest.div_ceil(1000).max(1));
     for (number, cut) in cuts.iter().enumerate() {
