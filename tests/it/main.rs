@@ -69,6 +69,7 @@ mod storm;
 mod supervision;
 mod systemd;
 mod tidy;
+mod tidy_types;
 mod timestamps;
 mod transport_streams;
 mod vhosts;
