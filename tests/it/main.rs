@@ -34,6 +34,7 @@ mod he_aac;
 mod hls;
 mod hls_cache;
 mod hls_rested;
+mod hls_successor;
 mod hostile;
 mod hostile_files;
 mod hostile_table;

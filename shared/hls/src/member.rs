@@ -106,39 +106,116 @@ pub struct Variant {
     pub codecs: Option<String>,
 }
 
-/// The text of a list of lists. The first rendition is played unless somebody chooses otherwise.
-#[must_use]
-pub fn multivariant(renditions: &[Rendition], variants: &[Variant]) -> String {
-    let mut out = "#EXTM3U\n#EXT-X-VERSION:4\n".to_owned();
-    for (at, Rendition { uri, track, channels }) in renditions.iter().enumerate() {
-        let is_default = if at == 0 { "YES" } else { "NO" };
-        let _ = write!(
-            out,
-            "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"{}\",DEFAULT={is_default},AUTOSELECT={is_default}",
-            u16::from(*track) + 1
-        );
-        if *channels > 0 {
-            let _ = write!(out, ",CHANNELS=\"{channels}\"");
-        }
-        if let Some(uri) = uri {
-            let _ = write!(out, ",URI=\"{uri}\"");
-        }
-        out.push('\n');
+/// What a list of lists says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Choices {
+    /// The first is played unless somebody chooses otherwise.
+    pub renditions: Vec<Rendition>,
+    /// In the order in which players try them.
+    pub variants: Vec<Variant>,
+}
+
+impl Choices {
+    /// The same with something behind each name.
+    #[must_use]
+    pub fn with_suffix(&self, suffix: &str) -> Self {
+        let mut same = self.clone();
+        let of_renditions = same.renditions.iter_mut().filter_map(|rendition| rendition.uri.as_mut());
+        let uris = of_renditions.chain(same.variants.iter_mut().map(|variant| &mut variant.uri));
+        uris.for_each(|uri| uri.push_str(suffix));
+        same
     }
-    for Variant { uri, bandwidth, size, codecs } in variants {
-        let _ = write!(out, "#EXT-X-STREAM-INF:BANDWIDTH={bandwidth}");
-        if let Some((width, height)) = size {
-            let _ = write!(out, ",RESOLUTION={width}x{height}");
+
+    /// The text of the list.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut out = "#EXTM3U\n#EXT-X-VERSION:4\n".to_owned();
+        for (at, Rendition { uri, track, channels }) in self.renditions.iter().enumerate() {
+            let is_default = if at == 0 { "YES" } else { "NO" };
+            let _ = write!(
+                out,
+                "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"{}\",DEFAULT={is_default},AUTOSELECT={is_default}",
+                u16::from(*track) + 1
+            );
+            if *channels > 0 {
+                let _ = write!(out, ",CHANNELS=\"{channels}\"");
+            }
+            if let Some(uri) = uri {
+                let _ = write!(out, ",URI=\"{uri}\"");
+            }
+            out.push('\n');
         }
-        if let Some(codecs) = codecs {
-            let _ = write!(out, ",CODECS=\"{codecs}\"");
+        for Variant { uri, bandwidth, size, codecs } in &self.variants {
+            let _ = write!(out, "#EXT-X-STREAM-INF:BANDWIDTH={bandwidth}");
+            if let Some((width, height)) = size {
+                let _ = write!(out, ",RESOLUTION={width}x{height}");
+            }
+            if let Some(codecs) = codecs {
+                let _ = write!(out, ",CODECS=\"{codecs}\"");
+            }
+            if !self.renditions.is_empty() {
+                out.push_str(",AUDIO=\"audio\"");
+            }
+            let _ = write!(out, "\n{uri}\n");
         }
-        if !renditions.is_empty() {
-            out.push_str(",AUDIO=\"audio\"");
-        }
-        let _ = write!(out, "\n{uri}\n");
+        out
     }
-    out
+
+    /// Reads a list of lists that was written here; what is none has no choices.
+    #[must_use]
+    pub fn read(text: &str) -> Self {
+        let mut all = Self::default();
+        let mut stream: Option<Vec<(&str, &str)>> = None;
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("#EXT-X-MEDIA:") {
+                all.renditions.extend(rendition(&attributes(rest)));
+            } else if let Some(rest) = line.strip_prefix("#EXT-X-STREAM-INF:") {
+                stream = Some(attributes(rest));
+            } else if !line.starts_with('#')
+                && let Some(attributes) = stream.take()
+            {
+                all.variants.extend(variant(&attributes, line));
+            }
+        }
+        all
+    }
+}
+
+/// The attributes of a tag (RFC 8216, 4.2), quotes taken off.
+fn attributes(text: &str) -> Vec<(&str, &str)> {
+    let mut all = Vec::new();
+    let mut rest = text;
+    while let Some((name, behind)) = rest.split_once('=') {
+        let (value, next) = match behind.strip_prefix('"') {
+            Some(quoted) => match quoted.split_once('"') {
+                Some((value, next)) => (value, next.strip_prefix(',').unwrap_or(next)),
+                None => break,
+            },
+            None => behind.split_once(',').unwrap_or((behind, "")),
+        };
+        all.push((name, value));
+        rest = next;
+    }
+    all
+}
+
+fn value<'t>(attributes: &[(&'t str, &'t str)], name: &str) -> Option<&'t str> {
+    attributes.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+}
+
+fn rendition(attributes: &[(&str, &str)]) -> Option<Rendition> {
+    let track = value(attributes, "NAME")?.parse::<u16>().ok()?.checked_sub(1)?;
+    let channels = value(attributes, "CHANNELS").and_then(|count| count.parse().ok()).unwrap_or(0);
+    let uri = value(attributes, "URI").map(str::to_owned);
+    Some(Rendition { uri, track: u8::try_from(track).ok()?, channels })
+}
+
+fn variant(attributes: &[(&str, &str)], uri: &str) -> Option<Variant> {
+    let size = value(attributes, "RESOLUTION").and_then(|size| size.split_once('x'));
+    let size = size.and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
+    let codecs = value(attributes, "CODECS").map(str::to_owned);
+    let bandwidth = value(attributes, "BANDWIDTH")?.parse().ok()?;
+    Some(Variant { uri: uri.to_owned(), bandwidth, size, codecs })
 }
 
 /// The lists that a list of lists names, in its order; none where the text is no such list.
@@ -185,7 +262,15 @@ mod tests {
             variant("a%25main.m3u8", Some((320, 180)), Some("avc1.64001f,mp4a.40.2")),
             variant("a%25video1.m3u8", None, None),
         ];
-        let text = multivariant(&renditions, &variants);
+        let choices = Choices { renditions: renditions.into(), variants: variants.into() };
+        let text = choices.text();
+        assert_eq!(Choices::read(&text), choices);
+        assert_eq!(Choices::read(&choices.with_suffix("?y").text()), choices.with_suffix("?y"));
+        for other in
+            ["", "#EXTM3U\n#EXTINF:2,\na-1.ts\n", "#EXT-X-STREAM-INF:CODECS=\"a\na\n#EXT-X-MEDIA:=,=\"\""]
+        {
+            assert_eq!(Choices::read(other), Choices::default());
+        }
         assert_eq!(
             text,
             "#EXTM3U\n#EXT-X-VERSION:4\n\

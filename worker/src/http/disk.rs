@@ -16,19 +16,17 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use bytes::Bytes;
 use recordings::Recordings;
-use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, open, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, mkdirat, open, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
 use super::dvr::continued::{Length, Piece, Start};
 use super::dvr::flv_file::Patch;
-use super::hls::list::{absolute, encode};
+use super::hls::remains::{self, Remains, Wanted};
 
 /// Bytes that may wait for the disk.
 const MAX_WAITING: usize = 256 << 20;
 /// Largest file that is read back.
 const MAX_READ: u64 = 4 << 20;
-/// Most lists that one list names.
-const MAX_LISTS: usize = 32;
 /// Most names that are looked through in a directory.
 const MAX_NAMES: usize = 100_000;
 
@@ -112,8 +110,31 @@ impl Place {
         Ok(unlinkat(&directory, name, AtFlags::empty())?)
     }
 
+    /// Removes it; that it is not there is no failure, and no other is told of.
+    pub(crate) fn remove_if_there(&self) {
+        let _ = self.remove();
+    }
+
+    /// How long it is; `None` where there is no such file.
+    pub(crate) fn len(&self) -> Option<u64> {
+        let (directory, name) = self.directory(false).ok()?;
+        let stat = statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        u64::try_from(stat.st_size).ok().filter(|_| is_file)
+    }
+
+    /// What is in it, empty where that can't be read.
+    pub(crate) fn read_text(&self) -> String {
+        let mut text = String::new();
+        let read = self.open().and_then(|file| file.take(MAX_READ).read_to_string(&mut text));
+        if read.is_err() {
+            text.clear();
+        }
+        text
+    }
+
     /// The names beside it.
-    fn siblings(&self) -> Vec<String> {
+    pub(crate) fn siblings(&self) -> Vec<String> {
         let Ok((parents, _)) = self.parts() else { return Vec::new() };
         let directory = self.root.join(parents.join("/"));
         let entries = std::fs::read_dir(directory).into_iter().flatten().take(MAX_NAMES);
@@ -146,14 +167,10 @@ pub(crate) enum Job {
     Finish(u64, Option<Patch>),
     /// Finish what a former run left below this directory.
     Repair(PathBuf),
-    /// Read a list that a former process wrote, and remove what it left behind: files beside `segment` whose names are that
-    /// with a number in place of [`NUMBER`], and which the list does not name. Answered with [`Done::Recovered`].
-    Recover {
-        ticket: u64,
-        list: Place,
-        /// With [`NUMBER`] where the number stands; `None`: nothing is removed.
-        segment: Option<Place>,
-    },
+    /// Read a file whole. Answered with [`Done::Read`].
+    Read(u64, Place),
+    /// Look for what a former process left of a stream. Answered with [`Done::Recovered`].
+    Recover(u64, Box<Wanted>),
 }
 
 /// Stands for a number in a pattern of names: no name holds it.
@@ -170,8 +187,10 @@ pub(crate) enum Done {
     GoesOn(u64, Length),
     /// Where a recording is now, or why not.
     Finished(u64, io::Result<Ended>),
-    /// The text of a list, empty where there was none; and where it is a list of lists, the paths of those with their texts.
-    Recovered(u64, String, Vec<(String, String)>),
+    /// The text of a file, empty where there was none.
+    Read(u64, String),
+    /// What there is of a stream.
+    Recovered(u64, Box<Remains>),
 }
 
 /// A recording that is finished.
@@ -301,6 +320,7 @@ fn work(job: Job, recordings: &mut Recordings) -> Option<Done> {
             if let Err(error) = place.write(&bytes) {
                 tracing::error!("{} can't be written: {error}", place.root.join(&place.below).display());
             }
+            reactor::crash_point(&place.below);
             None
         }
         Job::Remove(places) => {
@@ -317,64 +337,8 @@ fn work(job: Job, recordings: &mut Recordings) -> Option<Done> {
             }
             None
         }
-        Job::Recover { ticket, list, segment } => {
-            let text = read_text(&list);
-            let others = named_lists(&list, &text);
-            if let Some(segment) = segment {
-                let texts: Vec<&str> =
-                    [text.as_str()].into_iter().chain(others.iter().map(|(_, text)| text.as_str())).collect();
-                remove_strays(&segment, &texts);
-            }
-            Some(Done::Recovered(ticket, text, others))
-        }
-    }
-}
-
-fn read_text(place: &Place) -> String {
-    let mut text = String::new();
-    let read = place.open().and_then(|file| file.take(MAX_READ).read_to_string(&mut text));
-    if read.is_err() {
-        text.clear();
-    }
-    text
-}
-
-/// The lists that a list names, with their texts.
-fn named_lists(list: &Place, text: &str) -> Vec<(String, String)> {
-    let directory = list.below.rsplit_once('/').map_or("", |(above, _)| above);
-    let paths = hls::member::named(text).map(|uri| absolute(directory, uri)).take(MAX_LISTS);
-    paths
-        .map(|below| {
-            let text = read_text(&Place { root: list.root.clone(), below: below.clone() });
-            (below, text)
-        })
-        .collect()
-}
-
-/// Segments of a former run that nobody lists, those of further tracks as well.
-fn remove_strays(segment: &Place, lists: &[&str]) {
-    let (above, pattern) = segment.below.rsplit_once('/').unwrap_or(("", &segment.below));
-    let Some((before, behind)) = pattern.split_once(NUMBER) else { return };
-    let listed: Vec<&str> = lists
-        .iter()
-        .flat_map(|list| list.lines())
-        .filter(|line| !line.starts_with('#'))
-        .map(|line| line.split('?').next().unwrap_or(line))
-        .map(|line| line.rsplit('/').next().unwrap_or(line))
-        .collect();
-    for name in segment.siblings() {
-        let plain = name.strip_suffix(".tmp").unwrap_or(&name);
-        let unmarked = hls::Member::unmark(plain).map(|(_, name)| name);
-        let plain = unmarked.as_deref().unwrap_or(plain);
-        let number = plain.strip_prefix(before).and_then(|rest| rest.strip_suffix(behind));
-        let is_ours = number
-            .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()));
-        let encoded = encode(&name);
-        if is_ours && !listed.contains(&encoded.as_str()) {
-            let place = Place { root: segment.root.clone(), below: format!("{above}/{name}") };
-            tracing::info!("a segment of a former run is removed: {name}");
-            let _ = place.remove();
-        }
+        Job::Read(ticket, place) => Some(Done::Read(ticket, place.read_text())),
+        Job::Recover(ticket, wanted) => Some(Done::Recovered(ticket, Box::new(remains::look(&wanted)))),
     }
 }
 
@@ -388,26 +352,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_whole_links_are_not_followed_and_strays_go() {
+    fn files_are_whole_and_links_are_not_followed() {
         let top = std::env::temp_dir().join(format!("srs-disk-{}", std::process::id()));
         std::fs::create_dir_all(&top).unwrap();
         let at = |below: &str| place(&top.join("root"), below.to_owned());
-        for n in 0..4 {
-            at(&format!("live/a-{n}.ts")).write(b"segment").unwrap();
-            at(&format!("live/a-{n}%audio1.ts")).write(b"segment").unwrap();
-        }
-        at("live/a-x.ts").write(b"another's").unwrap();
-        std::fs::write(top.join("root/live/a-9.ts.tmp"), "half").unwrap();
-        remove_strays(
-            &at(&format!("live/a-{NUMBER}.ts")),
-            &[
-                "#EXTM3U\n#EXTINF:1,\na-2.ts\n#EXTINF:1,\na-3.ts?x\n",
-                "#EXTM3U\n#EXTINF:1,\na-3%25audio1.ts\n",
-            ],
-        );
-        let mut names = at("live/x").siblings();
-        names.sort();
-        assert_eq!(names, ["a-2.ts", "a-3%audio1.ts", "a-3.ts", "a-x.ts"]);
+        at("live/a.ts").write(b"segment").unwrap();
+        assert_eq!((at("live/a.ts").len(), at("live").len(), at("live/b.ts").len()), (Some(7), None, None));
+        assert_eq!((at("live/a.ts").read_text(), at("x").read_text()), ("segment".to_owned(), String::new()));
         // A link in place of a directory, and one in place of the temporary file.
         std::os::unix::fs::symlink(&top, top.join("root/out")).unwrap();
         assert!(at("out/x").write(b"x").is_err());

@@ -2,6 +2,7 @@
 
 mod early;
 pub(crate) mod list;
+pub(crate) mod remains;
 mod rested;
 pub(crate) mod sessions;
 pub(crate) mod stream;
@@ -15,6 +16,7 @@ use hls::{Member, Position};
 use media::StreamKey;
 use remux::Lineup;
 
+use self::remains::Remains;
 use self::rested::Rested;
 use self::sessions::Sessions;
 use self::stream::{Changes, HlsStream};
@@ -106,7 +108,7 @@ impl House {
         let all: Vec<String> = others.chain([name.clone()]).collect();
         let asked = all.into_iter().map(|name| {
             let ticket = disk.ticket();
-            disk.push(Job::Recover { ticket, list: place(&PathBuf::from(runtime), name), segment: None });
+            disk.push(Job::Read(ticket, place(&PathBuf::from(runtime), name)));
             ticket
         });
         let asked = asked.collect();
@@ -166,14 +168,13 @@ impl House {
         let Some(stream) = self.streams.get_mut(&feed).filter(|stream| !stream.ready) else { return };
         if !stream.on_disk() {
             let noted = self.noted.remove(&stream.key);
-            stream.recovered("", &[], noted);
+            stream.recovered(Remains::default(), noted, &self.disk);
             return self.catch_up(feed);
         }
         let ticket = self.disk.ticket();
-        let segment = stream.segment_pattern().filter(|_| stream.config.cleanup);
-        let job = Job::Recover { ticket, list: stream.list_place(), segment };
+        let wanted = stream.wanted(stream.config.cleanup);
         self.recovering.insert(ticket, feed);
-        if !self.disk.push(job) {
+        if !self.disk.push(Job::Recover(ticket, Box::new(wanted))) {
             self.recovering.remove(&ticket);
             stream.ready = true;
             self.catch_up(feed);
@@ -295,7 +296,7 @@ impl House {
                         self.apply(feed, &vhost, changes);
                     }
                 }
-                Done::Recovered(ticket, text, _) if self.asked.contains(&ticket) => {
+                Done::Read(ticket, text) => {
                     self.asked.retain(|asked| *asked != ticket);
                     self.read_notes(&text);
                     if !self.asked.is_empty() {
@@ -305,14 +306,14 @@ impl House {
                     feeds.into_iter().for_each(|feed| self.recover(feed));
                     self.rested.are_due = true;
                 }
-                Done::Recovered(ticket, text, others) if self.rested.asked(ticket) => {
-                    self.rested.answered(ticket, text, others);
+                Done::Recovered(ticket, remains) if self.rested.asked(ticket) => {
+                    self.rested.answered(ticket, *remains);
                 }
-                Done::Recovered(ticket, text, others) => {
+                Done::Recovered(ticket, remains) => {
                     let Some(feed) = self.recovering.remove(&ticket) else { continue };
                     let Some(stream) = self.streams.get_mut(&feed) else { continue };
                     let noted = self.noted.remove(&stream.key);
-                    let changes = stream.recovered(&text, &others, noted);
+                    let changes = stream.recovered(*remains, noted, &self.disk);
                     let vhost = stream.key.vhost.clone();
                     self.apply(feed, &vhost, changes);
                     self.catch_up(feed);

@@ -409,7 +409,7 @@ impl Web {
                 Done::Failed(id, error) => self.dvr.failed(id, &error, now_ms, &mut self.hls.disk),
                 Done::GoesOn(id, before) => self.dvr.goes_on(id, before),
                 Done::Finished(id, result) => self.dvr.has_finished(id, result),
-                Done::Written(..) | Done::Recovered(..) => {}
+                Done::Written(..) | Done::Read(..) | Done::Recovered(..) => {}
             }
         }
         self.tell_new_records();

@@ -7,15 +7,15 @@ use conf::vhost::Hls;
 use media::StreamKey;
 
 use super::House;
+use super::remains::Remains;
 use super::stream::HlsStream;
 use crate::http::disk::Job;
 
-/// A stream whose list is on the disk: its text, and where it is a list of lists, their names and texts.
+/// A stream whose list is on the disk, and what there is of it.
 #[derive(Debug)]
 pub(crate) struct Left {
     pub(crate) stream: HlsStream,
-    text: String,
-    others: Vec<(String, String)>,
+    remains: Remains,
 }
 
 /// What is known of them.
@@ -36,10 +36,10 @@ impl Rested {
     }
 
     /// What the disk has of one.
-    pub(super) fn answered(&mut self, ticket: u64, text: String, others: Vec<(String, String)>) {
+    pub(super) fn answered(&mut self, ticket: u64, remains: Remains) {
         let Some(stream) = self.asked.remove(&ticket) else { return };
-        if !text.is_empty() {
-            self.found.push(Left { stream, text, others });
+        if !remains.segments.is_empty() {
+            self.found.push(Left { stream, remains });
         }
     }
 }
@@ -59,7 +59,7 @@ impl House {
         }
         let ticket = self.disk.ticket();
         // Most of those that are noted have no files any more: nothing is looked through for them.
-        if self.disk.push(Job::Recover { ticket, list: stream.list_place(), segment: None }) {
+        if self.disk.push(Job::Recover(ticket, Box::new(stream.wanted(false)))) {
             self.rested.asked.insert(ticket, stream);
         } else {
             tracing::warn!("hls of {}: the disk is too busy to be asked for its list", stream.key);
@@ -68,10 +68,10 @@ impl House {
 
     /// Goes on with a stream that nobody publishes. Returns whether there is anything of it.
     pub(crate) fn adopt(&mut self, feed: usize, left: Left, now_ms: u64) -> bool {
-        let Left { mut stream, text, others } = left;
+        let Left { mut stream, remains } = left;
         let noted = self.noted.get(&stream.key).copied();
         stream.rests_since_ms = Some(now_ms);
-        let changes = stream.recovered(&text, &others, noted);
+        let changes = stream.recovered(remains, noted, &self.disk);
         if stream.playlist.listed().next().is_none() {
             return false;
         }
@@ -81,10 +81,10 @@ impl House {
             stream.key
         );
         // Files that are in no list go now, before others are written.
-        let segment = stream.segment_pattern().filter(|_| stream.config.cleanup);
-        if segment.is_some() && stream.config.dispose_ms > 0 {
+        let wanted = stream.wanted(stream.config.cleanup && stream.config.dispose_ms > 0);
+        if wanted.segment.is_some() {
             let ticket = self.disk.ticket();
-            self.disk.push(Job::Recover { ticket, list: stream.list_place(), segment });
+            self.disk.push(Job::Recover(ticket, Box::new(wanted)));
         }
         self.noted.remove(&stream.key);
         let vhost = stream.key.vhost.clone();

@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
 use conf::vhost::{Hls, HlsOnError, HlsStorage};
+use hls::member::Choices;
 use hls::template::{Moment, Names, fill, fill_plain};
 use hls::{Cut, Ended, Facts, Member, Playlist, Position, Rules, Segmenter};
 use media::{Kind, StreamKey};
@@ -126,7 +127,9 @@ pub(crate) struct HlsStream {
     /// What each member needed at most, bits per second.
     rates: HashMap<Member, u64>,
     /// The list of lists as it is on the disk.
-    written_variants: String,
+    written_choices: String,
+    /// What a former process said in it.
+    former: Choices,
     /// When it began, monotonic ms.
     pub(crate) began_ms: u64,
     /// What a former process left is known.
@@ -185,7 +188,8 @@ impl HlsStream {
             is_several: false,
             is_listed: false,
             rates: HashMap::new(),
-            written_variants: String::new(),
+            written_choices: String::new(),
+            former: Choices::default(),
             began_ms: reactor::now_ms(),
             ready: false,
             early: Early::default(),

@@ -1,8 +1,10 @@
 //! The further tracks of a stream: each is packed for itself, and cut where the first pictures are cut, so that all lists have the
 //! same numbers, lengths and discontinuities.
 
+use std::collections::HashMap;
+
 use hls::Member;
-use hls::member::{Rendition, Variant, multivariant};
+use hls::member::{Choices, Rendition, Variant};
 use media::Kind;
 use remux::{Coded, Lineup, TsPackager};
 
@@ -189,6 +191,9 @@ impl HlsStream {
 
     /// The names of its lists beside that of the first tracks.
     pub(crate) fn renditions(&self) -> Vec<String> {
+        if !self.knows_tracks {
+            return self.listed_members.iter().map(Member::to_string).collect();
+        }
         self.renditions.members().map(|member| member.to_string()).collect()
     }
 
@@ -228,6 +233,10 @@ impl HlsStream {
 
     /// The text of the list of its lists; `suffix` stands behind each name.
     pub(crate) fn multivariant(&self, suffix: &str) -> String {
+        if !self.knows_tracks && !self.former.variants.is_empty() {
+            // Nobody has published since: what was to be had still is.
+            return self.former.with_suffix(suffix).text();
+        }
         let base = self.list_path();
         let uri = |member| format!("{}{suffix}", relative(&base, &self.list_path_of(member)));
         let mut renditions = Vec::new();
@@ -255,9 +264,12 @@ impl HlsStream {
                 names.retain(|name| known.insert(*name));
                 names.join(",")
             });
+            let own = relative(&base, &self.list_path_of(member));
+            let former = self.former.variants.iter().find(|former| former.uri == own);
+            let former = former.map_or(1, |former| former.bandwidth);
             Variant {
                 uri: uri(member),
-                bandwidth: (self.rate_of(member) + rate).max(1),
+                bandwidth: (self.rate_of(member) + rate).max(former),
                 size: lineup.size(),
                 codecs: all,
             }
@@ -266,7 +278,22 @@ impl HlsStream {
         for member in self.renditions.members().filter(|member| matches!(member, Member::Video(_))) {
             variants.extend(self.renditions.lineup(member).map(|lineup| variant(member, lineup)));
         }
-        multivariant(&renditions, &variants)
+        Choices { renditions, variants }.text()
+    }
+
+    /// The list of lists is written last: what a former process said in it is no less than what its segments need.
+    pub(super) fn raise_former(&mut self) {
+        let base = self.list_path();
+        let members = self.listed_members.iter().chain([&Member::Main]);
+        let named =
+            members.map(|member| (relative(&base, &self.list_path_of(*member)), self.rate_of(*member)));
+        let rates: HashMap<String, u64> = named.collect();
+        let rate = |uri: &str| rates.get(uri).copied().unwrap_or(0);
+        let Choices { renditions, variants } = &mut self.former;
+        let sounds = renditions.iter().filter_map(|rendition| rendition.uri.as_deref()).map(rate).max();
+        for variant in variants {
+            variant.bandwidth = variant.bandwidth.max(rate(&variant.uri) + sounds.unwrap_or(0));
+        }
     }
 
     /// What a member needed at most since the stream began, bits per second.

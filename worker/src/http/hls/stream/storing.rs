@@ -1,6 +1,5 @@
 //! Segments that are complete: on their way to the disk, listed, given up; and what a former process left.
 
-use std::collections::BTreeMap;
 use std::io::ErrorKind;
 
 use bytes::Bytes;
@@ -10,6 +9,7 @@ use hls::{Ended, Listed, Member, Position};
 use super::{Changes, HlsStream, MAX_MEMORY, Pieces, SLACK, Stored};
 use crate::http::disk::{Disk, Job, Place, place};
 use crate::http::hls::list;
+use crate::http::hls::remains::{Remains, Wanted};
 
 /// A segment that is on its way to the disk.
 #[derive(Debug)]
@@ -120,10 +120,7 @@ impl HlsStream {
     fn list(&mut self, segment: Ended<Pieces>, disk: &mut Disk, changes: &mut Changes) {
         let number = self.playlist.next_number();
         changes.new.extend(segment.place.all().map(|stored| (stored.path.clone(), number)));
-        for (member, len) in segment.place.lengths() {
-            let known = self.rates.entry(member).or_default();
-            *known = rate(len, segment.duration_ms).max(*known);
-        }
+        self.note_rates(&segment.place, segment.duration_ms);
         self.is_listed = true;
         let mut gone = self.playlist.push(segment);
         self.kept = self.playlist.available().map(in_memory).sum();
@@ -172,8 +169,8 @@ impl HlsStream {
         }
         if self.is_several {
             let text = self.multivariant("");
-            if text != self.written_variants && disk.push(Job::Note(self.list_place(), text.clone().into())) {
-                self.written_variants = text;
+            if text != self.written_choices && disk.push(Job::Note(self.list_place(), text.clone().into())) {
+                self.written_choices = text;
             }
         }
     }
@@ -224,72 +221,61 @@ impl HlsStream {
         changes
     }
 
-    /// Takes over what a former process listed and noted: the text of its list, and where that is a list of lists, their names
-    /// and texts. Returns what can be had of it.
-    pub(crate) fn recovered(
-        &mut self,
-        text: &str,
-        others: &[(String, String)],
-        noted: Option<Position>,
-    ) -> Changes {
+    /// What is to be looked for of it on the disk; with `cleans`, what nobody names goes.
+    pub(crate) fn wanted(&self, cleans: bool) -> Wanted {
+        let segment = self.segment_pattern().filter(|_| cleans);
+        Wanted { list: self.list_place(), prefix: self.config.entry_prefix.clone(), segment }
+    }
+
+    /// Takes over what a former process listed and noted. Returns what can be had of it.
+    pub(crate) fn recovered(&mut self, remains: Remains, noted: Option<Position>, disk: &Disk) -> Changes {
         let mut changes = Changes::default();
         self.ready = true;
-        let mut lists: BTreeMap<Member, list::Old> = BTreeMap::new();
-        for (path, text) in others {
-            let member = Member::unmark(path).map(|(member, _)| member);
-            lists.extend(member.and_then(|member| Some((member, list::read(text)?))));
-        }
-        self.is_several = !lists.is_empty();
-        let main = if self.is_several { lists.remove(&Member::Main) } else { list::read(text) };
-        let end = |old: &list::Old| old.first + old.segments.len() as u64;
-        let is_newest = |old: &list::Old| noted.is_none_or(|noted| end(old) >= noted.next);
-        for member in lists.keys() {
-            self.listed_members.insert(*member);
-        }
+        self.is_several |= remains.is_several;
+        self.listed_members.extend(&remains.members);
         self.tell_lists(&mut changes);
-        let Some(old) = main.filter(is_newest) else {
+        let end = remains.end();
+        let Remains { first, discontinuities, segments, is_over, text, choices, .. } = remains;
+        (self.written_choices, self.former) = (text, choices);
+        if segments.is_empty() || noted.is_some_and(|noted| end < noted.next) {
             // What came behind the last note has a number, too.
             noted.into_iter().for_each(|noted| self.resume(Position { next: noted.next + SLACK, ..noted }));
             return changes;
-        };
-        self.resume(Position {
-            next: old.first,
-            discontinuities: old.discontinuities,
-            target_s: old.target_s,
-        });
-        for segment in old.segments {
+        }
+        self.resume(Position { next: first, discontinuities, target_s: 0 });
+        let mut gone = Vec::new();
+        for Ended { duration_ms, is_break, began_ms, uri, place: pieces } in segments {
             let number = self.playlist.next_number();
-            let main = self.left_behind(&segment.uri);
-            let other = |(member, old): (&Member, &list::Old)| {
-                let at = usize::try_from(number.checked_sub(old.first)?).ok()?;
-                // All of a segment is there before any list has it, but one list is written after the other.
-                let is_behind =
-                    || format!("{}{}", self.config.entry_prefix, self.uri_of(&member.mark(&main.path)));
-                let uri = old.segments.get(at).map_or_else(is_behind, |segment| segment.uri.clone());
-                Some((*member, uri.clone(), self.left_behind(&uri)))
-            };
-            let others = lists.iter().filter_map(other).collect();
-            let place = Pieces { main, others };
+            let mut pieces = pieces.into_iter().map(|piece| {
+                let file = Some(place(&self.config.path, piece.path.clone()));
+                let stored = Stored { bytes: None, file, len: piece.len, path: piece.path };
+                (piece.member, piece.uri, stored)
+            });
+            let Some((_, _, main)) = pieces.next() else { continue };
+            let place = Pieces { main, others: pieces.collect() };
             changes.new.extend(place.all().map(|stored| (stored.path.clone(), number)));
-            let Ended { duration_ms, is_break, began_ms, uri, .. } = segment;
-            self.playlist.push(Ended { duration_ms, is_break, began_ms, uri, place });
+            self.note_rates(&place, duration_ms);
+            gone.extend(self.playlist.push(Ended { duration_ms, is_break, began_ms, uri, place }));
         }
         if self.rests_since_ms.is_some() {
-            self.playlist.set_over(old.is_over);
+            self.playlist.set_over(is_over);
         }
         self.lost_before = true;
+        self.raise_former();
+        if !gone.is_empty() {
+            // Of a longer window than this configuration's.
+            self.write_lists(disk);
+            self.forget(gone, disk, &mut changes);
+        }
         changes
     }
 
-    /// A segment that a former process wrote.
-    fn left_behind(&self, uri: &str) -> Stored {
-        let list = self.list_path();
-        let directory = list.rsplit_once('/').map_or("", |(above, _)| above);
-        let name = uri.strip_prefix(&self.config.entry_prefix).unwrap_or(uri);
-        let path = list::absolute(directory, name);
-        let file: Place = place(&self.config.path, path.clone());
-        // How long it is matters only where room is to be made, and these go first anyway.
-        Stored { bytes: None, file: Some(file), len: 0, path }
+    /// What each member has needed at most.
+    fn note_rates(&mut self, place: &Pieces, duration_ms: u64) {
+        for (member, len) in place.lengths() {
+            let known = self.rates.entry(member).or_default();
+            *known = rate(len, duration_ms).max(*known);
+        }
     }
 
     /// What a client is promised it can take in, bits per second.
