@@ -271,3 +271,47 @@ fn a_track_that_comes_later_and_one_that_goes_break_nobody() {
     let master = lists(&server, "live/a", "").unwrap();
     assert_eq!((master.variants.len(), master.alternatives.len()), (1, 0));
 }
+
+#[test]
+fn a_track_that_has_gone_leaves_a_list_that_has_ended_and_then_nothing() {
+    if !have(&["ffmpeg"]) {
+        return;
+    }
+    let server = site(
+        "hls { enabled on; hls_fragment 1; hls_window 4; hls_aof_ratio 1; hls_path TOP/html; hls_cleanup on; \
+         hls_storage disk; hls_ctx off; }",
+    );
+    let several = Several::make(server.directory(), 4);
+    let mut first = publisher(&server.url("live/a"));
+    publish_tags(&mut first, &several.tags, 0);
+    drop(first.finish());
+    let [_, _, sounds] = addresses(&wait_lists(&server, "live/a", ""));
+    let further = |ending: &str| {
+        let names: Vec<PathBuf> = files(&server);
+        let is_one = |file: &&PathBuf| {
+            let name = file.file_name().unwrap().to_string_lossy().into_owned();
+            name.contains("%audio1") && name.ends_with(ending)
+        };
+        names.iter().filter(is_one).count()
+    };
+    wait_until("all of the first publish", || further(".ts") >= 4);
+    let is_over = || list(&server, &sounds).is_some_and(|list| list.end_list);
+    assert!(!is_over());
+    let plain = several.without(Kind::Audio);
+    let mut second = publisher(&server.url("live/a"));
+    publish_tags(&mut second, &plain, 0);
+    wait_until("the end of the list of the sounds", is_over);
+    wait_until("the end of its file", || {
+        let file = server.directory().join("html/live/a%audio1.m3u8");
+        fs::read_to_string(file).is_ok_and(|text| text.ends_with("#EXT-X-ENDLIST\n"))
+    });
+    assert_eq!(wait_lists(&server, "live/a", "").alternatives.len(), 0, "nobody is led there");
+    let mut offset = 0;
+    wait_until("the end of its files", || {
+        offset += 4000;
+        publish_tags(&mut second, &plain, offset);
+        further(".ts") + further(".m3u8") == 0
+    });
+    assert_eq!(get(&server.web(), &format!("/live/{sounds}")), None);
+    drop(second.finish());
+}

@@ -12,6 +12,6 @@ pub mod template;
 mod trace;
 
 pub use member::Member;
-pub use playlist::{Ended, Listed, Playlist, Position};
+pub use playlist::{END, Ended, Listed, Playlist, Position};
 pub use segmenter::{Cut, Facts, Rules, Segmenter};
 pub use trace::{Trace, Traced, of_key};

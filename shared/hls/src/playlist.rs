@@ -8,6 +8,9 @@ const FEWEST: usize = 3;
 /// So many that left the list can still be had, for players with an older list.
 const LEFT: usize = 3;
 
+/// The last line of a list that nothing follows in.
+pub const END: &str = "#EXT-X-ENDLIST\n";
+
 /// A segment that is complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended<T> {
@@ -205,7 +208,7 @@ impl<T> Playlist<T> {
             let _ = writeln!(out, "#EXTINF:{seconds}.{ms:03},\n{prefix}{uri}{suffix}");
         }
         if self.is_over {
-            out.push_str("#EXT-X-ENDLIST\n");
+            out.push_str(END);
         }
         out
     }

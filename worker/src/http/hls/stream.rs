@@ -65,6 +65,11 @@ impl Pieces {
         [(Member::Main, self.main.len)].into_iter().chain(others)
     }
 
+    /// How the list of a further member names its own.
+    fn uri_of(&self, member: Member) -> Option<&str> {
+        self.others.iter().find(|(known, ..)| *known == member).map(|(_, uri, _)| uri.as_str())
+    }
+
     /// The one that has this path.
     pub(crate) fn at(&self, path: &str) -> Option<&Stored> {
         self.all().find(|stored| stored.path == path)
@@ -99,6 +104,7 @@ impl Changes {
         self.new.extend(next.new);
         self.new.retain(|(path, _)| !next.gone.contains(path));
         self.gone.extend(next.gone);
+        self.lists.extend(next.lists);
         self.is_unfit |= next.is_unfit;
     }
 }
@@ -283,6 +289,7 @@ impl HlsStream {
                 self.is_listed = false;
                 self.renditions.retain(lineup);
                 self.look_at_tracks(lineup, &mut changes);
+                self.end_lists(disk);
             }
             Happening::Changed => self.changed |= self.look_at_tracks(lineup, &mut changes),
             // MPEG-TS has no place for it.

@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
-use hls::Member;
 use hls::member::{Choices, Rendition, Variant};
+use hls::{END, Member};
 use media::Kind;
 use remux::{Coded, Lineup, TsPackager};
 
@@ -210,25 +210,33 @@ impl HlsStream {
         let mut listed = self.playlist.listed();
         match member {
             Member::Main => listed.next().is_some(),
-            member => {
-                listed.any(|listed| listed.segment.place.others.iter().any(|(known, ..)| *known == member))
-            }
+            member => listed.any(|listed| listed.segment.place.uri_of(member).is_some()),
         }
     }
 
-    /// The text of a member's list; `suffix` stands behind each name.
-    pub(crate) fn text_of(&self, member: Member, suffix: &str) -> String {
-        match member {
-            Member::Main => self.playlist.text("", suffix),
-            member => self.playlist.text_of("", suffix, |segment| {
-                segment
-                    .place
-                    .others
-                    .iter()
-                    .find(|(known, ..)| *known == member)
-                    .map(|(_, uri, _)| uri.as_str())
-            }),
+    /// Whether what is published has a member; or had, where nobody has published since a former process died.
+    pub(super) fn is_current(&self, member: Member) -> bool {
+        if member == Member::Main || self.renditions.members().any(|known| known == member) {
+            return true;
         }
+        let uri = relative(&self.list_path(), &self.list_path_of(member));
+        let former = &self.former;
+        let is_named = former.variants.is_empty()
+            || former.variants.iter().any(|variant| variant.uri == uri)
+            || former.renditions.iter().any(|rendition| rendition.uri.as_ref() == Some(&uri));
+        !self.knows_tracks && is_named
+    }
+
+    /// The text of a member's list; `suffix` stands behind each name. That of a track that has gone says that nothing follows.
+    pub(crate) fn text_of(&self, member: Member, suffix: &str) -> String {
+        if member == Member::Main {
+            return self.playlist.text("", suffix);
+        }
+        let mut text = self.playlist.text_of("", suffix, |segment| segment.place.uri_of(member));
+        if !text.is_empty() && !text.ends_with(END) && !self.is_current(member) {
+            text.push_str(END);
+        }
+        text
     }
 
     /// The text of the list of its lists; `suffix` stands behind each name.

@@ -128,6 +128,7 @@ impl HlsStream {
             gone.extend(self.shrink(over));
         }
         self.write_lists(disk);
+        self.drop_lists(disk, changes);
         self.forget(gone, disk, changes);
     }
 
@@ -161,17 +162,41 @@ impl HlsStream {
         if !self.on_disk() {
             return;
         }
-        for member in self.all_members() {
-            let text = self.text_of(member, "");
-            if !text.is_empty() {
-                disk.push(Job::Note(place(&self.config.path, self.list_path_of(member)), text.into()));
-            }
-        }
+        self.all_members().into_iter().for_each(|member| self.write_list(member, disk));
         if self.is_several {
             let text = self.multivariant("");
             if text != self.written_choices && disk.push(Job::Note(self.list_place(), text.clone().into())) {
                 self.written_choices = text;
             }
+        }
+    }
+
+    fn write_list(&self, member: Member, disk: &Disk) {
+        let text = self.text_of(member, "");
+        if !text.is_empty() {
+            disk.push(Job::Note(place(&self.config.path, self.list_path_of(member)), text.into()));
+        }
+    }
+
+    /// The lists of tracks that have gone say so.
+    pub(super) fn end_lists(&self, disk: &Disk) {
+        let ended = self.listed_members.iter().filter(|member| self.on_disk() && !self.is_current(**member));
+        for member in ended {
+            self.write_list(*member, disk);
+        }
+    }
+
+    /// Lists of tracks that have gone go when nothing of them is listed any more.
+    fn drop_lists(&mut self, disk: &Disk, changes: &mut Changes) {
+        let is_empty = |member: &&Member| !self.is_current(**member) && !self.has_listed(**member);
+        let gone: Vec<Member> = self.listed_members.iter().filter(is_empty).copied().collect();
+        for member in gone {
+            self.listed_members.remove(&member);
+            let path = self.list_path_of(member);
+            if self.on_disk() && self.config.cleanup {
+                disk.push(Job::Remove(vec![place(&self.config.path, path.clone())]));
+            }
+            changes.gone.push(path);
         }
     }
 
