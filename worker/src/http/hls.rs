@@ -42,6 +42,17 @@ fn is_note(name: &str) -> bool {
     number.is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
+/// What becomes of the lists and files of a stream that has HLS no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// They go.
+    Gone,
+    /// They stay, and nothing follows.
+    Over,
+    /// Somebody else goes on with them.
+    GoesOn,
+}
+
 /// What is found under a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Entry {
@@ -138,8 +149,11 @@ impl House {
     pub(crate) fn begin(&mut self, feed: usize, key: &StreamKey, config: &Hls, absolute: bool) {
         let known = self.positions.remove(key);
         let mut stream = HlsStream::new(key.clone(), config.clone(), absolute, known.unwrap_or_default());
-        // What this process knows itself, nobody has to be asked for.
-        stream.ready = known.is_some();
+        if known.is_some() {
+            // What this process knows itself, nobody has to be asked for; but its files may be there.
+            self.noted.remove(key);
+            stream.ready = !stream.on_disk();
+        }
         self.insert(feed, stream);
         if self.asked.is_empty() {
             self.recover(feed);
@@ -199,13 +213,19 @@ impl House {
         stream.is_some_and(|stream| !stream.ready && now_ms < stream.began_ms + HOLD_MS)
     }
 
-    /// A stream has HLS no longer. With `dispose` everything of it goes.
-    pub(crate) fn end(&mut self, feed: usize, dispose: bool) {
+    /// A stream has HLS no longer, or gets it anew.
+    pub(crate) fn end(&mut self, feed: usize, end: End) {
         let Some(mut stream) = self.streams.remove(&feed) else { return };
         let changes = stream.rest(&mut self.disk);
         self.apply(feed, &stream.key.vhost.clone(), changes);
-        if dispose {
-            stream.dispose(&self.disk);
+        match end {
+            // Where nothing is ever removed, the list says at least that nothing follows.
+            End::Gone if stream.config.cleanup => drop(stream.dispose(&self.disk)),
+            End::Gone | End::Over => {
+                stream.abandon(&self.disk);
+                stream.set_over(true, &self.disk);
+            }
+            End::GoesOn => stream.abandon(&self.disk),
         }
         self.by_name.retain(|_, at| *at != feed);
         self.ambiguous.retain(|_, at| *at != feed);

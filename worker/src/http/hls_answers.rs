@@ -8,7 +8,7 @@ use http1::{Method, Request};
 use super::files::{Missing, Wanted, gzip};
 use super::hls::sessions::{Session, new_name};
 use super::hls::stream::HlsStream;
-use super::hls::{Found, list};
+use super::hls::{End, Found, list};
 use super::web::Web;
 
 /// The parameter by which players are known.
@@ -37,10 +37,15 @@ impl Web {
             conf::Lookup::Found(vhost) if vhost.hls.enabled => Some(vhost),
             _ => None,
         };
-        let mut unwanted: Vec<(usize, bool)> = Vec::new();
+        let mut unwanted: Vec<(usize, End)> = Vec::new();
         for (feed, stream) in &mut self.hls.streams {
-            let Some(vhost) = wanted(&stream.key.vhost).filter(|_| self.owners.is_mine(&stream.key)) else {
-                unwanted.push((*feed, false));
+            if !self.owners.is_mine(&stream.key) {
+                unwanted.push((*feed, End::GoesOn));
+                continue;
+            }
+            let Some(vhost) = wanted(&stream.key.vhost) else {
+                // As when nobody publishes any more, but that nobody can ask for it until then.
+                unwanted.push((*feed, if stream.config.dispose_ms > 0 { End::Gone } else { End::Over }));
                 continue;
             };
             if vhost.hls == stream.config {
@@ -51,11 +56,12 @@ impl Web {
                 // Until somebody publishes it, its list and files stay what they are, and go in their time.
                 stream.config.dispose_ms = vhost.hls.dispose_ms;
             } else {
-                unwanted.push((*feed, rests && !stream.has_files_of(&vhost.hls)));
+                let is_there = stream.has_files_of(&vhost.hls);
+                unwanted.push((*feed, if is_there { End::GoesOn } else { End::Gone }));
             }
         }
-        for (feed, dispose) in unwanted {
-            self.hls.end(feed, dispose);
+        for (feed, end) in unwanted {
+            self.hls.end(feed, end);
             self.unpin(feed);
         }
         let live: Vec<_> =
@@ -78,7 +84,7 @@ impl Web {
     /// Streams that rest for too long lose their files, players who do not ask any more have left.
     pub(crate) fn sweep_hls(&mut self) {
         for feed in self.hls.overdue(self.now_ms) {
-            self.hls.end(feed, true);
+            self.hls.end(feed, End::Gone);
             self.unpin(feed);
         }
         let patience: std::collections::HashMap<_, _> = self

@@ -231,19 +231,23 @@ impl HlsStream {
         let gone = self.playlist.drain();
         self.forget(gone, disk, &mut changes);
         if self.on_disk() && self.config.cleanup {
-            // What is on its way to the disk is there before it goes.
-            let writing = std::mem::take(&mut self.writing);
-            let pieces = writing.iter().flat_map(|writing| writing.segment.place.all());
-            let files: Vec<Place> = pieces.filter_map(|stored| stored.file.clone()).collect();
-            if !files.is_empty() {
-                disk.push(Job::Remove(files));
-            }
+            self.abandon(disk);
             let of_members = self.all_members().into_iter().map(|member| self.list_path_of(member));
             let mut lists: Vec<String> = of_members.chain([self.list_path()]).collect();
             lists.dedup();
             disk.push(Job::Remove(lists.into_iter().map(|path| place(&self.config.path, path)).collect()));
         }
         changes
+    }
+
+    /// What is on its way to the disk will not be listed: it goes when it is there.
+    pub(crate) fn abandon(&mut self, disk: &Disk) {
+        let writing = std::mem::take(&mut self.writing);
+        let pieces = writing.iter().flat_map(|writing| writing.segment.place.all());
+        let files: Vec<Place> = pieces.filter_map(|stored| stored.file.clone()).collect();
+        if !files.is_empty() {
+            disk.push(Job::Remove(files));
+        }
     }
 
     /// What is to be looked for of it on the disk; with `cleans`, what nobody names goes.
@@ -262,7 +266,8 @@ impl HlsStream {
         let end = remains.end();
         let Remains { first, discontinuities, segments, is_over, text, choices, .. } = remains;
         (self.written_choices, self.former) = (text, choices);
-        if segments.is_empty() || noted.is_some_and(|noted| end < noted.next) {
+        let least = noted.map_or_else(|| self.playlist.next_number(), |noted| noted.next);
+        if segments.is_empty() || end < least {
             // What came behind the last note has a number, too.
             noted.into_iter().for_each(|noted| self.resume(Position { next: noted.next + SLACK, ..noted }));
             return changes;
