@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 use srs_tests::capture::{Recorder, ffmpeg_publish, publisher, tags};
 use srs_tests::clip::{Clip, QUIET};
 use srs_tests::http::ask;
+use srs_tests::live::HttpViewer;
 use srs_tests::process::{run, signal};
 use srs_tests::program::have;
 use srs_tests::server::{Server, configuration};
@@ -630,4 +631,29 @@ fn a_list_says_when_nothing_follows() {
     drop(publisher.finish());
     wait_until("its end is listed, too", || over("a"));
     wait_until("its files go", || !file.exists());
+}
+
+/// A name may be that of a segment, or of a live stream: what the stream's list has passed will not come.
+#[test]
+fn a_segment_that_has_left_the_list_is_not_waited_for() {
+    let server = site::site_with(
+        "stream_wait 3600;",
+        "http_remux { enabled on; } \
+         hls { enabled on; hls_fragment 1; hls_aof_ratio 1; hls_window 3; hls_storage memory; hls_path TOP/html; }",
+    );
+    let mut first = publisher(&server.url("live/a"));
+    marked::send_headers(&mut first, true, true);
+    marked::usual(12_000, 1000).iter().for_each(|unit| unit.send(&mut first));
+    let list = || site::list(&server, "live/a");
+    wait_until("segments that have left", || list().is_some_and(|list| list.media_sequence > 5));
+    for name in ["a-0.ts", "a-1.ts", "a-0%25audio1.ts"] {
+        let answer = ask(&server.web(), "GET", &format!("/live/{name}"), &["Connection: close"]);
+        assert_eq!(answer.status, 404, "{name}");
+    }
+    // A stream that is called so is there.
+    let mut other = publisher(&server.url("live/a-0"));
+    marked::send_headers(&mut other, true, true);
+    marked::usual(2000, 1000).iter().for_each(|unit| unit.send(&mut other));
+    let viewer = HttpViewer::start(&server.web(), "/live/a-0.ts");
+    wait_until("the stream", || viewer.has_begun());
 }

@@ -10,7 +10,7 @@ use srs_tests::http::ask;
 use srs_tests::process::{children, run};
 use srs_tests::program::have;
 use srs_tests::server::Server;
-use srs_tests::site::{endless, site};
+use srs_tests::site::{endless, site, site_with};
 use srs_tests::wait::{SOON, wait_until};
 use tempfile::TempDir;
 
@@ -67,6 +67,15 @@ fn the_newest_key_frame_is_a_picture() {
     wait_until("no program left", || children(http).is_empty());
     drop(encoder);
     assert_eq!(ask(&web, "GET", "/live/nobody.jpg", &[]).status, 404);
+}
+
+#[test]
+fn a_picture_of_what_nobody_publishes_is_not_waited_for() {
+    let server = site_with("stream_wait 3600;", "http_remux { enabled on; }");
+    for name in ["nobody.jpg", "nobody.jpeg"] {
+        let answer = ask(&server.web(), "GET", &format!("/live/{name}"), &["Connection: close"]);
+        assert_eq!(answer.status, 404, "{name}");
+    }
 }
 
 #[test]

@@ -19,6 +19,9 @@ use super::web::Web;
 /// Longest target that is shown of a client.
 const SHOWN_BYTES: usize = 128;
 
+/// How long a stream is waited for of which a picture is wanted, ms: until a publish that has just begun is known here.
+const PICTURE_WAIT_MS: u64 = 250;
+
 /// What may be answered otherwise a little later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Found404 {
@@ -103,13 +106,21 @@ impl Web {
         let missing = match self.file_request(key, vhost, &request) {
             ByFile::Answered => return,
             ByFile::Later => return self.wait_for(key, request, waited, PATIENCE_MS),
+            ByFile::NotFound if vhost.is_some_and(|vhost| self.hls.is_past(vhost, &request.path)) => {
+                Found404::Never
+            }
             ByFile::NotFound if live.is_some() || of_hls.is_some() => Found404::Perhaps,
             ByFile::NotFound if self.old_names(key, &request) => return,
             ByFile::NotFound => Found404::Never,
         };
         // From when it was asked: how long a file may be looked for says nothing of how long a stream is waited for.
         let since_ns = waited.map_or_else(reactor::now_ns, |(since_ns, _)| since_ns);
-        let until_ms = since_ns / 1_000_000 + self.config.http_server.stream_wait_ms;
+        // A page that shows a picture of a stream has something better to show when nobody publishes it.
+        let is_picture = request.path.components().last().is_some_and(|name| is_picture(name));
+        let is_known = live.as_ref().is_some_and(|(_, (stream, _))| self.knows_streams(stream));
+        let wait_ms = self.config.http_server.stream_wait_ms;
+        let wait_ms = if is_picture && is_known { wait_ms.min(PICTURE_WAIT_MS) } else { wait_ms };
+        let until_ms = since_ns / 1_000_000 + wait_ms;
         let until_ms = of_hls.unwrap_or(0).max(until_ms);
         if missing == Found404::Perhaps && self.now_ms < until_ms {
             if let Some(connection) = self.connections.get_mut(key) {

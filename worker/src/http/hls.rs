@@ -11,8 +11,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use conf::vhost::Hls;
-use hls::{Member, Position};
+use conf::vhost::{Hls, Vhost};
+use hls::{Member, Position, Trace, Traced};
 use media::StreamKey;
 use remux::Lineup;
 
@@ -83,6 +83,8 @@ pub(crate) struct House {
     by_path: HashMap<(String, String), Entry>,
     /// Lists whose files are called as another stream may be, too.
     ambiguous: HashMap<(String, String), usize>,
+    /// By vhost and by what the names of its segments say.
+    traced: HashMap<(String, Traced), usize>,
     positions: HashMap<StreamKey, Position>,
     /// What a former process noted.
     noted: HashMap<StreamKey, Position>,
@@ -128,6 +130,7 @@ impl House {
             by_name: HashMap::new(),
             by_path: HashMap::new(),
             ambiguous: HashMap::new(),
+            traced: HashMap::new(),
             positions: HashMap::new(),
             noted: HashMap::new(),
             sessions: Sessions::default(),
@@ -174,6 +177,7 @@ impl House {
             }
         }
         self.by_name.insert((vhost.clone(), asked), feed);
+        self.traced.insert((vhost.clone(), hls::of_key(&stream.key)), feed);
         self.streams.insert(feed, stream);
     }
 
@@ -229,6 +233,7 @@ impl House {
         }
         self.by_name.retain(|_, at| *at != feed);
         self.ambiguous.retain(|_, at| *at != feed);
+        self.traced.retain(|_, at| *at != feed);
         self.by_path
             .retain(|_, entry| !matches!(entry, Entry::List(at, _) | Entry::Segment(at, _) if *at == feed));
         if self.positions.len() < MAX_POSITIONS {
@@ -375,6 +380,15 @@ impl House {
                 *known = position;
             }
         }
+    }
+
+    /// Whether a path is that of a segment that its stream had and has no longer.
+    pub(crate) fn is_past(&self, vhost: &Vhost, path: &http1::Path) -> bool {
+        let path = file_path(path);
+        let path = Member::unmark(&path).map_or(path, |(_, path)| path);
+        let traced = Trace::new(&vhost.hls.ts_file, &vhost.name).and_then(|trace| trace.find(&path));
+        let feed = traced.and_then(|traced| self.traced.get(&(vhost.name.clone(), traced)));
+        feed.and_then(|feed| self.streams.get(feed)).is_some_and(|stream| stream.is_past(&path))
     }
 
     /// What there is under a path of a vhost.

@@ -81,6 +81,8 @@ pub(crate) struct Web {
     pub(super) members: HashMap<usize, BTreeSet<usize>>,
     /// Streams that exist, and whether somebody publishes them.
     pub(crate) streams: HashMap<StreamKey, bool>,
+    /// Back-sources that have told all of theirs.
+    told: BTreeSet<u32>,
     /// Feeds with something new, and when feeds are to be looked at though nothing has come.
     stirred: BTreeSet<usize>,
     due: BTreeMap<usize, u64>,
@@ -151,6 +153,7 @@ impl Web {
             feed_of: HashMap::new(),
             members: HashMap::new(),
             streams: HashMap::new(),
+            told: BTreeSet::new(),
             stirred: BTreeSet::new(),
             due: BTreeMap::new(),
             again: BTreeSet::new(),
@@ -275,11 +278,13 @@ impl Web {
                 }
                 LinkEvent::Up(shard) => {
                     tracing::debug!("back-source {shard} is there");
+                    self.told.insert(shard);
                     self.forget_orders(shard);
                 }
                 LinkEvent::Down(shard, link) => {
                     tracing::info!("the link to back-source {shard} has ended");
                     self.link_notes.push((link, None));
+                    self.told.remove(&shard);
                     // Its successor tells which streams there are; the rings stay readable meanwhile.
                     let shards = self.config.backsources.max(1);
                     self.streams.retain(|key, _| key.shard(shards) != shard);
@@ -309,6 +314,11 @@ impl Web {
             // At once: a short publish may be over with the next event.
             self.look_at_waiting();
         }
+    }
+
+    /// Whether it is known which streams there are where this one would be.
+    pub(crate) fn knows_streams(&self, key: &StreamKey) -> bool {
+        self.told.contains(&self.links.shard_of(key))
     }
 
     pub(crate) fn take_id(&mut self) -> u64 {

@@ -265,6 +265,16 @@ impl HlsStream {
         (is_plain && last.contains(NUMBER)).then(|| place(&self.config.path, below))
     }
 
+    /// Whether this is the path of a segment that is older than all that can be had.
+    pub(crate) fn is_past(&self, path: &str) -> bool {
+        let number = self.segment_pattern().and_then(|pattern| {
+            let (before, behind) = pattern.below.split_once(NUMBER)?;
+            path.strip_prefix(before)?.strip_suffix(behind)?.parse::<u64>().ok()
+        });
+        let first = self.playlist.available().next().map(|listed| listed.number);
+        number.zip(first).is_some_and(|(number, first)| number < first)
+    }
+
     /// Takes what happened in the stream; `unix_ms` is the time of day.
     pub(crate) fn take(
         &mut self,
