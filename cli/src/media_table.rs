@@ -9,6 +9,8 @@ use crate::table::{self, Column, Lines, plain, stream_name};
 
 /// Finished recordings that a table shows: the newest.
 const NEWEST: usize = 15;
+/// Names that are shown on one line; `-o json` has all.
+const MOST_NAMED: usize = 4;
 
 const HLS: [Column; 9] = [
     ("STREAM", false),
@@ -84,7 +86,11 @@ pub(crate) fn hls(pictures: &[Picture], colours: bool) -> String {
     let further: String = further
         .map(|hls| {
             let name = format!("{}/{}/{}", hls.vhost, hls.app, hls.name);
-            format!("\n{} has lists of {}", plain(&name), plain(&hls.renditions.join(", ")))
+            let (tracks, lists) = match hls.renditions.len() {
+                1 => ("a further track".to_owned(), "a list of its own"),
+                count => (format!("{count} further tracks"), "lists of their own"),
+            };
+            format!("\n{} has {tracks} in {lists}: {}", plain(&name), some_of(&hls.renditions, ", "))
         })
         .collect();
     format!("{}{further}{}", lines.text("no stream has HLS"), left_out(lacks))
@@ -93,7 +99,16 @@ pub(crate) fn hls(pictures: &[Picture], colours: bool) -> String {
 /// What streams lack there, a line for each that lacks something.
 fn left_out<'a>(streams: impl Iterator<Item = (String, &'a Vec<String>)>) -> String {
     let lines = streams.filter(|(_, lacks)| !lacks.is_empty());
-    lines.map(|(name, lacks)| format!("\n{} lacks {}", plain(&name), plain(&lacks.join("; ")))).collect()
+    lines.map(|(name, lacks)| format!("\n{} lacks {}", plain(&name), some_of(lacks, "; "))).collect()
+}
+
+/// The first of several words; how many more there are.
+fn some_of(all: &[String], between: &str) -> String {
+    let shown = plain(&all.iter().take(MOST_NAMED).cloned().collect::<Vec<_>>().join(between));
+    match all.len().saturating_sub(MOST_NAMED) {
+        0 => shown,
+        more => format!("{shown}{between}and {more} more"),
+    }
 }
 
 /// Streams that are recorded, then the files that were finished.

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use client::{Kind, Packet};
 use flv::file::Tag;
 use srs_tests::browser::Browser;
-use srs_tests::capture::{player, publish_tags, publisher, receive_frames};
+use srs_tests::capture::{player, publish_tags, publisher, receive_frames, tags};
 use srs_tests::http::ask;
 use srs_tests::live::HttpViewer;
 use srs_tests::marked::{self, Unit};
@@ -17,7 +17,7 @@ use srs_tests::pattern::{AUDIO_CONFIGURATION, VIDEO_CONFIGURATION};
 use srs_tests::process::{run, signal, wait_gone};
 use srs_tests::program::{self, have};
 use srs_tests::server::Server;
-use srs_tests::several::{Paced, Several, assert_decoded, streams};
+use srs_tests::several::{Paced, Several, assert_decoded, further, streams};
 use srs_tests::site::{decoded, get, site};
 use srs_tests::transport::Transport;
 use srs_tests::wait::{SOON, wait_until};
@@ -258,7 +258,10 @@ fn operators_see_all_tracks_and_what_is_left_out() {
     }
     let mut command = Command::new(program::srs_cli());
     let said = run(command.arg("--socket").arg(server.socket()).arg("hls"), SOON).expect_success();
-    assert!(said.contains("__defaultVhost__/live/a has lists of video1, audio1"), "{said}");
+    assert!(
+        said.contains("__defaultVhost__/live/a has 2 further tracks in lists of their own: video1, audio1"),
+        "{said}"
+    );
     let Some(browser) = Browser::start(1280, 900) else { return };
     for kind in ["mp4", "flv", "hls"] {
         browser.open(&format!("{}/console/stream.html?app=live&stream=a&kind={kind}", server.web()));
@@ -268,4 +271,48 @@ fn operators_see_all_tracks_and_what_is_left_out() {
             browser.wait(&format!("document.querySelector('#details').textContent.includes('{words}')"));
         }
     }
+}
+
+/// As a stranger may publish: all numbers that there are. It is said once how many are in no output, not of each.
+#[test]
+fn a_stream_of_250_tracks_is_told_of_in_a_few_lines() {
+    if !have(&["ffmpeg"]) {
+        return;
+    }
+    let server = site(
+        "http_remux { enabled on; } \
+         hls { enabled on; hls_fragment 1; hls_storage memory; hls_path TOP/html; } \
+         dvr { enabled on; dvr_plan session; dvr_path TOP/html/rec/[stream].mp4; }",
+    );
+    let several = Several::make(server.directory(), 2);
+    let sounds: Vec<Tag> =
+        tags(&several.sources[1]).into_iter().filter(|tag| tag.kind == Kind::Audio).collect();
+    let all = sounds.iter().enumerate().flat_map(|(at, tag)| {
+        // The headers of all, and their packets by turns.
+        let numbers = if at == 0 { 0..=249 } else { 0..=(if at < 4 { 249 } else { 0 }) };
+        numbers.map(|number| Tag { body: further(Kind::Audio, &tag.body, number), ..tag.clone() })
+    });
+    let mut publisher = publisher(&server.url("live/a"));
+    publish_tags(&mut publisher, &all.collect::<Vec<_>>(), 0);
+    let told = || ask(&server.api(), "GET", "/api/v1/hls", &[]).json()["hls"][0]["left_out"].to_string();
+    wait_until("how many are in no list", || told().contains("242 of its tracks"));
+    drop(publisher.finish());
+    wait_until("the recording", || server.directory().join("html/rec/a.mp4").exists());
+    let log = server.log();
+    let lines: Vec<&str> =
+        log.lines().filter(|line| line.contains("live/a") && line.contains("lacks")).collect();
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert!(
+        lines[0].contains("lacks 242 of its tracks: of those of a kind numbers 0 to 7 are carried"),
+        "{lines:#?}"
+    );
+    let mut command = Command::new(program::srs_cli());
+    let said = run(command.arg("--socket").arg(server.socket()).arg("hls"), SOON).expect_success();
+    assert!(
+        said.contains(
+            "has 7 further tracks in lists of their own: audio1, audio2, audio3, audio4, and 3 more"
+        ),
+        "{said}"
+    );
+    assert!(log.lines().filter(|line| line.contains("live/a")).count() < 40, "{log}");
 }

@@ -20,6 +20,8 @@ const SETTLE_MS: u64 = 600;
 const ANNOUNCED_MS: u64 = 3_000;
 /// When nothing has come for so long, what is held back until more comes goes out, ms.
 const QUIET_MS: u64 = 500;
+/// Outputs that lack what nothing but FLV can carry.
+const BUT_FLV: &str = "every output but RTMP and FLV";
 /// Packets that are looked through for tracks without a sequence header.
 const LOOK_AHEAD: u64 = 200;
 
@@ -36,8 +38,8 @@ pub(crate) enum Happening {
     /// Something that can't be packed: a configuration that makes no sense, or a codec without a place in any container. What it
     /// is, in words.
     Unfit(String),
-    /// A packet of a track whose number is too high for what is no FLV. Which, in words.
-    Further(String),
+    /// A packet of the track of this number, which is too high for what is no FLV.
+    Beyond(Kind, u8),
     /// A packet as it came, behind what it was found to be.
     Raw(Packet),
 }
@@ -448,8 +450,11 @@ impl Feed {
                     self.left_out.note(&self.key, ".aac or .mp3", &name());
                 }
             }
-            Happening::Unfit(what) | Happening::Further(what) => {
-                self.left_out.note(&self.key, "every output but RTMP and FLV", what);
+            Happening::Unfit(what) => self.left_out.note(&self.key, BUT_FLV, what),
+            Happening::Beyond(kind, track) => {
+                if let Some(what) = self.left_out.count_beyond(*kind, *track) {
+                    self.left_out.note(&self.key, BUT_FLV, &what);
+                }
             }
             _ => {}
         }
@@ -633,7 +638,7 @@ impl Past {
                     let what = format!("its {what}: {error}");
                     match error {
                         Refused::Config(_) | Refused::Codec(_) => happened.push(Happening::Unfit(what)),
-                        Refused::Track(_) => happened.push(Happening::Further(what)),
+                        Refused::Track(track) => happened.push(Happening::Beyond(packet.kind, track)),
                         _ => {}
                     }
                 }

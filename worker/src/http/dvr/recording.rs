@@ -175,10 +175,11 @@ impl Recording {
             Happening::Coded(dts_ms, coded) if self.is_mp4() => {
                 self.mp4_packet(*dts_ms, coded, lineup, disk, &mut ended);
             }
-            Happening::Unfit(what) | Happening::Further(what) if self.is_mp4() => {
-                self.left_out.note(&self.key, "dvr", what)
+            Happening::Unfit(what) if self.is_mp4() => self.left_out.note(&self.key, "dvr", what),
+            Happening::Beyond(kind, track) if self.is_mp4() => {
+                self.left_out.note_beyond("dvr", *kind, *track);
             }
-            Happening::Coded(..) | Happening::Unfit(_) | Happening::Further(_) => {}
+            Happening::Coded(..) | Happening::Unfit(_) | Happening::Beyond(..) => {}
         }
         ended
     }

@@ -324,7 +324,7 @@ impl HlsStream {
                 self.left_out.note(&self.key, "hls", what);
                 changes.is_unfit = self.config.on_error == HlsOnError::Disconnect;
             }
-            Happening::Further(what) => self.left_out.note(&self.key, "hls", what),
+            Happening::Beyond(kind, track) => self.left_out.note_beyond("hls", *kind, *track),
             Happening::Raw(_) => {}
         }
         changes
