@@ -153,7 +153,8 @@ pub enum Seen {
     Nothing,
 }
 
-/// The tracks of a stream: one of each kind, and further ones.
+/// The tracks of a stream: one of each kind, and further ones. Of a kind that has no track 0 another can take its place
+/// ([`Self::with_firsts`]): here it is number 0, as everywhere behind this.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lineup {
     /// Pictures, once their configuration is known.
@@ -164,6 +165,8 @@ pub struct Lineup {
     colours: Option<Colours>,
     /// What there is of tracks with other numbers than 0, in the order of the numbers; none of them has further ones.
     further: Vec<(u8, Self)>,
+    /// What the first pictures, and the first sounds, are called in the stream.
+    firsts: [u8; 2],
 }
 
 fn set<T: PartialEq>(place: &mut Option<T>, track: T) -> Seen {
@@ -173,6 +176,24 @@ fn set<T: PartialEq>(place: &mut Option<T>, track: T) -> Seen {
 }
 
 impl Lineup {
+    /// No tracks yet; those of these numbers are the first pictures and sounds of a stream, and have changed places with number 0.
+    #[must_use]
+    pub fn with_firsts(firsts: [u8; 2]) -> Self {
+        let firsts = firsts.map(|first| if usize::from(first) < TRACKS { first } else { 0 });
+        Self { firsts, ..Self::default() }
+    }
+
+    /// The number in the stream of a track here, and the reverse.
+    fn swapped(&self, kind: Kind, track: u8) -> u8 {
+        let [video, audio] = self.firsts;
+        let first = if kind == Kind::Video { video } else { audio };
+        match track {
+            0 => first,
+            track if track == first => 0,
+            track => track,
+        }
+    }
+
     /// Looks at the next packet, and says of each track in it what that was.
     ///
     /// # Errors
@@ -182,7 +203,8 @@ impl Lineup {
             return Ok(Vec::new());
         }
         let units = by_track(kind, payload).ok_or(Refused::Layout)?;
-        Ok(units.into_iter().map(|(track, unit)| self.see_unit(kind, track, unit)).collect())
+        let units = units.into_iter();
+        Ok(units.map(|(track, unit)| self.see_unit(kind, self.swapped(kind, track), unit)).collect())
     }
 
     /// Looks at the next packet, and says what it was of the first track that is in it.
@@ -352,6 +374,34 @@ mod tests {
         assert_eq!(see(&mut lineup, b"\x90av01\x81\x00\x0c\x00"), Ok(Seen::Config { changed: false }));
         assert_eq!(see(&mut lineup, b"\x90av01\x81\x01\x0c\x00"), Ok(Seen::Config { changed: true }));
         assert!(!lineup.extends(&before));
+    }
+
+    #[test]
+    fn the_lowest_number_takes_the_place_of_a_track_that_is_not_there() {
+        let header = |track: u8| Bytes::from([&b"\x95\x00mp4a"[..], &[track, 0x13, 0x88]].concat());
+        let sound = |track: u8| Bytes::from([&b"\x95\x01mp4a"[..], &[track], b"x"].concat());
+        let see = |lineup: &mut Lineup, order: &[u8]| {
+            order.iter().for_each(|track| drop(lineup.see(Kind::Audio, &header(*track)).unwrap()));
+            order
+                .iter()
+                .map(|track| lineup.see(Kind::Audio, &sound(*track)).unwrap())
+                .map(|seen| match seen {
+                    Seen::Coded(coded) => coded.track,
+                    other => panic!("{other:?}"),
+                })
+                .collect::<Vec<u8>>()
+        };
+        let mut lineup = Lineup::default();
+        assert_eq!(see(&mut lineup, &[5, 3]), [5, 3]);
+        assert_eq!((lineup.firsts(), lineup.lowest()), ([0, 0], [0, 3]));
+        let mut lineup = Lineup::with_firsts(lineup.lowest());
+        assert_eq!(see(&mut lineup, &[5, 3]), [5, 0]);
+        assert_eq!((lineup.lowest(), lineup.lacks_first()), ([0, 3], false));
+        assert_eq!(lineup.name(Kind::Audio, 0), "its sound, track 3, AAC");
+        // One that comes later gets the other's number.
+        assert_eq!(see(&mut lineup, &[0, 3]), [3, 0]);
+        assert_eq!(lineup.name(Kind::Audio, 3), "its sound, AAC");
+        assert_eq!(Lineup::with_firsts([200, 1]).firsts(), [0, 1]);
     }
 
     #[test]

@@ -282,7 +282,7 @@ impl Feed {
 
     /// Tells what was read from a packet on, as if it were read now.
     fn tell_again(&self, ring: &RingReader, from: u64, tell: &mut dyn FnMut(&Happening, &Past)) {
-        let mut past = Past::at(ring, from);
+        let mut past = Past::at(ring, from, self.lineup.firsts());
         // Of MP3 nothing but its packets tells that it is there.
         past.lineup.take_sounds_of(&self.lineup);
         tell(&Happening::Break(self.publish, begin_ms(ring, from)), &past);
@@ -368,12 +368,7 @@ impl Feed {
 
     /// Finds out which tracks there are, or when to look again.
     fn settle(&mut self, ring: &RingReader, now_ms: u64) -> Option<u64> {
-        let mut past = Past::at(ring, self.next);
-        let head = ring.head().min(self.next + LOOK_AHEAD);
-        for seq in self.next..head {
-            let Ok(packet) = ring.record(seq).and_then(|record| read(ring, &record)) else { continue };
-            past.take(packet);
-        }
+        let mut past = Past::ahead(ring, self.next, [0; 2]);
         let has = [past.lineup.has_pictures(), past.lineup.audio.is_some()];
         let complete = has == [true; 2];
         let metadata = past.metadata.as_ref().or(self.metadata.as_ref());
@@ -383,6 +378,10 @@ impl Feed {
         let until = ring.note(NOTE_BEGAN_NS) / 1_000_000 + patience_ms;
         if !complete && now_ms < until && !self.resting {
             return Some(until);
+        }
+        let firsts = past.lineup.lowest();
+        if firsts != past.lineup.firsts() {
+            past = Past::ahead(ring, self.next, firsts);
         }
         self.kinds = past.kinds;
         self.lineup = past.lineup;
@@ -583,8 +582,18 @@ struct Past {
 }
 
 impl Past {
-    /// What holds for somebody who begins at `seq`.
-    fn at(ring: &RingReader, seq: u64) -> Self {
+    /// What those who begin at `seq` will soon know.
+    fn ahead(ring: &RingReader, seq: u64, firsts: [u8; 2]) -> Self {
+        let mut past = Self::at(ring, seq, firsts);
+        for seq in seq..ring.head().min(seq + LOOK_AHEAD) {
+            let Ok(packet) = ring.record(seq).and_then(|record| read(ring, &record)) else { continue };
+            past.take(packet);
+        }
+        past
+    }
+
+    /// What holds for somebody who begins at `seq`, where tracks of these numbers are the first of their kinds.
+    fn at(ring: &RingReader, seq: u64, firsts: [u8; 2]) -> Self {
         let stored = |kind| ring.header(kind, seq).map(|header| Bytes::from(header.bytes));
         let past = Self {
             lineup: Lineup::default(),
@@ -593,7 +602,7 @@ impl Past {
             video_header: stored(HeaderKind::Video),
             audio_header: stored(HeaderKind::Audio),
         };
-        let mut lineup = Lineup::default();
+        let mut lineup = Lineup::with_firsts(firsts);
         for (kind, header) in [(Kind::Video, &past.video_header), (Kind::Audio, &past.audio_header)] {
             // A header that can't be read is none.
             for header in header.as_ref().map(flv::kept::split).unwrap_or_default() {

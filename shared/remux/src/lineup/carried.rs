@@ -158,6 +158,21 @@ impl Lineup {
         !self.further.is_empty()
     }
 
+    /// What the first pictures, and the first sounds, are called in the stream.
+    #[must_use]
+    pub fn firsts(&self) -> [u8; 2] {
+        self.firsts
+    }
+
+    /// What they would be called if of a kind without them the lowest number took their place.
+    #[must_use]
+    pub fn lowest(&self) -> [u8; 2] {
+        let [video, audio] = self.firsts;
+        let lowest =
+            |kind, has: bool, first| if has { first } else { self.further(kind).next().unwrap_or(first) };
+        [lowest(Kind::Video, self.video.is_some(), video), lowest(Kind::Audio, self.audio.is_some(), audio)]
+    }
+
     /// Whether there are tracks, but none of them is a first one.
     #[must_use]
     pub fn lacks_first(&self) -> bool {
@@ -178,6 +193,7 @@ impl Lineup {
             audio: lineup.audio.clone().filter(|_| kind != Kind::Audio),
             colours: lineup.colours.filter(|_| kind != Kind::Video),
             further: Vec::new(),
+            firsts: lineup.firsts,
         };
         let further = self.further.iter().map(|(number, further)| (*number, of(further)));
         let further = further.filter(|(_, of)| *of != Self::default()).collect();
@@ -193,6 +209,7 @@ impl Lineup {
             audio: of(audio).and_then(|of| of.audio.clone()),
             colours: None,
             further: Vec::new(),
+            firsts: [0; 2],
         }
     }
 
@@ -221,6 +238,7 @@ impl Lineup {
         };
         let Some(codec) = codec else { return String::new() };
         let what = if kind == Kind::Video { "its pictures" } else { "its sound" };
+        let track = self.swapped(kind, track);
         if track == 0 { format!("{what}, {codec}") } else { format!("{what}, track {track}, {codec}") }
     }
 
