@@ -31,8 +31,9 @@ fn server(hls: &str) -> Server {
 fn text(directory: &Path, hls: &str) -> String {
     let html = directory.join("html");
     let ctx = if hls.contains("hls_ctx") { "" } else { "hls_ctx off;" };
+    // What is sent faster than time passes stays in the ring until it is read, however busy the machine is.
     let own = format!(
-        "http_server {{ enabled on; listen 127.0.0.1:0; dir {0}; }}\nvhost __defaultVhost__ {{ hls {{ enabled on; hls_path {0}; {ctx} {hls} }} }}",
+        "ring {{ initial 4m; }}\nhttp_server {{ enabled on; listen 127.0.0.1:0; dir {0}; }}\nvhost __defaultVhost__ {{ hls {{ enabled on; hls_path {0}; {ctx} {hls} }} }}",
         html.display()
     );
     configuration(directory, &own)
