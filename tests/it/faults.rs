@@ -269,7 +269,7 @@ fn sockets(process: u32) -> Option<Vec<OwnedFd>> {
 /// the others do not notice.
 #[test]
 fn a_process_that_talks_nonsense_harms_nobody_else() {
-    let server = Server::start("watchdog 1;\nvhost __defaultVhost__ { }");
+    let server = Server::start("watchdog 3;\nvhost __defaultVhost__ { }");
     let healthy = Healthy::start(&server, 12);
     let (master, source) = (server.pid(), server.pids("backsource")[0]);
     let other = server.pids("stream")[1];
@@ -291,7 +291,7 @@ fn a_process_that_talks_nonsense_harms_nobody_else() {
         let boards = links(insane, "/memfd:srs-scoreboard");
         let boards = boards.iter().map(|(number, _)| format!("/proc/{insane}/fd/{number}"));
         for board in boards.filter_map(|path| fs::OpenOptions::new().write(true).open(path).ok()) {
-            let lasts = Duration::from_millis(if round == 0 { 2_500 } else { 50 });
+            let lasts = Duration::from_millis(if round == 0 { 4_500 } else { 50 });
             let began = std::time::Instant::now();
             while began.elapsed() < lasts {
                 for slot in 0..8_u64 {
