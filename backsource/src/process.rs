@@ -8,7 +8,7 @@ use std::time::Duration;
 use child::{API_TOKEN, CONTROL_TOKEN, Control, PrivateApi, Query};
 use conf::Config;
 use endpoint::{ConnectionId, End, Hub, LinkEvent, Links};
-use ipc::{ChildToMaster, MasterToChild, ReaderToSource, SourceToReader, StreamInfo};
+use ipc::{ChildToMaster, ReaderToSource, SourceToReader, StreamInfo, ToBackSource};
 use media::StreamKey;
 use mediaring::{RingReader, RingWriter};
 use reactor::{Deadlines, Ready};
@@ -67,7 +67,6 @@ pub(crate) struct BackSource {
     next_sweep_ms: u64,
     /// When it was last said that descriptors are missing.
     pub(crate) short_ms: u64,
-    stop: bool,
 }
 
 /// Runs a back-source until the master ends it. `control` is the channel to the master.
@@ -111,11 +110,10 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
         next_pace_ms: 0,
         next_sweep_ms: 0,
         short_ms: 0,
-        stop: false,
     };
     let mut others = Vec::new();
     source.read_control(&mut hub)?;
-    while !source.stop {
+    while !source.control.is_stopped() {
         let rest = source.rest(&hub);
         if !rest.is_zero() {
             hub.reactor.rest(rest);
@@ -201,7 +199,7 @@ impl BackSource {
         while let Some((message, fds)) = self.control.receive()? {
             let mut fds = fds.into_iter();
             match (message, fds.next(), fds.next()) {
-                (MasterToChild::Reader { role, slot, link }, Some(channel), Some(wake)) => {
+                (ToBackSource::Reader { role, slot, link }, Some(channel), Some(wake)) => {
                     let (key, events) = self.readers.add(&hub.reactor, (role, slot), link, (channel, wake));
                     for event in events {
                         self.reader_event(hub, event);
@@ -214,33 +212,32 @@ impl BackSource {
                         None => self.control.link_down(link),
                     }
                 }
-                (MasterToChild::Source { shard, link }, Some(channel), Some(wake)) => {
+                (ToBackSource::Source { shard, link }, Some(channel), Some(wake)) => {
                     self.control.link_up(link, true);
                     let events = self.links.connect(&hub.reactor, shard, link, channel, wake);
                     self.apply(hub, events);
                 }
-                (MasterToChild::Reader { link, .. } | MasterToChild::Source { link, .. }, ..) => {
+                (ToBackSource::Reader { link, .. } | ToBackSource::Source { link, .. }, ..) => {
                     self.control.link_down(link);
                 }
-                (MasterToChild::Ring { stream }, Some(fd), _) => self.adopt(hub, stream, fd),
-                (MasterToChild::Configure { generation, config }, ..) => {
+                (ToBackSource::Ring(stream), Some(fd), _) => self.adopt(hub, stream, fd),
+                (ToBackSource::Ring(stream), ..) => {
+                    tracing::error!("the ring of {} came without its memory", stream.key);
+                }
+                (ToBackSource::Configure { generation, config }, ..) => {
                     self.apply_config(hub, Arc::new(*config));
                     self.control.applied(generation);
                 }
-                (MasterToChild::Preview { id, config }, ..) => {
+                (ToBackSource::Preview { id, config }, ..) => {
                     let (touched, all) = hub.preview(&config);
                     self.control.send(&ChildToMaster::Previewed { id, touched, all }, Vec::new());
                 }
-                (MasterToChild::ReopenLog, ..) => child::reopen_log(),
-                (MasterToChild::Stop, ..) => self.stop = true,
-                (message, ..) => tracing::debug!("a message that is not for a back-source: {message:?}"),
             }
         }
         Ok(())
     }
 
     fn apply_config(&mut self, hub: &mut Hub, config: Arc<Config>) {
-        child::configure_log(&config.log);
         self.amf = metadata::limits(&config.limits);
         hub.apply_config(self, config);
         let ids: Vec<u32> = self.sources.keys().copied().collect();

@@ -150,6 +150,12 @@ impl Readers {
                     events.push(ReaderEvent::Message(key, message, fds));
                 }
                 Ok(None) => return events,
+                Err(ChannelError::Unknown(what)) => {
+                    tracing::warn!(
+                        "{name} {} says {what}, which is not known here: passed over",
+                        reader.slot
+                    );
+                }
                 error => {
                     match error {
                         Err(ChannelError::Closed) => {}

@@ -14,7 +14,7 @@ use child::{CONTROL_TOKEN, Control};
 use client::ingest::{IngestEvent, IngestOptions};
 use conf::Config;
 use conf::vhost::{Ingest, IngestSource};
-use ipc::{ChildToMaster, MasterToChild};
+use ipc::{ChildToMaster, ToIngest};
 use reactor::Reactor;
 
 use crate::program::Program;
@@ -136,12 +136,11 @@ fn run_programs(
         if control.look_for_master(&reactor)? {
             control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
         }
-        while let Some((message, _)) = control.receive()? {
-            match message {
-                MasterToChild::Stop => return Ok(()),
-                MasterToChild::ReopenLog => child::reopen_log(),
-                _ => {}
-            }
+        while let Some((message, _)) = control.receive::<ToIngest>()? {
+            match message {}
+        }
+        if control.is_stopped() {
+            return Ok(());
         }
         let now_ms = reactor::now_ms();
         for external in &mut externals {
@@ -194,12 +193,11 @@ fn wait_for_stop(
         if control.look_for_master(&reactor)? {
             control.send(&ChildToMaster::Ready { private_api_port: 0 }, Vec::new());
         }
-        while let Some((message, _)) = control.receive()? {
-            match message {
-                MasterToChild::Stop => return Ok(()),
-                MasterToChild::ReopenLog => child::reopen_log(),
-                _ => {}
-            }
+        while let Some((message, _)) = control.receive::<ToIngest>()? {
+            match message {}
+        }
+        if control.is_stopped() {
+            return Ok(());
         }
         ready.clear();
         reactor.wait(Some(control.beat()), &mut ready)?;

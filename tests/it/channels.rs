@@ -297,3 +297,30 @@ fn a_channel_that_is_full_for_a_while_loses_nothing() {
     });
     drop((live, handed, told));
 }
+
+/// What a child of a later version may say.
+#[derive(serde::Serialize)]
+enum LaterChild {
+    Dance { partner: String },
+}
+
+#[test]
+fn a_child_that_says_what_the_master_does_not_know_goes_on() {
+    let server = Server::start("workers 1;");
+    let before = family(&server);
+    let process = before["stream#0"];
+    let Some(channels) = channels(process) else { return };
+    let said = LaterChild::Dance { partner: "x".to_owned() };
+    // Over its control channel it reaches the master, over the others its equals; none of them ends anybody.
+    for channel in channels {
+        let _ = ipc::Channel::new(channel).send(&said, Vec::new());
+    }
+    wait_until("a line of the master", || {
+        server.log().contains("stream#0 says Dance, which this master does not understand (1 so far)")
+    });
+    wait_until("a line of the back-source", || {
+        server.log().contains("stream 0 says Dance, which is not known here: passed over")
+    });
+    serves(&server.url("live/goes-on"));
+    assert_eq!(family(&server), before, "the same processes");
+}

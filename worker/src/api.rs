@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use ::api::{Process, Reload, SharedToken, Totals};
 use child::{API_TOKEN, CONTROL_TOKEN, Control, Observer, PrivateApi, Query};
 use conf::Config;
-use ipc::{ChildToMaster, MasterToChild, ProcessInfo};
+use ipc::{ChildToMaster, ProcessInfo, ToApi};
 use machine::Host;
 use mediaring::Scoreboard;
 use reactor::Reactor;
@@ -112,10 +112,10 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
             control.send(&ChildToMaster::Ready { private_api_port: private.port() }, Vec::new());
         }
         while let Some((message, fds)) = control.receive()? {
-            if matches!(message, MasterToChild::Stop) {
-                return Ok(());
-            }
             obey(&mut control, &known, &gate, message, fds);
+        }
+        if control.is_stopped() {
+            return Ok(());
         }
         observe(&known);
         ready.clear();
@@ -136,38 +136,35 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     }
 }
 
-fn obey(control: &mut Control, known: &Arc<Known>, gate: &Gate, message: MasterToChild, fds: Vec<OwnedFd>) {
+fn obey(control: &mut Control, known: &Arc<Known>, gate: &Gate, message: ToApi, fds: Vec<OwnedFd>) {
     match message {
-        MasterToChild::Listen { addresses } => {
+        ToApi::Listen(addresses) => {
             listen(&addresses, fds, gate);
             say_who_may(&addresses, &known.config());
         }
-        MasterToChild::StopListening { addresses } => {
+        ToApi::StopListening(addresses) => {
             for address in addresses {
                 if let Err(error) = gate.leave(address) {
                     tracing::error!("the API on {address} can't be left: {error}");
                 }
             }
         }
-        MasterToChild::Configure { generation, config } => {
-            child::configure_log(&config.log);
+        ToApi::Configure { generation, config } => {
             if let Ok(mut place) = known.config.write() {
                 *place = Arc::new(*config);
             }
             control.applied(generation);
         }
-        MasterToChild::ReopenLog => child::reopen_log(),
-        MasterToChild::Reloaded(reload) => {
+        ToApi::Reloaded(reload) => {
             if let Ok(mut place) = known.reload.lock() {
                 *place = reload;
             }
         }
-        MasterToChild::Processes(processes) => {
+        ToApi::Processes(processes) => {
             if let Ok(mut place) = known.processes.lock() {
                 *place = processes;
             }
         }
-        message => tracing::debug!("a message that is not for api: {message:?}"),
     }
 }
 

@@ -36,7 +36,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use child::{API_TOKEN, CONTROL_TOKEN, Control, PrivateApi, Query};
-use ipc::{ChildToMaster, MasterToChild};
+use ipc::{ChildToMaster, ToHttp};
 use reactor::{Reactor, Token};
 use web::Web;
 
@@ -87,41 +87,38 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
         }
         while let Some((message, mut fds)) = control.receive()? {
             match message {
-                MasterToChild::ListenHttp { address, tls } => web.listen(&reactor, address, tls, fds),
-                MasterToChild::Source { shard, link } => match (fds.pop(), fds.pop()) {
+                ToHttp::Listen { address, tls } => web.listen(&reactor, address, tls, fds),
+                ToHttp::Source { shard, link } => match (fds.pop(), fds.pop()) {
                     (Some(wake), Some(channel)) => web.connect(&reactor, shard, link, (channel, wake)),
                     _ => control.link_down(link),
                 },
-                MasterToChild::Sibling { slot, link } => match fds.pop() {
+                ToHttp::Sibling { slot, link } => match fds.pop() {
                     Some(channel) => web.meet_sibling(&reactor, slot, link, channel),
                     None => control.link_down(link),
                 },
-                MasterToChild::Lend { slot, addresses } => {
+                ToHttp::Lend { slot, addresses } => {
                     web.listeners.borrow(&reactor, slot, &addresses, fds);
                 }
-                MasterToChild::TakeBack { slot } => web.listeners.give_back(&reactor, slot),
-                MasterToChild::Remembered { state } => web.remember_records(&state),
-                MasterToChild::Download { id, state } => web.resume_download(&reactor, id, &state, fds),
-                MasterToChild::StopListening { addresses } => web.stop_listening(&reactor, &addresses),
-                MasterToChild::Configure { generation, config } => {
-                    child::configure_log(&config.log);
+                ToHttp::TakeBack(slot) => web.listeners.give_back(&reactor, slot),
+                ToHttp::Remembered(state) => web.remember_records(&state),
+                ToHttp::Download { id, state } => web.resume_download(&reactor, id, &state, fds),
+                ToHttp::StopListening(addresses) => web.stop_listening(&reactor, &addresses),
+                ToHttp::Configure { generation, config } => {
                     web.configure(Arc::new(*config));
                     control.applied(generation);
                 }
-                MasterToChild::Refuse { ip, for_ms } => web.refuse_address(ip, for_ms),
-                MasterToChild::ReopenLog => child::reopen_log(),
-                MasterToChild::Processes(_) => web.announce("processes"),
-                MasterToChild::Reloaded(_) => web.announce("reload"),
-                MasterToChild::Preview { id, config } => {
+                ToHttp::Refuse { ip, for_ms } => web.refuse_address(ip, for_ms),
+                ToHttp::Processes(_) => web.announce("processes"),
+                ToHttp::Reloaded(_) => web.announce("reload"),
+                ToHttp::Preview { id, config } => {
                     let (touched, all) = web.preview(&config);
                     control.send(&ChildToMaster::Previewed { id, touched, all }, Vec::new());
                 }
-                MasterToChild::Stop => {
-                    web.end_all();
-                    return Ok(());
-                }
-                message => tracing::debug!("a message that is not for http: {message:?}"),
             }
+        }
+        if control.is_stopped() {
+            web.end_all();
+            return Ok(());
         }
         ready.clear();
         reactor.wait(Some(control.beat().min(web.deadline())), &mut ready)?;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use child::{API_TOKEN, CONTROL_TOKEN, Control, PrivateApi, Query};
 use endpoint::{AudienceId, ConnectionId, Host, Hub, LinkEvent, Links};
-use ipc::{ChildToMaster, MasterToChild};
+use ipc::{ChildToMaster, ToStream};
 use media::{Kind, StreamKey};
 use reactor::Ready;
 use rtmp::PublishRequest;
@@ -34,7 +34,6 @@ pub(crate) struct StreamProcess {
     draining: bool,
     /// Who is left then is ended, monotonic ms.
     drain_until_ms: Option<u64>,
-    stop: bool,
 }
 
 /// Runs a stream process until the master ends it. `control` is the channel to the master.
@@ -71,11 +70,10 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
         waiting: Waiting::default(),
         draining: false,
         drain_until_ms: None,
-        stop: false,
     };
     let mut others = Vec::new();
     process.read_control(&mut hub)?;
-    while !process.stop {
+    while !process.control.is_stopped() {
         hub.turn(&mut others)?;
         if process.control.look_for_master(&hub.reactor)? {
             process.tell_new_master();
@@ -144,8 +142,8 @@ impl StreamProcess {
     fn read_control(&mut self, hub: &mut Hub) -> Result<(), child::ControlError> {
         while let Some((message, mut fds)) = self.control.receive()? {
             match message {
-                MasterToChild::Listen { addresses } => self.listeners.add(&hub.reactor, &addresses, fds),
-                MasterToChild::Source { shard, link } => match (fds.pop(), fds.pop()) {
+                ToStream::Listen(addresses) => self.listeners.add(&hub.reactor, &addresses, fds),
+                ToStream::Source { shard, link } => match (fds.pop(), fds.pop()) {
                     (Some(wake), Some(channel)) => {
                         self.control.link_up(link, true);
                         let events = self.links.connect(&hub.reactor, shard, link, channel, wake);
@@ -153,35 +151,32 @@ impl StreamProcess {
                     }
                     _ => self.control.link_down(link),
                 },
-                MasterToChild::StopListening { addresses } => {
+                ToStream::StopListening(addresses) => {
                     for (socket, peer) in self.listeners.remove(&hub.reactor, &addresses) {
                         hub.adopt(self, socket, peer);
                     }
                 }
-                MasterToChild::Lend { slot, addresses } => {
+                ToStream::Lend { slot, addresses } => {
                     self.listeners.borrow(&hub.reactor, slot, &addresses, fds);
                 }
-                MasterToChild::TakeBack { slot } => self.listeners.give_back(&hub.reactor, slot),
-                MasterToChild::Drain => self.drain(hub),
-                MasterToChild::DrainWithin { ms } => {
+                ToStream::TakeBack(slot) => self.listeners.give_back(&hub.reactor, slot),
+                ToStream::Drain { within_ms } => {
                     self.drain(hub);
-                    let until_ms = hub.now_ms().saturating_add(ms);
-                    self.drain_until_ms = Some(until_ms);
-                    hub.wake_at(until_ms);
+                    if let Some(ms) = within_ms {
+                        let until_ms = hub.now_ms().saturating_add(ms);
+                        self.drain_until_ms = Some(until_ms);
+                        hub.wake_at(until_ms);
+                    }
                 }
-                MasterToChild::Configure { generation, config } => {
-                    child::configure_log(&config.log);
+                ToStream::Configure { generation, config } => {
                     hub.apply_config(self, Arc::new(*config));
                     self.control.applied(generation);
                 }
-                MasterToChild::Preview { id, config } => {
+                ToStream::Preview { id, config } => {
                     let (touched, all) = hub.preview(&config);
                     self.control.send(&ChildToMaster::Previewed { id, touched, all }, Vec::new());
                 }
-                MasterToChild::Refuse { ip, for_ms } => hub.refuse(ip, for_ms),
-                MasterToChild::ReopenLog => child::reopen_log(),
-                MasterToChild::Stop => self.stop = true,
-                message => tracing::debug!("a message that is not for a stream process: {message:?}"),
+                ToStream::Refuse { ip, for_ms } => hub.refuse(ip, for_ms),
             }
         }
         Ok(())

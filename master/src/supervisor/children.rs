@@ -25,6 +25,13 @@ const LAST_TURNS: usize = 16;
 /// Most bytes that a process may want to be remembered.
 const MAX_REMEMBERED: usize = 4 << 20;
 
+/// Messages between us and a child of another version that one side did not understand.
+#[derive(Debug, Default)]
+struct NotUnderstood {
+    here: u64,
+    there: u64,
+}
+
 /// A place for a child, and the child in it.
 #[derive(Debug)]
 pub(super) struct Child {
@@ -55,6 +62,8 @@ pub(super) struct Child {
     pub(super) state_told: u64,
     /// What the process in this place wants its successor to know.
     pub(super) remembered: Vec<u8>,
+    /// Messages that were not understood: of it here, and of ours there.
+    not_understood: NotUnderstood,
     /// Listening sockets that it brought with it.
     pub(super) listening: Vec<(SocketAddr, OwnedFd)>,
     /// What the process in this place is doing with bytes from outside, also when it has just died.
@@ -85,6 +94,7 @@ impl Child {
             keep_again_ms: None,
             state_told: 0,
             remembered: Vec::new(),
+            not_understood: NotUnderstood::default(),
             listening: Vec::new(),
             work: None,
             running: None,
@@ -200,11 +210,37 @@ impl Child {
 
     pub(super) fn tell(&mut self, message: &MasterToChild, fds: Vec<OwnedFd>) {
         let name = self.name();
+        debug_assert!(message.roles().contains(&self.role), "{} is not for {name}", message.name());
         let Some(channel) = &mut self.channel else { return };
         match channel.send(message, fds) {
             // A child that has gone is noticed by its end.
             Ok(()) | Err(ChannelError::Closed) => {}
             Err(error) => tracing::error!("{name} can't be told something: {error}"),
+        }
+    }
+}
+
+impl Child {
+    /// It said something that only another version knows.
+    fn says_unknown(&mut self, what: &str) {
+        self.not_understood.here += 1;
+        let count = self.not_understood.here;
+        if count.is_power_of_two() {
+            tracing::warn!(
+                "{} says {what}, which this master does not understand ({count} so far)",
+                self.name()
+            );
+        }
+    }
+
+    /// It does not know what it was told.
+    fn does_not_understand(&mut self, what: &str) {
+        self.not_understood.there += 1;
+        let count = self.not_understood.there;
+        if count.is_power_of_two() {
+            // A name of a message: what it says of itself is not repeated as it is.
+            let what: String = what.chars().take(64).flat_map(char::escape_debug).collect();
+            tracing::warn!("{} does not understand {what} ({count} so far)", self.name());
         }
     }
 }
@@ -371,6 +407,12 @@ impl Supervisor {
             match received {
                 Ok(Some((message, fds))) => self.child_says(slot, message, fds),
                 Ok(None) => return false,
+                Err(ChannelError::Unknown(what)) => {
+                    if let Some(child) = self.children.get_mut(slot) {
+                        child.heard_ms = reactor::now_ms();
+                        child.says_unknown(&what);
+                    }
+                }
                 Err(ChannelError::Closed) => {
                     if let Some(child) = self.children.get_mut(slot) {
                         child.lose_channel();
@@ -451,6 +493,7 @@ impl Supervisor {
                 self.suspects = true;
             }
             ChildToMaster::GiveAgain => self.wants_again(slot),
+            ChildToMaster::NotUnderstood { what } => child.does_not_understand(&what),
             ChildToMaster::Hello(_)
             | ChildToMaster::KeepRing { .. }
             | ChildToMaster::DropRing { .. }

@@ -7,7 +7,9 @@ use std::sync::{Arc, LazyLock};
 
 use api::SharedToken;
 use conf::config::ProcessMode;
-use ipc::{Channel, ChannelError, ChildToMaster, Hello, LinkEnd, MasterToChild, Start, find_master};
+use ipc::{
+    Channel, ChannelError, ChildToMaster, Common, Hello, LinkEnd, MasterToChild, Start, ToRole, find_master,
+};
 use mediaring::{RingError, Scoreboard, WorkRecord};
 use mio::Token;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -72,6 +74,10 @@ pub struct Control {
     links: BTreeMap<u64, bool>,
     /// The master wants to hear again what it keeps for this process.
     keep_again: bool,
+    /// The master wants this process to end.
+    stopped: bool,
+    /// Messages of the master that this process did not understand.
+    not_understood: u64,
     /// This process takes nobody any more.
     pub draining: bool,
     /// What opens the server; only the api process knows it.
@@ -111,6 +117,8 @@ impl Control {
                         state: Vec::new(),
                         links: BTreeMap::new(),
                         keep_again: false,
+                        stopped: false,
+                        not_understood: 0,
                         draining: false,
                         token: SharedToken::new(start.token.clone()),
                         key: SharedToken::new(start.key.clone()),
@@ -127,30 +135,70 @@ impl Control {
         }
     }
 
-    /// The next message; `None` when none waits.
+    /// The next message for this role; `None` when none waits, or when the process is to end ([`Self::is_stopped`]). What
+    /// concerns every child, and the log's part of a configuration, is done here. A message that is not for this role, or
+    /// that only another version knows, is said to the master and passed over.
     ///
     /// # Errors
     /// When the channel fails. That the master has gone is no error: the process goes on serving, and
     /// [`Self::look_for_master`] finds the next one.
-    pub fn receive(&mut self) -> Result<Option<(MasterToChild, Vec<OwnedFd>)>, ControlError> {
-        loop {
-            match self.receive_any()? {
-                Some((MasterToChild::Ping, _)) => self.send(&ChildToMaster::Pong, Vec::new()),
-                Some((MasterToChild::State { state }, _)) => self.state = state,
-                Some((MasterToChild::KeepAgain, _)) => self.keep_again = true,
-                Some((MasterToChild::Keys { token, key }, _)) => {
-                    self.token.set(token);
-                    self.key.set(key);
+    pub fn receive<M: ToRole>(&mut self) -> Result<Option<(M, Vec<OwnedFd>)>, ControlError> {
+        while !self.stopped {
+            let received = self.receive_any();
+            if self.channel.as_mut().is_some_and(Channel::take_lost) {
+                tracing::warn!("no descriptor is left for what the master gives: asked for again");
+                self.send(&ChildToMaster::GiveAgain, Vec::new());
+            }
+            let (message, fds) = match received {
+                Ok(Some(received)) => received,
+                Ok(None) => return Ok(None),
+                Err(ControlError::Channel(ChannelError::Unknown(what))) => {
+                    self.not_understood(what);
+                    continue;
                 }
-                other => {
-                    if self.channel.as_mut().is_some_and(Channel::take_lost) {
-                        tracing::warn!("no descriptor is left for what the master gives: asked for again");
-                        self.send(&ChildToMaster::GiveAgain, Vec::new());
-                    }
-                    return Ok(other);
-                }
+                Err(error) => return Err(error),
+            };
+            if let MasterToChild::Configure { config, .. } = &message {
+                crate::configure_log(&config.log);
+            }
+            match Common::take(message).map_err(|other| M::take(*other)) {
+                Ok(common) => self.obey(common),
+                Err(Ok(message)) => return Ok(Some((message, fds))),
+                Err(Err(other)) => self.not_understood(other.name()),
             }
         }
+        Ok(None)
+    }
+
+    fn obey(&mut self, message: Common) {
+        match message {
+            Common::Ping => self.send(&ChildToMaster::Pong, Vec::new()),
+            Common::State(state) => self.state = state,
+            Common::KeepAgain => self.keep_again = true,
+            Common::Keys { token, key } => {
+                self.token.set(token);
+                self.key.set(key);
+            }
+            Common::ReopenLog => crate::reopen_log(),
+            Common::Stop => self.stopped = true,
+            // It has begun already.
+            Common::Start => self.not_understood("Start".to_owned()),
+        }
+    }
+
+    fn not_understood(&mut self, what: String) {
+        self.not_understood += 1;
+        let count = self.not_understood;
+        if count.is_power_of_two() {
+            tracing::warn!("the master says {what}, which this process does not understand ({count} so far)");
+        }
+        self.send(&ChildToMaster::NotUnderstood { what }, Vec::new());
+    }
+
+    /// Whether the master wants this process to end.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
     }
 
     fn receive_any(&mut self) -> Result<Option<(MasterToChild, Vec<OwnedFd>)>, ControlError> {

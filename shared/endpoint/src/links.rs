@@ -199,6 +199,9 @@ impl Links {
                     }
                     break;
                 }
+                Err(ChannelError::Unknown(what)) => {
+                    tracing::warn!("back-source {shard} says {what}, which is not known here: passed over");
+                }
                 Err(error) => {
                     if !matches!(error, ChannelError::Closed) {
                         tracing::error!("the link to back-source {shard} failed: {error}");

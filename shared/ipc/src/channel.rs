@@ -17,6 +17,7 @@ use crate::fd;
 use crate::frame::{
     FrameError, HEADER_BYTES, INLINE_BYTES, MAX_BODY_BYTES, MAX_FDS, decode_header, encode_header,
 };
+use crate::unknown::unknown_variant;
 
 /// Messages that may wait for a peer that does not read: beyond that the channel is broken.
 const MAX_QUEUED: usize = 65_536;
@@ -24,7 +25,7 @@ const MAX_QUEUED: usize = 65_536;
 /// What keeps a body as it was when it was sent.
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::WRITE);
 
-/// What can go wrong on a channel. All but `Encode` end it.
+/// What can go wrong on a channel. All but `Encode` and `Unknown` end it.
 #[derive(Debug, thiserror::Error)]
 pub enum ChannelError {
     /// The peer has gone, or one direction of the channel is shut.
@@ -42,6 +43,9 @@ pub enum ChannelError {
     /// The body is not what it should be.
     #[error("a control message can't be read: {0}")]
     Decode(#[from] rmp_serde::decode::Error),
+    /// The message is one of another version of this program; the channel goes on behind it.
+    #[error("a control message of the name {0} is not known here")]
+    Unknown(String),
     /// Our own message can't be written.
     #[error("a control message can't be written: {0}")]
     Encode(#[from] rmp_serde::encode::Error),
@@ -165,7 +169,7 @@ impl Channel {
     /// The next message; `None` when none waits.
     ///
     /// # Errors
-    /// Everything but `Full` and `Encode`: the channel is of no further use then.
+    /// Everything but `Full` and `Encode`: the channel is of no further use then, but after [`ChannelError::Unknown`].
     pub fn receive<T: DeserializeOwned>(&mut self) -> Result<Option<(T, Vec<OwnedFd>)>, ChannelError> {
         loop {
             self.buffer.resize(HEADER_BYTES + INLINE_BYTES, 0);
@@ -191,14 +195,14 @@ impl Channel {
                 return Err(FrameError::Length { said, there: self.max_body }.into());
             }
             if !in_memfd {
-                return Ok(Some((rmp_serde::from_slice(body)?, fds)));
+                return Ok(Some((read_message(body)?, fds)));
             }
             if received.fds_lost {
                 // The body was the last of the descriptors. What it said has to be asked for again.
                 continue;
             }
             let body = read_body(fds.pop().ok_or(FrameError::Descriptors(0))?, said)?;
-            return Ok(Some((rmp_serde::from_slice(&body)?, fds)));
+            return Ok(Some((read_message(&body)?, fds)));
         }
     }
 
@@ -249,6 +253,13 @@ impl Channel {
 fn is_shortage(error: &io::Error) -> bool {
     use nix::libc::{EMFILE, ENFILE, ENOBUFS, ENOMEM, ETOOMANYREFS};
     error.raw_os_error().is_some_and(|code| [ETOOMANYREFS, ENOBUFS, ENOMEM, EMFILE, ENFILE].contains(&code))
+}
+
+/// The message of a body.
+fn read_message<T: DeserializeOwned>(body: &[u8]) -> Result<T, ChannelError> {
+    rmp_serde::from_slice(body).map_err(|error| {
+        unknown_variant::<T>(body).map_or(ChannelError::Decode(error), ChannelError::Unknown)
+    })
 }
 
 /// A body as sealed memory.

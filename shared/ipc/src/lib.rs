@@ -12,6 +12,8 @@ mod message;
 mod rendezvous;
 mod reserve;
 mod tcp;
+mod to_role;
+mod unknown;
 mod wake;
 
 pub use channel::{Channel, ChannelError};
@@ -24,6 +26,7 @@ pub use message::{
 pub use rendezvous::{Rendezvous, find_master, master_of};
 pub use reserve::{RESERVED, in_reserve};
 pub use tcp::bytes_sent;
+pub use to_role::{Common, ToApi, ToBackSource, ToHttp, ToIngest, ToRole, ToStream};
 pub use wake::{Wake, WakeReceiver, WakeSender};
 
 /// The environment variable in which a child carries whose it is. Programs that a child runs do not get it.

@@ -312,6 +312,11 @@ pub enum ChildToMaster {
     },
     /// Descriptors that came from the master have found no room: what belongs to this process is wanted again.
     GiveAgain,
+    /// The master said something that this process does not understand: it is of another version.
+    NotUnderstood {
+        /// Name of the message.
+        what: String,
+    },
 }
 
 /// Who a child is that comes to a master by itself.

@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use ipc::{
-    ChildToMaster, Hello, HttpToHttp, LinkEnd, MasterToChild, ProcessInfo, ReaderToSource, Role,
-    SourceToReader, Start, StreamInfo,
+    ChildToMaster, Common, Hello, HttpToHttp, LinkEnd, MasterToChild, ProcessInfo, ReaderToSource, Role,
+    SourceToReader, Start, StreamInfo, ToApi, ToBackSource, ToHttp, ToIngest, ToRole, ToStream,
 };
 use media::StreamKey;
 use serde::{Serialize, de::DeserializeOwned};
@@ -121,7 +121,28 @@ fn from_the_master(store: &mut Store) {
         ("KeepAgain", MasterToChild::KeepAgain),
     ] {
         store.check(&format!("MasterToChild::{name}"), &message);
+        assert_eq!(message.name(), name);
+        check_roles(message);
     }
+}
+
+/// A message is taken by the roles that it is for, and by no others.
+fn check_roles(message: MasterToChild) {
+    let roles = message.roles();
+    let Err(message) = Common::take(message) else { return assert_eq!(roles.len(), 5) };
+    let message = check_role::<ToBackSource>(*message, roles);
+    let message = check_role::<ToStream>(message, roles);
+    let message = check_role::<ToHttp>(message, roles);
+    let message = check_role::<ToApi>(message, roles);
+    check_role::<ToIngest>(message, roles);
+}
+
+fn check_role<M: ToRole>(message: MasterToChild, roles: &[Role]) -> MasterToChild {
+    let bytes = rmp_serde::to_vec_named(&message).unwrap();
+    let taken = M::take(message).is_ok();
+    let message: MasterToChild = rmp_serde::from_slice(&bytes).unwrap();
+    assert_eq!(taken, roles.contains(&M::ROLE), "{} to {}", message.name(), M::ROLE.name());
+    message
 }
 
 fn to_the_master(store: &mut Store) {
@@ -151,6 +172,7 @@ fn to_the_master(store: &mut Store) {
         ("DropDownload", ChildToMaster::DropDownload { id: 8 }),
         ("LinkDown", ChildToMaster::LinkDown { link: 9 }),
         ("GiveAgain", ChildToMaster::GiveAgain),
+        ("NotUnderstood", ChildToMaster::NotUnderstood { what: "Dance".to_owned() }),
     ] {
         store.check(&format!("ChildToMaster::{name}"), &message);
     }
