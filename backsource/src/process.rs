@@ -1,17 +1,18 @@
 //! The back-source's loop.
 
 use std::collections::HashMap;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use child::{API_TOKEN, CONTROL_TOKEN, Control, PrivateApi, Query};
+use child::{Control, Process, Woken};
 use conf::Config;
 use endpoint::{ConnectionId, End, Hub, LinkEvent, Links};
 use ipc::{ChildToMaster, ReaderToSource, SourceToReader, StreamInfo, ToBackSource};
 use media::StreamKey;
 use mediaring::{RingReader, RingWriter};
-use reactor::{Deadlines, Ready};
+use reactor::{Deadlines, Reactor, Ready};
 use rustc_hash::FxHashMap;
 
 use crate::metadata;
@@ -43,7 +44,6 @@ const GOODBYE_MS: u64 = 1_500;
 #[derive(Debug)]
 pub(crate) struct BackSource {
     pub(crate) control: Control,
-    pub(crate) api: PrivateApi,
     pub(crate) sources: FxHashMap<u32, Source>,
     pub(crate) by_key: HashMap<StreamKey, u32>,
     /// Which stream a connection's message stream publishes.
@@ -69,12 +69,20 @@ pub(crate) struct BackSource {
     pub(crate) short_ms: u64,
 }
 
+/// The back-source with the connections of its publishers.
+struct Serving {
+    source: BackSource,
+    hub: Hub,
+    /// What is ready beside connections.
+    others: Vec<Ready>,
+}
+
 /// Runs a back-source until the master ends it. `control` is the channel to the master.
 ///
 /// # Errors
 /// When it can't begin, or the master has gone.
 pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let mut control = Control::begin(control)?;
+    let control = Control::begin(control)?;
     let config = Arc::new((*control.start.config).clone());
     let shards = config.backsources.max(1);
     let mut hub = Hub::new(
@@ -86,20 +94,13 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     )?;
     // Once for the life of the process.
     hub.version = Box::leak(control.start.version.clone().into_boxed_str());
-    hub.reactor.register(std::os::fd::AsRawFd::as_raw_fd(&control), CONTROL_TOKEN)?;
-    let api =
-        PrivateApi::start(control.private_api_port(), control.key.clone(), hub.reactor.waker(API_TOKEN)?)?;
-    control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
-    let slot = control.start.slot;
-    let mut source = BackSource {
-        control,
-        api,
+    let source = BackSource {
         sources: FxHashMap::default(),
         by_key: HashMap::new(),
         publishes: FxHashMap::default(),
         readers: Readers::default(),
         links: Links::new(shards),
-        next_stream_id: slot + shards,
+        next_stream_id: control.start.slot + shards,
         shards,
         advanced: Vec::new(),
         amf: metadata::limits(&config.limits),
@@ -110,37 +111,67 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
         next_pace_ms: 0,
         next_sweep_ms: 0,
         short_ms: 0,
+        control,
     };
-    let mut others = Vec::new();
-    source.read_control(&mut hub)?;
-    while !source.control.is_stopped() {
-        let rest = source.rest(&hub);
+    child::run(Serving { source, hub, others: Vec::new() })
+}
+
+impl Process for Serving {
+    type Message = ToBackSource;
+
+    fn parts(&mut self) -> (&mut Control, &Reactor) {
+        (&mut self.source.control, &self.hub.reactor)
+    }
+
+    fn message(&mut self, message: ToBackSource, fds: Vec<OwnedFd>) {
+        self.source.message(&mut self.hub, message, fds);
+    }
+
+    fn keep_again(&mut self) {
+        let ids: Vec<u32> = self.source.sources.keys().copied().collect();
+        for id in ids {
+            self.source.keep(id);
+        }
+    }
+
+    fn report(&mut self, with_clients: bool) -> api::Report {
+        self.source.report(&self.hub, with_clients)
+    }
+
+    fn kick(&mut self, id: u64) -> bool {
+        self.hub.kick(&mut self.source, id)
+    }
+
+    fn turn(&mut self) {
+        for ready in std::mem::take(&mut self.others) {
+            self.source.other(&mut self.hub, ready);
+        }
+        self.source.mend_links(&mut self.hub);
+        self.hub.run(&mut self.source);
+        self.source.end_turn(&mut self.hub);
+    }
+
+    fn wait(&mut self, until_ms: u64) -> io::Result<Woken> {
+        let rest = self.source.rest(&self.hub);
         if !rest.is_zero() {
-            hub.reactor.rest(rest);
+            self.hub.reactor.rest(rest);
         }
-        hub.turn(&mut others)?;
-        if source.control.look_for_master(&hub.reactor)? {
-            source.tell_new_master();
-        }
-        if let Some(at_ms) = source.control.look_again_ms() {
-            hub.wake_at(at_ms);
-        }
-        for ready in std::mem::take(&mut others) {
-            source.other(&mut hub, ready)?;
-        }
-        source.mend_links(&mut hub);
-        hub.run(&mut source);
-        source.end_turn(&mut hub);
+        self.hub.turn(until_ms, &mut self.others)?;
+        Ok(Woken::by(&self.others))
     }
-    hub.goodbye(&mut source, "The server ends");
-    source.end_turn(&mut hub);
-    let until = reactor::now_ms() + GOODBYE_MS;
-    while hub.connection_count() > 0 && reactor::now_ms() < until {
-        hub.turn(&mut others)?;
-        others.clear();
-        hub.run(&mut source);
+
+    fn goodbye(&mut self) -> io::Result<()> {
+        self.hub.goodbye(&mut self.source, "The server ends");
+        self.source.end_turn(&mut self.hub);
+        let end_ms = reactor::now_ms() + GOODBYE_MS;
+        while self.hub.connection_count() > 0 && reactor::now_ms() < end_ms {
+            let until_ms = self.source.control.beat().min(end_ms);
+            self.hub.turn(until_ms, &mut self.others)?;
+            self.others.clear();
+            self.hub.run(&mut self.source);
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 impl BackSource {
@@ -162,20 +193,8 @@ impl BackSource {
         self.ring_bytes = self.sources.values().map(|source| source.ring.shape().total_bytes()).sum();
     }
 
-    fn other(&mut self, hub: &mut Hub, ready: Ready) -> Result<(), child::ControlError> {
-        if ready.token == CONTROL_TOKEN {
-            self.read_control(hub)?;
-        } else if ready.token == API_TOKEN {
-            while let Some(query) = self.api.next() {
-                match query {
-                    Query::Report { with_clients, reply } => reply.answer(self.report(hub, with_clients)),
-                    Query::Kick { id, reply } => reply.answer(hub.kick(self, id)),
-                    Query::Record { reply, .. } => {
-                        reply.answer(api::RecordAnswer::refused("this process records nothing"));
-                    }
-                }
-            }
-        } else if self.links.owns(ready.token) {
+    fn other(&mut self, hub: &mut Hub, ready: Ready) {
+        if self.links.owns(ready.token) {
             let events = self.links.ready(ready.token);
             self.apply(hub, events);
         } else if self.readers.owns(ready.token) {
@@ -183,58 +202,45 @@ impl BackSource {
                 self.reader_event(hub, event);
             }
         }
-        Ok(())
     }
 
-    /// What a master keeps for this process, to one that does not have it.
-    fn tell_new_master(&mut self) {
-        let ids: Vec<u32> = self.sources.keys().copied().collect();
-        for id in ids {
-            self.keep(id);
-        }
-        self.control.send(&ChildToMaster::Ready { private_api_port: self.api.port() }, Vec::new());
-    }
-
-    fn read_control(&mut self, hub: &mut Hub) -> Result<(), child::ControlError> {
-        while let Some((message, fds)) = self.control.receive()? {
-            let mut fds = fds.into_iter();
-            match (message, fds.next(), fds.next()) {
-                (ToBackSource::Reader { role, slot, link }, Some(channel), Some(wake)) => {
-                    let (key, events) = self.readers.add(&hub.reactor, (role, slot), link, (channel, wake));
-                    for event in events {
-                        self.reader_event(hub, event);
+    fn message(&mut self, hub: &mut Hub, message: ToBackSource, fds: Vec<OwnedFd>) {
+        let mut fds = fds.into_iter();
+        match (message, fds.next(), fds.next()) {
+            (ToBackSource::Reader { role, slot, link }, Some(channel), Some(wake)) => {
+                let (key, events) = self.readers.add(&hub.reactor, (role, slot), link, (channel, wake));
+                for event in events {
+                    self.reader_event(hub, event);
+                }
+                match key {
+                    Some(key) => {
+                        self.control.link_up(link, false);
+                        self.introduce(key);
                     }
-                    match key {
-                        Some(key) => {
-                            self.control.link_up(link, false);
-                            self.introduce(key);
-                        }
-                        None => self.control.link_down(link),
-                    }
-                }
-                (ToBackSource::Source { shard, link }, Some(channel), Some(wake)) => {
-                    self.control.link_up(link, true);
-                    let events = self.links.connect(&hub.reactor, shard, link, channel, wake);
-                    self.apply(hub, events);
-                }
-                (ToBackSource::Reader { link, .. } | ToBackSource::Source { link, .. }, ..) => {
-                    self.control.link_down(link);
-                }
-                (ToBackSource::Ring(stream), Some(fd), _) => self.adopt(hub, stream, fd),
-                (ToBackSource::Ring(stream), ..) => {
-                    tracing::error!("the ring of {} came without its memory", stream.key);
-                }
-                (ToBackSource::Configure { generation, config }, ..) => {
-                    self.apply_config(hub, Arc::new(*config));
-                    self.control.applied(generation);
-                }
-                (ToBackSource::Preview { id, config }, ..) => {
-                    let (touched, all) = hub.preview(&config);
-                    self.control.send(&ChildToMaster::Previewed { id, touched, all }, Vec::new());
+                    None => self.control.link_down(link),
                 }
             }
+            (ToBackSource::Source { shard, link }, Some(channel), Some(wake)) => {
+                self.control.link_up(link, true);
+                let events = self.links.connect(&hub.reactor, shard, link, channel, wake);
+                self.apply(hub, events);
+            }
+            (ToBackSource::Reader { link, .. } | ToBackSource::Source { link, .. }, ..) => {
+                self.control.link_down(link);
+            }
+            (ToBackSource::Ring(stream), Some(fd), _) => self.adopt(hub, stream, fd),
+            (ToBackSource::Ring(stream), ..) => {
+                tracing::error!("the ring of {} came without its memory", stream.key);
+            }
+            (ToBackSource::Configure { generation, config }, ..) => {
+                self.apply_config(hub, Arc::new(*config));
+                self.control.applied(generation);
+            }
+            (ToBackSource::Preview { id, config }, ..) => {
+                let (touched, all) = hub.preview(&config);
+                self.control.send(&ChildToMaster::Previewed { id, touched, all }, Vec::new());
+            }
         }
-        Ok(())
     }
 
     fn apply_config(&mut self, hub: &mut Hub, config: Arc<Config>) {

@@ -3,19 +3,18 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use child::{API_TOKEN, PrivateApi, Query};
-use child::{CONTROL_TOKEN, Control};
+use child::{Control, Process, Woken};
 use client::ingest::{IngestEvent, IngestOptions};
 use conf::Config;
 use conf::vhost::{Ingest, IngestSource};
-use ipc::{ChildToMaster, ToIngest};
-use reactor::Reactor;
+use ipc::ToIngest;
+use reactor::{Reactor, Ready};
 
 use crate::program::Program;
 
@@ -73,7 +72,7 @@ impl std::error::Error for CannotIngest {}
 
 /// Runs one ingest until the master ends it.
 pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let mut control = Control::begin(control)?;
+    let control = Control::begin(control)?;
     let config = Arc::new((*control.start.config).clone());
     let (vhost_name, id) =
         control.start.ingest.clone().ok_or_else(|| CannotIngest("no ingest is named".to_owned()))?;
@@ -89,13 +88,13 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     let IngestSource::File(path) = ingest.source.clone() else {
         return Err(CannotIngest(format!("ingest {id} is not a file")).into());
     };
-    let mut status = StatusLines::new(&config, ingest);
+    let status = StatusLines::new(&config, ingest);
     let url = ingest.output_url(&vhost_name, config.first_port());
-    control.send(&ChildToMaster::Ready { private_api_port: 0 }, Vec::new());
     let stop = Arc::new(AtomicBool::new(false));
     let stopper = Arc::clone(&stop);
+    let waiting = Ingester::new(control, status, Playing)?;
     let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || {
-        let waited = wait_for_stop(&mut control, &mut status);
+        let waited = child::run(waiting);
         stopper.store(true, Ordering::Relaxed);
         waited
     })?;
@@ -110,14 +109,14 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
 
 /// Runs the ingest's programs until the master ends it.
 fn run_programs(
-    mut control: Control,
+    control: Control,
     config: &Config,
     vhost: &str,
     ingest: &Ingest,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let commands = ingest.commands(vhost, config.first_port(), &config.ff_log_level).map_err(CannotIngest)?;
     let program = ingest.ffmpeg.clone().unwrap_or_default();
-    let mut externals: Vec<Program> = commands
+    let programs: Vec<Program> = commands
         .into_iter()
         .map(|command| {
             let log = log_of(&config.ff_log_dir, vhost, &command.output);
@@ -125,43 +124,89 @@ fn run_programs(
             Program::new(name, program.clone(), command.arguments, log)
         })
         .collect();
-    let mut reactor = Reactor::new()?;
-    reactor.register(control.as_raw_fd(), CONTROL_TOKEN)?;
-    let api = PrivateApi::start(control.private_api_port(), control.key.clone(), reactor.waker(API_TOKEN)?)?;
-    control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
-    let mut status = StatusLines::new(config, ingest);
-    let mut ready = Vec::new();
-    loop {
-        status.tick();
-        if control.look_for_master(&reactor)? {
-            control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
+    child::run(Ingester::new(control, StatusLines::new(config, ingest), programs)?)
+}
+
+/// What an ingester looks after.
+trait Work {
+    /// Whether operators can ask about it.
+    const HAS_API: bool;
+    fn tick(&mut self, now_ms: u64);
+    fn states(&self) -> Vec<api::External>;
+}
+
+/// A clip, which another thread plays.
+struct Playing;
+
+impl Work for Playing {
+    const HAS_API: bool = false;
+
+    fn tick(&mut self, _: u64) {}
+
+    fn states(&self) -> Vec<api::External> {
+        Vec::new()
+    }
+}
+
+impl Work for Vec<Program> {
+    const HAS_API: bool = true;
+
+    fn tick(&mut self, now_ms: u64) {
+        for program in self {
+            program.tick(now_ms);
         }
-        while let Some((message, _)) = control.receive::<ToIngest>()? {
-            match message {}
+    }
+
+    fn states(&self) -> Vec<api::External> {
+        self.iter().map(Program::state).collect()
+    }
+}
+
+/// The ingester's loop.
+struct Ingester<W> {
+    control: Control,
+    reactor: Reactor,
+    status: StatusLines,
+    work: W,
+    ready: Vec<Ready>,
+}
+
+impl<W> Ingester<W> {
+    fn new(control: Control, status: StatusLines, work: W) -> io::Result<Self> {
+        Ok(Self { control, reactor: Reactor::new()?, status, work, ready: Vec::new() })
+    }
+}
+
+impl<W: Work> Process for Ingester<W> {
+    type Message = ToIngest;
+    const HAS_API: bool = W::HAS_API;
+
+    fn parts(&mut self) -> (&mut Control, &Reactor) {
+        (&mut self.control, &self.reactor)
+    }
+
+    fn message(&mut self, message: ToIngest, _: Vec<OwnedFd>) {
+        match message {}
+    }
+
+    fn report(&mut self, _: bool) -> api::Report {
+        api::Report {
+            process: self.control.name(),
+            pid: std::process::id(),
+            externals: self.work.states(),
+            ..api::Report::default()
         }
-        if control.is_stopped() {
-            return Ok(());
-        }
-        let now_ms = reactor::now_ms();
-        for external in &mut externals {
-            external.tick(now_ms);
-        }
-        while let Some(query) = api.next() {
-            match query {
-                Query::Report { reply, .. } => reply.answer(api::Report {
-                    process: control.name(),
-                    pid: std::process::id(),
-                    externals: externals.iter().map(Program::state).collect(),
-                    ..api::Report::default()
-                }),
-                Query::Kick { reply, .. } => reply.answer(false),
-                Query::Record { reply, .. } => {
-                    reply.answer(api::RecordAnswer::refused("this process records nothing"));
-                }
-            }
-        }
-        ready.clear();
-        reactor.wait(Some(control.beat()), &mut ready)?;
+    }
+
+    fn turn(&mut self) {
+        self.status.tick();
+        self.work.tick(reactor::now_ms());
+    }
+
+    fn wait(&mut self, until_ms: u64) -> io::Result<Woken> {
+        self.ready.clear();
+        self.reactor.wait(Some(until_ms), &mut self.ready)?;
+        Ok(Woken::by(&self.ready))
     }
 }
 
@@ -179,29 +224,6 @@ fn log_of(directory: &Path, vhost: &str, url: &str) -> Option<PathBuf> {
         text.chars().map(|letter| if allowed(letter) { letter } else { '_' }).collect()
     };
     Some(directory.join(format!("ffmpeg-ingest-{}-{}-{}.log", plain(vhost), plain(app), plain(stream))))
-}
-
-fn wait_for_stop(
-    control: &mut Control,
-    status: &mut StatusLines,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let mut reactor = Reactor::new()?;
-    reactor.register(control.as_raw_fd(), CONTROL_TOKEN)?;
-    let mut ready = Vec::new();
-    loop {
-        status.tick();
-        if control.look_for_master(&reactor)? {
-            control.send(&ChildToMaster::Ready { private_api_port: 0 }, Vec::new());
-        }
-        while let Some((message, _)) = control.receive::<ToIngest>()? {
-            match message {}
-        }
-        if control.is_stopped() {
-            return Ok(());
-        }
-        ready.clear();
-        reactor.wait(Some(control.beat()), &mut ready)?;
-    }
 }
 
 fn report(event: &IngestEvent) {

@@ -14,17 +14,18 @@ mod reply;
 mod routes;
 mod server;
 
+use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, RwLock};
 
 use ::api::{Process, Reload, SharedToken, Totals};
-use child::{API_TOKEN, CONTROL_TOKEN, Control, Observer, PrivateApi, Query};
+use child::{Control, Observer, Woken};
 use conf::Config;
 use ipc::{ChildToMaster, ProcessInfo, ToApi};
 use machine::Host;
 use mediaring::Scoreboard;
-use reactor::Reactor;
+use reactor::{Reactor, Ready};
 
 use access::Failures;
 use gate::Gate;
@@ -89,82 +90,82 @@ impl Known {
     }
 }
 
+/// The api process: what its threads know is kept true by its loop.
+struct ApiProcess {
+    control: Control,
+    reactor: Reactor,
+    known: Arc<Known>,
+    gate: Gate,
+    ready: Vec<Ready>,
+}
+
 /// Runs the api process until the master ends it. `control` is the channel to the master.
 ///
 /// # Errors
 /// When it can't begin, or the master has gone.
 pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let mut control = Control::begin(control)?;
-    let mut reactor = Reactor::new()?;
-    reactor.register(control.as_raw_fd(), CONTROL_TOKEN)?;
+    let control = Control::begin(control)?;
+    let reactor = Reactor::new()?;
     let known = Arc::new(Known::new(&control));
     let inner = control.start.config.runtime_dir.join(INNER_SOCKET);
     server::start(&inner, &known)?;
     let gate = Gate::open(inner)?;
-    let waker = reactor.waker(API_TOKEN)?;
-    let private = PrivateApi::start(control.private_api_port(), control.key.clone(), waker)?;
-    control.send(&ChildToMaster::Ready { private_api_port: private.port() }, Vec::new());
-    let mut ready = Vec::new();
-    loop {
-        if control.look_for_master(&reactor)? {
-            let (addresses, sockets) = gate.duplicates();
-            control.send(&ChildToMaster::Listening { addresses }, sockets);
-            control.send(&ChildToMaster::Ready { private_api_port: private.port() }, Vec::new());
-        }
-        while let Some((message, fds)) = control.receive()? {
-            obey(&mut control, &known, &gate, message, fds);
-        }
-        if control.is_stopped() {
-            return Ok(());
-        }
-        observe(&known);
-        ready.clear();
-        reactor.wait(Some(control.beat()), &mut ready)?;
-        while let Some(query) = private.next() {
-            match query {
-                Query::Report { reply, .. } => reply.answer(::api::Report {
-                    process: control.name(),
-                    pid: std::process::id(),
-                    ..::api::Report::default()
-                }),
-                Query::Kick { reply, .. } => reply.answer(false),
-                Query::Record { reply, .. } => {
-                    reply.answer(::api::RecordAnswer::refused("this process records nothing"));
+    child::run(ApiProcess { control, reactor, known, gate, ready: Vec::new() })
+}
+
+impl child::Process for ApiProcess {
+    type Message = ToApi;
+
+    fn parts(&mut self) -> (&mut Control, &Reactor) {
+        (&mut self.control, &self.reactor)
+    }
+
+    fn message(&mut self, message: ToApi, fds: Vec<OwnedFd>) {
+        let known = &self.known;
+        match message {
+            ToApi::Listen(addresses) => {
+                listen(&addresses, fds, &self.gate);
+                say_who_may(&addresses, &known.config());
+            }
+            ToApi::StopListening(addresses) => {
+                for address in addresses {
+                    if let Err(error) = self.gate.leave(address) {
+                        tracing::error!("the API on {address} can't be left: {error}");
+                    }
+                }
+            }
+            ToApi::Configure { generation, config } => {
+                if let Ok(mut place) = known.config.write() {
+                    *place = Arc::new(*config);
+                }
+                self.control.applied(generation);
+            }
+            ToApi::Reloaded(reload) => {
+                if let Ok(mut place) = known.reload.lock() {
+                    *place = reload;
+                }
+            }
+            ToApi::Processes(processes) => {
+                if let Ok(mut place) = known.processes.lock() {
+                    *place = processes;
                 }
             }
         }
     }
-}
 
-fn obey(control: &mut Control, known: &Arc<Known>, gate: &Gate, message: ToApi, fds: Vec<OwnedFd>) {
-    match message {
-        ToApi::Listen(addresses) => {
-            listen(&addresses, fds, gate);
-            say_who_may(&addresses, &known.config());
-        }
-        ToApi::StopListening(addresses) => {
-            for address in addresses {
-                if let Err(error) = gate.leave(address) {
-                    tracing::error!("the API on {address} can't be left: {error}");
-                }
-            }
-        }
-        ToApi::Configure { generation, config } => {
-            if let Ok(mut place) = known.config.write() {
-                *place = Arc::new(*config);
-            }
-            control.applied(generation);
-        }
-        ToApi::Reloaded(reload) => {
-            if let Ok(mut place) = known.reload.lock() {
-                *place = reload;
-            }
-        }
-        ToApi::Processes(processes) => {
-            if let Ok(mut place) = known.processes.lock() {
-                *place = processes;
-            }
-        }
+    fn keep_again(&mut self) {
+        let (addresses, sockets) = self.gate.duplicates();
+        self.control.send(&ChildToMaster::Listening { addresses }, sockets);
+    }
+
+    fn turn(&mut self) {
+        observe(&self.known);
+    }
+
+    fn wait(&mut self, until_ms: u64) -> io::Result<Woken> {
+        self.ready.clear();
+        self.reactor.wait(Some(until_ms), &mut self.ready)?;
+        Ok(Woken::by(&self.ready))
     }
 }
 

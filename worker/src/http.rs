@@ -32,12 +32,13 @@ mod vod;
 mod vod_answers;
 mod web;
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use child::{API_TOKEN, CONTROL_TOKEN, Control, PrivateApi, Query};
+use child::{Control, Process, Woken};
 use ipc::{ChildToMaster, ToHttp};
-use reactor::{Reactor, Token};
+use reactor::{Reactor, Ready, Token};
 use web::Web;
 
 /// Token of what rings when the disk's thread has done something.
@@ -49,18 +50,21 @@ const READERS_TOKEN: Token = Token(4);
 /// The thread that makes pictures has made one.
 const PICTURES_TOKEN: Token = Token(5);
 
+/// The http process: the web server, and the loop that it runs on.
+struct HttpProcess {
+    control: Control,
+    reactor: Reactor,
+    web: Web,
+    ready: Vec<Ready>,
+}
+
 /// Runs the http process until the master ends it. `control` is the channel to the master.
 ///
 /// # Errors
 /// When it can't begin, or the master has gone.
 pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let mut control = Control::begin(control)?;
-    let mut reactor = Reactor::new()?;
-    reactor.register(control.as_raw_fd(), CONTROL_TOKEN)?;
-    let waker = reactor.waker(API_TOKEN)?;
-    let api = PrivateApi::start(control.private_api_port(), control.key.clone(), waker)?;
-    control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
-    let mut ready = Vec::new();
+    let control = Control::begin(control)?;
+    let reactor = Reactor::new()?;
     let start = &control.start;
     let config = Arc::new((*start.config).clone());
     let disk = disk::Disk::start()?;
@@ -76,55 +80,78 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     let mut web = Web::new(config, memory, place, start.first_connection_id, (disk, vod, readers, pictures));
     web.review_dvr();
     web.version.clone_from(&start.version);
-    loop {
-        if control.look_for_master(&reactor)? {
-            let (addresses, sockets) = web.listeners.duplicates();
-            control.send(&ChildToMaster::Listening { addresses }, sockets);
-            web.keep_downloads_again();
-            web.tell_records();
-            tell(&mut control, &mut web);
-            control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
-        }
-        while let Some((message, mut fds)) = control.receive()? {
-            match message {
-                ToHttp::Listen { address, tls } => web.listen(&reactor, address, tls, fds),
-                ToHttp::Source { shard, link } => match (fds.pop(), fds.pop()) {
-                    (Some(wake), Some(channel)) => web.connect(&reactor, shard, link, (channel, wake)),
-                    _ => control.link_down(link),
-                },
-                ToHttp::Sibling { slot, link } => match fds.pop() {
-                    Some(channel) => web.meet_sibling(&reactor, slot, link, channel),
-                    None => control.link_down(link),
-                },
-                ToHttp::Lend { slot, addresses } => {
-                    web.listeners.borrow(&reactor, slot, &addresses, fds);
-                }
-                ToHttp::TakeBack(slot) => web.listeners.give_back(&reactor, slot),
-                ToHttp::Remembered(state) => web.remember_records(&state),
-                ToHttp::Download { id, state } => web.resume_download(&reactor, id, &state, fds),
-                ToHttp::StopListening(addresses) => web.stop_listening(&reactor, &addresses),
-                ToHttp::Configure { generation, config } => {
-                    web.configure(Arc::new(*config));
-                    control.applied(generation);
-                }
-                ToHttp::Refuse { ip, for_ms } => web.refuse_address(ip, for_ms),
-                ToHttp::Processes(_) => web.announce("processes"),
-                ToHttp::Reloaded(_) => web.announce("reload"),
-                ToHttp::Preview { id, config } => {
-                    let (touched, all) = web.preview(&config);
-                    control.send(&ChildToMaster::Previewed { id, touched, all }, Vec::new());
-                }
+    child::run(HttpProcess { control, reactor, web, ready: Vec::new() })
+}
+
+impl Process for HttpProcess {
+    type Message = ToHttp;
+
+    fn parts(&mut self) -> (&mut Control, &Reactor) {
+        (&mut self.control, &self.reactor)
+    }
+
+    fn message(&mut self, message: ToHttp, mut fds: Vec<OwnedFd>) {
+        let (web, reactor) = (&mut self.web, &self.reactor);
+        match message {
+            ToHttp::Listen { address, tls } => web.listen(reactor, address, tls, fds),
+            ToHttp::Source { shard, link } => match (fds.pop(), fds.pop()) {
+                (Some(wake), Some(channel)) => web.connect(reactor, shard, link, (channel, wake)),
+                _ => self.control.link_down(link),
+            },
+            ToHttp::Sibling { slot, link } => match fds.pop() {
+                Some(channel) => web.meet_sibling(reactor, slot, link, channel),
+                None => self.control.link_down(link),
+            },
+            ToHttp::Lend { slot, addresses } => web.listeners.borrow(reactor, slot, &addresses, fds),
+            ToHttp::TakeBack(slot) => web.listeners.give_back(reactor, slot),
+            ToHttp::Remembered(state) => web.remember_records(&state),
+            ToHttp::Download { id, state } => web.resume_download(reactor, id, &state, fds),
+            ToHttp::StopListening(addresses) => web.stop_listening(reactor, &addresses),
+            ToHttp::Configure { generation, config } => {
+                web.configure(Arc::new(*config));
+                self.control.applied(generation);
+            }
+            ToHttp::Refuse { ip, for_ms } => web.refuse_address(ip, for_ms),
+            ToHttp::Processes(_) => web.announce("processes"),
+            ToHttp::Reloaded(_) => web.announce("reload"),
+            ToHttp::Preview { id, config } => {
+                let (touched, all) = web.preview(&config);
+                self.control.send(&ChildToMaster::Previewed { id, touched, all }, Vec::new());
             }
         }
-        if control.is_stopped() {
-            web.end_all();
-            return Ok(());
+    }
+
+    fn keep_again(&mut self) {
+        let (addresses, sockets) = self.web.listeners.duplicates();
+        self.control.send(&ChildToMaster::Listening { addresses }, sockets);
+        self.web.keep_downloads_again();
+        self.web.tell_records();
+        self.tell();
+    }
+
+    fn report(&mut self, with_clients: bool) -> api::Report {
+        let process = self.control.name();
+        let mut report =
+            api::Report { process: process.clone(), pid: std::process::id(), ..api::Report::default() };
+        self.web.report(&process, &mut report);
+        if !with_clients {
+            report.clients.clear();
         }
-        ready.clear();
-        reactor.wait(Some(control.beat().min(web.deadline())), &mut ready)?;
-        for event in &ready {
+        report
+    }
+
+    fn kick(&mut self, id: u64) -> bool {
+        self.web.kick(id)
+    }
+
+    fn record(&mut self, record: &api::Record) -> api::RecordAnswer {
+        self.web.record(record)
+    }
+
+    fn turn(&mut self) {
+        let (web, reactor) = (&mut self.web, &self.reactor);
+        for event in self.ready.drain(..) {
             match event.token {
-                CONTROL_TOKEN | API_TOKEN => {}
                 DISK_TOKEN => web.hls.disk.hear(),
                 VOD_TOKEN => {
                     web.vod.hear();
@@ -132,42 +159,36 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
                 }
                 READERS_TOKEN => web.hear_readers(),
                 PICTURES_TOKEN => web.hear_pictures(),
-                _ => web.ready(&reactor, *event),
+                token if token.0 < DISK_TOKEN.0 => {}
+                _ => web.ready(reactor, event),
             }
         }
-        web.work(&reactor);
-        tell(&mut control, &mut web);
-        while let Some(query) = api.next() {
-            match query {
-                Query::Report { with_clients, reply } => {
-                    let process = control.name();
-                    let mut report = api::Report {
-                        process: process.clone(),
-                        pid: std::process::id(),
-                        ..api::Report::default()
-                    };
-                    web.report(&process, &mut report);
-                    if !with_clients {
-                        report.clients.clear();
-                    }
-                    reply.answer(report);
-                }
-                Query::Kick { id, reply } => reply.answer(web.kick(id)),
-                Query::Record { record, reply } => reply.answer(web.record(&record)),
-            }
-        }
+        web.work(reactor);
+        self.tell();
+    }
+
+    fn wait(&mut self, until_ms: u64) -> io::Result<Woken> {
+        self.reactor.wait(Some(until_ms.min(self.web.deadline())), &mut self.ready)?;
+        Ok(Woken::by(&self.ready))
+    }
+
+    fn goodbye(&mut self) -> io::Result<()> {
+        self.web.end_all();
+        Ok(())
     }
 }
 
-/// Tells the master what there is to tell.
-fn tell(control: &mut Control, web: &mut Web) {
-    for (link, reads) in web.link_notes.drain(..) {
-        match reads {
-            Some(reads) => control.link_up(link, reads),
-            None => control.link_down(link),
+impl HttpProcess {
+    /// Tells the master what there is to tell.
+    fn tell(&mut self) {
+        for (link, reads) in self.web.link_notes.drain(..) {
+            match reads {
+                Some(reads) => self.control.link_up(link, reads),
+                None => self.control.link_down(link),
+            }
         }
-    }
-    for (message, fds) in web.words.drain(..) {
-        control.send(&message, fds);
+        for (message, fds) in self.web.words.drain(..) {
+            self.control.send(&message, fds);
+        }
     }
 }

@@ -4,15 +4,16 @@
 pub(crate) mod accept;
 mod handoff;
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use child::{API_TOKEN, CONTROL_TOKEN, Control, PrivateApi, Query};
+use child::{Control, Process, Woken};
 use endpoint::{AudienceId, ConnectionId, Host, Hub, LinkEvent, Links};
 use ipc::{ChildToMaster, ToStream};
 use media::{Kind, StreamKey};
-use reactor::Ready;
+use reactor::{Reactor, Ready};
 use rtmp::PublishRequest;
 
 use accept::Listeners;
@@ -25,7 +26,6 @@ const GOODBYE_MS: u64 = 1_500;
 #[derive(Debug)]
 pub(crate) struct StreamProcess {
     control: Control,
-    api: PrivateApi,
     links: Links,
     listeners: Listeners,
     /// Publishers whose back-source is not there (yet).
@@ -36,12 +36,20 @@ pub(crate) struct StreamProcess {
     drain_until_ms: Option<u64>,
 }
 
+/// The stream process with the connections of its clients.
+struct Serving {
+    process: StreamProcess,
+    hub: Hub,
+    /// What is ready beside connections.
+    others: Vec<Ready>,
+}
+
 /// Runs a stream process until the master ends it. `control` is the channel to the master.
 ///
 /// # Errors
 /// When it can't begin, or the master has gone.
 pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let mut control = Control::begin(control)?;
+    let control = Control::begin(control)?;
     let config = Arc::new((*control.start.config).clone());
     let mut hub = Hub::new(
         Arc::clone(&config),
@@ -52,134 +60,128 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     )?;
     // Once for the life of the process.
     hub.version = Box::leak(control.start.version.clone().into_boxed_str());
-    hub.reactor.register(control.as_raw_fd(), CONTROL_TOKEN)?;
-    let api =
-        PrivateApi::start(control.private_api_port(), control.key.clone(), hub.reactor.waker(API_TOKEN)?)?;
-    // In single mode this would be the whole server.
-    if config.process_mode == conf::config::ProcessMode::Multi
-        && let Err(error) = child::confine()
-    {
-        tracing::warn!("this process could not give up the rights that it does not need: {error}");
-    }
-    control.send(&ChildToMaster::Ready { private_api_port: api.port() }, Vec::new());
-    let mut process = StreamProcess {
+    let process = StreamProcess {
         control,
-        api,
         links: Links::new(config.backsources.max(1)),
         listeners: Listeners::new(config.limits.turn_accepts),
         waiting: Waiting::default(),
         draining: false,
         drain_until_ms: None,
     };
-    let mut others = Vec::new();
-    process.read_control(&mut hub)?;
-    while !process.control.is_stopped() {
-        hub.turn(&mut others)?;
-        if process.control.look_for_master(&hub.reactor)? {
-            process.tell_new_master();
-        }
-        if let Some(at_ms) = process.control.look_again_ms() {
-            hub.wake_at(at_ms);
-        }
-        for ready in std::mem::take(&mut others) {
-            process.other(&mut hub, ready)?;
+    child::run(Serving { process, hub, others: Vec::new() })
+}
+
+impl Process for Serving {
+    type Message = ToStream;
+    const IS_CONFINED: bool = true;
+
+    fn parts(&mut self) -> (&mut Control, &Reactor) {
+        (&mut self.process.control, &self.hub.reactor)
+    }
+
+    fn message(&mut self, message: ToStream, fds: Vec<OwnedFd>) {
+        self.process.message(&mut self.hub, message, fds);
+    }
+
+    fn keep_again(&mut self) {
+        let (addresses, sockets) = self.process.listeners.duplicates();
+        self.process.control.send(&ChildToMaster::Listening { addresses }, sockets);
+    }
+
+    fn report(&mut self, with_clients: bool) -> api::Report {
+        self.hub.report(&self.process.control.name(), with_clients)
+    }
+
+    fn kick(&mut self, id: u64) -> bool {
+        self.hub.kick(&mut self.process, id)
+    }
+
+    fn turn(&mut self) {
+        let (process, hub) = (&mut self.process, &mut self.hub);
+        for ready in std::mem::take(&mut self.others) {
+            process.other(hub, ready);
         }
         let events = process.links.tick(hub.now_ms());
-        process.apply(&mut hub, events);
+        process.apply(hub, events);
         if let Some(at_ms) = process.links.deadline() {
             hub.wake_at(at_ms);
         }
-        process.accept(&mut hub);
-        hub.run(&mut process);
-        process.give_up_waiting(&mut hub);
-        let is_over = process.drain_until_ms.is_some_and(|until_ms| hub.now_ms() >= until_ms);
-        if process.draining && (hub.connection_count() == 0 || is_over) {
-            break;
+        process.accept(hub);
+        hub.run(process);
+        process.give_up_waiting(hub);
+    }
+
+    fn is_over(&self) -> bool {
+        let is_late = self.process.drain_until_ms.is_some_and(|until_ms| self.hub.now_ms() >= until_ms);
+        self.process.draining && (self.hub.connection_count() == 0 || is_late)
+    }
+
+    fn wait(&mut self, until_ms: u64) -> io::Result<Woken> {
+        self.hub.turn(until_ms, &mut self.others)?;
+        Ok(Woken::by(&self.others))
+    }
+
+    fn goodbye(&mut self) -> io::Result<()> {
+        self.hub.goodbye(&mut self.process, "The server ends");
+        let end_ms = reactor::now_ms() + GOODBYE_MS;
+        while self.hub.connection_count() > 0 && reactor::now_ms() < end_ms {
+            let until_ms = self.process.control.beat().min(end_ms);
+            self.hub.turn(until_ms, &mut self.others)?;
+            self.others.clear();
+            self.hub.run(&mut self.process);
         }
+        Ok(())
     }
-    hub.goodbye(&mut process, "The server ends");
-    let until = reactor::now_ms() + GOODBYE_MS;
-    while hub.connection_count() > 0 && reactor::now_ms() < until {
-        hub.turn(&mut others)?;
-        others.clear();
-        hub.run(&mut process);
-    }
-    Ok(())
 }
 
 impl StreamProcess {
-    fn other(&mut self, hub: &mut Hub, ready: Ready) -> Result<(), child::ControlError> {
-        if ready.token == CONTROL_TOKEN {
-            self.read_control(hub)?;
-        } else if ready.token == API_TOKEN {
-            while let Some(query) = self.api.next() {
-                match query {
-                    Query::Report { with_clients, reply } => {
-                        reply.answer(hub.report(&self.control.name(), with_clients));
-                    }
-                    Query::Kick { id, reply } => reply.answer(hub.kick(self, id)),
-                    Query::Record { reply, .. } => {
-                        reply.answer(api::RecordAnswer::refused("this process records nothing"));
-                    }
-                }
-            }
-        } else if self.links.owns(ready.token) {
+    fn other(&mut self, hub: &mut Hub, ready: Ready) {
+        if self.links.owns(ready.token) {
             let events = self.links.ready(ready.token);
             self.apply(hub, events);
         } else {
             self.listeners.ready(ready.token);
         }
-        Ok(())
     }
 
-    /// What a master keeps for this process, to one that does not have it.
-    fn tell_new_master(&mut self) {
-        let (addresses, sockets) = self.listeners.duplicates();
-        self.control.send(&ChildToMaster::Listening { addresses }, sockets);
-        self.control.send(&ChildToMaster::Ready { private_api_port: self.api.port() }, Vec::new());
-    }
-
-    fn read_control(&mut self, hub: &mut Hub) -> Result<(), child::ControlError> {
-        while let Some((message, mut fds)) = self.control.receive()? {
-            match message {
-                ToStream::Listen(addresses) => self.listeners.add(&hub.reactor, &addresses, fds),
-                ToStream::Source { shard, link } => match (fds.pop(), fds.pop()) {
-                    (Some(wake), Some(channel)) => {
-                        self.control.link_up(link, true);
-                        let events = self.links.connect(&hub.reactor, shard, link, channel, wake);
-                        self.apply(hub, events);
-                    }
-                    _ => self.control.link_down(link),
-                },
-                ToStream::StopListening(addresses) => {
-                    for (socket, peer) in self.listeners.remove(&hub.reactor, &addresses) {
-                        hub.adopt(self, socket, peer);
-                    }
+    fn message(&mut self, hub: &mut Hub, message: ToStream, mut fds: Vec<OwnedFd>) {
+        match message {
+            ToStream::Listen(addresses) => self.listeners.add(&hub.reactor, &addresses, fds),
+            ToStream::Source { shard, link } => match (fds.pop(), fds.pop()) {
+                (Some(wake), Some(channel)) => {
+                    self.control.link_up(link, true);
+                    let events = self.links.connect(&hub.reactor, shard, link, channel, wake);
+                    self.apply(hub, events);
                 }
-                ToStream::Lend { slot, addresses } => {
-                    self.listeners.borrow(&hub.reactor, slot, &addresses, fds);
+                _ => self.control.link_down(link),
+            },
+            ToStream::StopListening(addresses) => {
+                for (socket, peer) in self.listeners.remove(&hub.reactor, &addresses) {
+                    hub.adopt(self, socket, peer);
                 }
-                ToStream::TakeBack(slot) => self.listeners.give_back(&hub.reactor, slot),
-                ToStream::Drain { within_ms } => {
-                    self.drain(hub);
-                    if let Some(ms) = within_ms {
-                        let until_ms = hub.now_ms().saturating_add(ms);
-                        self.drain_until_ms = Some(until_ms);
-                        hub.wake_at(until_ms);
-                    }
-                }
-                ToStream::Configure { generation, config } => {
-                    hub.apply_config(self, Arc::new(*config));
-                    self.control.applied(generation);
-                }
-                ToStream::Preview { id, config } => {
-                    let (touched, all) = hub.preview(&config);
-                    self.control.send(&ChildToMaster::Previewed { id, touched, all }, Vec::new());
-                }
-                ToStream::Refuse { ip, for_ms } => hub.refuse(ip, for_ms),
             }
+            ToStream::Lend { slot, addresses } => {
+                self.listeners.borrow(&hub.reactor, slot, &addresses, fds);
+            }
+            ToStream::TakeBack(slot) => self.listeners.give_back(&hub.reactor, slot),
+            ToStream::Drain { within_ms } => {
+                self.drain(hub);
+                if let Some(ms) = within_ms {
+                    let until_ms = hub.now_ms().saturating_add(ms);
+                    self.drain_until_ms = Some(until_ms);
+                    hub.wake_at(until_ms);
+                }
+            }
+            ToStream::Configure { generation, config } => {
+                hub.apply_config(self, Arc::new(*config));
+                self.control.applied(generation);
+            }
+            ToStream::Preview { id, config } => {
+                let (touched, all) = hub.preview(&config);
+                self.control.send(&ChildToMaster::Previewed { id, touched, all }, Vec::new());
+            }
+            ToStream::Refuse { ip, for_ms } => hub.refuse(ip, for_ms),
         }
-        Ok(())
     }
 
     /// Takes nobody any more but those who wait in the backlogs.

@@ -133,7 +133,7 @@ impl Stage {
             player.talk(&mut self.buffer)?;
         }
         self.hub.wake_at(0);
-        self.hub.turn(&mut Vec::new())?;
+        self.hub.turn(u64::MAX, &mut Vec::new())?;
         self.hub.run(&mut self.process);
         Ok(())
     }

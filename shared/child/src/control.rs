@@ -16,7 +16,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use reactor::Reactor;
 
 /// Token of the control channel in the child's loop.
-pub const CONTROL_TOKEN: Token = Token(0);
+pub(crate) const CONTROL_TOKEN: Token = Token(0);
 
 /// How often a process shows that it lives, ms.
 const BEAT_MS: u64 = 100;
@@ -65,7 +65,6 @@ pub struct Control {
     /// Since when there has been no master, and when one is looked for again, ms.
     alone_ms: u64,
     next_try_ms: u64,
-    said_ms: u64,
     /// It was said why no master can be looked for.
     complained: bool,
     /// The newest state that a master wants the next one to have.
@@ -112,7 +111,6 @@ impl Control {
                         channel: Some(channel),
                         alone_ms: 0,
                         next_try_ms: 0,
-                        said_ms: 0,
                         complained: false,
                         state: Vec::new(),
                         links: BTreeMap::new(),
@@ -267,13 +265,6 @@ impl Control {
         Ok(true)
     }
 
-    /// When a master is to be looked for again, monotonic ms: once for each such time.
-    pub fn look_again_ms(&mut self) -> Option<u64> {
-        let new = self.channel.is_none() && self.said_ms != self.next_try_ms;
-        self.said_ms = self.next_try_ms;
-        new.then_some(self.next_try_ms)
-    }
-
     /// A link to another process is there; `reads`: rings are read over it here.
     pub fn link_up(&mut self, link: u64, reads: bool) {
         self.links.insert(link, reads);
@@ -283,6 +274,11 @@ impl Control {
     pub fn link_down(&mut self, link: u64) {
         self.links.remove(&link);
         self.send(&ChildToMaster::LinkDown { link }, Vec::new());
+    }
+
+    /// Whether the master has not taken yet what it was told.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.channel.as_ref().is_some_and(Channel::wants_write)
     }
 
     /// Tells the master something.

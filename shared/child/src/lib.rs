@@ -1,4 +1,4 @@
-//! What every child of the master has: the control channel, and a private API by which it tells what it does.
+//! What every child of the master has: the control channel, a private API by which it tells what it does, and the loop.
 //!
 //! The role's own work is not here. In single mode a child is a thread and everything else is the same.
 
@@ -9,10 +9,10 @@ mod control;
 mod log;
 mod loopback;
 mod private_api;
+mod process;
 mod sandbox;
 
 pub use census::Observer;
-pub use control::{CONTROL_TOKEN, Control, ControlError, terminate_flag};
+pub use control::{Control, ControlError, terminate_flag};
 pub use log::{LogHooks, configure_log, log_trouble, reopen_log, set_log_hooks};
-pub use private_api::{API_TOKEN, PrivateApi, Query, Reply};
-pub use sandbox::{SandboxError, confine};
+pub use process::{Process, Woken, run};

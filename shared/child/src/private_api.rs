@@ -14,25 +14,25 @@ use serde_json::json;
 use crate::loopback::{self, Answer, Request};
 
 /// Token of the API's waker in the child's loop.
-pub const API_TOKEN: LoopToken = LoopToken(1);
+pub(crate) const API_TOKEN: LoopToken = LoopToken(1);
 
 /// How long the loop may take.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where an answer goes.
 #[derive(Debug)]
-pub struct Reply<T>(SyncSender<T>);
+pub(crate) struct Reply<T>(SyncSender<T>);
 
 impl<T> Reply<T> {
     /// Answers.
-    pub fn answer(self, answer: T) {
+    pub(crate) fn answer(self, answer: T) {
         let _ = self.0.send(answer);
     }
 }
 
 /// A question for the loop.
 #[derive(Debug)]
-pub enum Query {
+pub(crate) enum Query {
     /// What it knows.
     Report {
         /// Its connections, too.
@@ -58,7 +58,7 @@ pub enum Query {
 
 /// The loop's end of the API.
 #[derive(Debug)]
-pub struct PrivateApi {
+pub(crate) struct PrivateApi {
     queries: Receiver<Query>,
     port: u16,
 }
@@ -68,7 +68,7 @@ impl PrivateApi {
     ///
     /// # Errors
     /// When no port can be bound.
-    pub fn start(port: u16, token: SharedToken, waker: Waker) -> std::io::Result<Self> {
+    pub(crate) fn start(port: u16, token: SharedToken, waker: Waker) -> std::io::Result<Self> {
         let bind = |port| TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port)));
         let listener = bind(port).or_else(|_| bind(0))?;
         let port = listener.local_addr()?.port();
@@ -80,13 +80,13 @@ impl PrivateApi {
 
     /// The port on loopback.
     #[must_use]
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
     /// The next question, if one waits.
     #[must_use]
-    pub fn next(&self) -> Option<Query> {
+    pub(crate) fn next(&self) -> Option<Query> {
         self.queries.try_recv().ok()
     }
 }

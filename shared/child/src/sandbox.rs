@@ -16,7 +16,7 @@ use seccompiler::{
 
 /// Why a process is not confined.
 #[derive(Debug, thiserror::Error)]
-pub enum SandboxError {
+pub(crate) enum SandboxError {
     /// There is no filter for this processor, or the kernel takes none.
     #[error("{0}")]
     Seccomp(#[from] seccompiler::Error),
@@ -109,7 +109,7 @@ const OPENS: &[(libc::c_long, u8)] = &[(libc::SYS_openat, 2)];
 ///
 /// # Errors
 /// [`SandboxError`] where there is no filter for this processor, or the kernel takes none; nothing is confined then.
-pub fn confine() -> Result<(), SandboxError> {
+pub(crate) fn confine() -> Result<(), SandboxError> {
     let program = program()?;
     Ok(seccompiler::apply_filter_all_threads(&program)?)
 }

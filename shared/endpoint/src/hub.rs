@@ -44,8 +44,6 @@ const LINES_PER_TICK: u32 = 100;
 const SLICE_NS: u64 = 1_000_000;
 /// Ready connections that may wait because of that.
 const MAX_READY: usize = 4096;
-/// How often the process shows that it lives, ms.
-const BEAT_MS: u64 = 100;
 /// One read.
 const READ_BYTES: usize = 64 << 10;
 
@@ -107,7 +105,6 @@ pub struct Hub {
     ready: VecDeque<Ready>,
     /// Addresses that nobody is taken from, until when.
     refused: HashMap<IpAddr, u64>,
-    next_beat_ms: u64,
     unestablished: HashMap<IpAddr, u32>,
     unestablished_total: u32,
     /// Bytes of input that all sessions hold.
@@ -155,7 +152,6 @@ impl Hub {
             unread: VecDeque::new(),
             ready: VecDeque::new(),
             refused: HashMap::new(),
-            next_beat_ms: 0,
             unestablished: HashMap::new(),
             unestablished_total: 0,
             buffered: 0,
@@ -219,8 +215,7 @@ impl Hub {
         if !self.unread.is_empty() || !self.ready.is_empty() {
             return 0;
         }
-        let own = self.next_tick_ms.min(self.next_beat_ms);
-        [self.deadlines.next(), self.due.next()].into_iter().flatten().fold(own, u64::min)
+        [self.deadlines.next(), self.due.next()].into_iter().flatten().fold(self.next_tick_ms, u64::min)
     }
 
     /// Whether connections are ready that the last turn had no time for.
@@ -235,13 +230,14 @@ impl Hub {
         self.deadlines.add(at_ms, (usize::MAX, 0));
     }
 
-    /// Waits for the kernel; what concerns the host's own tokens is put into `others`, the rest is for [`Self::run`].
+    /// Waits for the kernel, until this time at the latest (monotonic ms); what concerns the host's own tokens is put into
+    /// `others`, the rest is for [`Self::run`].
     ///
     /// # Errors
     /// When the kernel refuses to wait.
-    pub fn turn(&mut self, others: &mut Vec<Ready>) -> io::Result<()> {
+    pub fn turn(&mut self, until_ms: u64, others: &mut Vec<Ready>) -> io::Result<()> {
         let mut ready = Vec::new();
-        self.reactor.wait(Some(self.next_deadline()), &mut ready)?;
+        self.reactor.wait(Some(self.next_deadline().min(until_ms)), &mut ready)?;
         self.now_ms = reactor::now_ms();
         for event in ready {
             if event.token.0 < FIRST_TOKEN {
@@ -281,10 +277,6 @@ impl Hub {
     /// Everything that is due by now, then the connections that are ready.
     pub fn run<H: Host>(&mut self, host: &mut H) {
         self.now_ms = reactor::now_ms();
-        if self.now_ms >= self.next_beat_ms {
-            self.next_beat_ms = self.now_ms + BEAT_MS;
-            self.board.beat(self.board_slot, self.now_ms);
-        }
         while let Some(key) = self.due.pop(self.now_ms) {
             if self
                 .audiences
