@@ -120,6 +120,18 @@ fn bind(address: SocketAddr, count: usize) -> Result<(SocketAddr, Vec<OwnedFd>),
     Ok((actual, sockets))
 }
 
+/// Makes a socket that was passed like one of our own.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn prepare(passed: &OwnedFd) -> std::io::Result<()> {
+    let listener = SockRef::from(passed);
+    listener.set_nonblocking(true)?;
+    listener.set_out_of_band_inline(true)?;
+    // On a socket that listens this changes the length of its queue alone.
+    listener.listen(BACKLOG)
+}
+
 /// Makes `wanted` sockets of those that were passed: too many are closed, and where there are several but too few, more
 /// are bound beside them if they allow it.
 fn completed(address: SocketAddr, mut passed: Vec<OwnedFd>, wanted: usize) -> std::io::Result<Vec<OwnedFd>> {
@@ -128,13 +140,7 @@ fn completed(address: SocketAddr, mut passed: Vec<OwnedFd>, wanted: usize) -> st
         tracing::warn!("{address}: {more} sockets too many were kept: clients that wait in them are lost");
         passed.truncate(wanted);
     }
-    for listener in &passed {
-        let listener = SockRef::from(listener);
-        listener.set_nonblocking(true)?;
-        listener.set_out_of_band_inline(true)?;
-        // On a socket that listens this changes the length of its queue alone.
-        listener.listen(BACKLOG)?;
-    }
+    passed.iter().try_for_each(prepare)?;
     tracing::info!("{address}: listens with {} sockets of the service manager", passed.len());
     let alone = passed.len() == 1;
     for number in passed.len()..wanted {

@@ -7,6 +7,7 @@ mod downloads;
 mod family;
 mod lending;
 mod links;
+mod listening;
 mod operators;
 mod preview;
 mod quit;
@@ -16,7 +17,6 @@ mod runtime;
 mod runtime_files;
 mod token;
 mod watch;
-mod web;
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::Read;
@@ -33,7 +33,7 @@ use reactor::{Reactor, Ready, Token};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use crate::inherited::Kept;
-use crate::listen::{self, ListenError};
+use crate::listen::ListenError;
 use crate::plan::{Action, Event, Plan};
 use crate::spawn::{Ending, Running, Spawner};
 use crate::systemd::{self, Watchdog};
@@ -42,6 +42,7 @@ use children::Child;
 use downloads::Downloads;
 use family::Family;
 use links::LinkTable;
+use listening::{Listening, Purpose};
 use operators::Operators;
 use preview::Previews;
 use quit::Quit;
@@ -175,15 +176,12 @@ pub struct Supervisor {
     children: Vec<Child>,
     spawner: Spawner,
     board: Scoreboard,
-    /// Listening sockets: per RTMP address one for each stream process.
-    rtmp: Vec<(SocketAddr, Vec<OwnedFd>)>,
-    api: Option<(SocketAddr, OwnedFd)>,
-    metrics: Option<(SocketAddr, OwnedFd)>,
+    /// Where the server listens.
+    listening: Listening,
     /// What opens private APIs.
     token: api::Token,
     observer: child::Observer,
     began_ms: u64,
-    web: Vec<web::Web>,
     /// Rings kept for successors, by stream id.
     rings: HashMap<u32, (StreamInfo, OwnedFd)>,
     /// Downloads kept for successors of http processes.
@@ -238,28 +236,8 @@ impl Supervisor {
         runtime::check_descriptor_limit()?;
         runtime::raise_descriptor_limit(config.max_connections);
         let workers = runtime::workers(&config);
-        let mut rtmp = Vec::new();
-        for listen in &mut config.listen {
-            let (address, sockets) = listen::shared(listen.address, workers)?;
-            listen.address = address;
-            rtmp.push((address, sockets));
-        }
-        let api = if config.http_api.enabled {
-            let (address, mut sockets) = listen::shared(config.http_api.listen, 1)?;
-            config.http_api.listen = address;
-            sockets.pop().map(|socket| (address, socket))
-        } else {
-            None
-        };
-        let metrics = if config.exporter.enabled {
-            let (address, mut sockets) = listen::shared(config.exporter.listen, 1)?;
-            config.exporter.listen = address;
-            sockets.pop().map(|socket| (address, socket))
-        } else {
-            None
-        };
-        let web = web::bind(&config.http_server, config.http_workers, &[])?;
-        web::note(&mut config, &web);
+        let listening = Listening::new(&config)?;
+        listening.note(&mut config);
         let ingests = runtime::ingests(&loader, &config)?;
         let mut table: Vec<(Role, u32)> =
             (0..config.backsources).map(|number| (Role::BackSource, number)).collect();
@@ -282,9 +260,7 @@ impl Supervisor {
         let board = Scoreboard::create()?;
         let mut supervisor =
             Self::with(asked, config, family, (spawner, loader, signals), Plan::new(table), board)?;
-        (supervisor.rtmp, supervisor.api, supervisor.children) = (rtmp, api, children);
-        supervisor.metrics = metrics;
-        supervisor.web = web;
+        (supervisor.listening, supervisor.children) = (listening, children);
         Ok(supervisor)
     }
 
@@ -328,13 +304,10 @@ impl Supervisor {
             reactor,
             signals,
             spawner,
-            rtmp: Vec::new(),
-            api: None,
-            metrics: None,
+            listening: Listening::default(),
             token,
             observer: child::Observer::default(),
             began_ms: reactor::now_ms(),
-            web: Vec::new(),
             rings: HashMap::new(),
             downloads: Downloads::default(),
             spawned: 0,
@@ -359,11 +332,11 @@ impl Supervisor {
     #[must_use]
     pub fn serving(&self) -> Serving {
         Serving {
-            rtmp: self.rtmp.iter().map(|(address, _)| *address).collect(),
-            http_api: self.api.as_ref().map(|(address, _)| *address),
-            exporter: self.metrics.as_ref().map(|(address, _)| *address),
-            http_server: self.web_address(false),
-            https_server: self.web_address(true),
+            rtmp: self.listening.addresses(Purpose::Rtmp).collect(),
+            http_api: self.listening.addresses(Purpose::Api).next(),
+            exporter: self.listening.addresses(Purpose::Exporter).next(),
+            http_server: self.listening.addresses(Purpose::Http).next(),
+            https_server: self.listening.addresses(Purpose::Https).next(),
             pid: std::process::id(),
         }
     }
@@ -434,15 +407,6 @@ impl Supervisor {
         self.operators.close();
         self.runtime_files.close();
         Ok(())
-    }
-
-    /// The service manager keeps the sockets that we listen on now, and no others.
-    fn keep_sockets(&mut self) {
-        let rtmp = self.rtmp.iter().map(|(address, sockets)| (*address, sockets.as_slice()));
-        let api = self.api.iter().chain(&self.metrics);
-        let api = api.map(|(address, socket)| (*address, std::slice::from_ref(socket)));
-        let web = self.web.iter().map(|web| (web.address, web.sockets.as_slice()));
-        self.kept.update(rtmp.chain(api).chain(web));
     }
 
     fn take_event(&mut self, event: &Ready, reap: &mut bool, stop: &mut bool) {

@@ -3,7 +3,6 @@
 //! was counted. So nothing depends on a file; who lives is asked of the kernel (`relatives`), and who does not come is
 //! ended. What has changed in the configuration since is then an ordinary reload.
 
-use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use conf::Config;
@@ -16,11 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use super::children::Child;
 use super::family::Family;
-use super::{FIRST_CHILD, FIRST_PIDFD, Loader, Signals, StartError, Supervisor, duplicate, os, runtime};
+use super::{FIRST_CHILD, FIRST_PIDFD, Loader, Signals, StartError, Supervisor, os, runtime};
 use crate::plan::{Plan, State as SlotState};
 use crate::relatives::began;
 use crate::spawn::Spawner;
-use crate::{inherited, listen};
 
 /// How long children may take to find a new master, ms. They look every 20 ms at first, every 100 ms later.
 const PATIENCE_MS: u64 = 3_000;
@@ -345,66 +343,6 @@ impl Supervisor {
         }
     }
 
-    /// The sockets of an address, one for each process of a role: those that they brought, and new ones.
-    pub(super) fn brought(
-        &self,
-        role: Role,
-        workers: u32,
-        address: SocketAddr,
-    ) -> Result<Vec<OwnedFd>, StartError> {
-        let of = |number: u32| {
-            let mut its = self
-                .children
-                .iter()
-                .filter(|child| child.role == role && child.number == number && !child.draining);
-            its.find_map(|child| brought(child, address))
-        };
-        let brought: Vec<Option<OwnedFd>> = (0..workers).map(of).collect();
-        // Of a child that died, too, the service manager has what waits in its socket.
-        let mut passed = inherited::take_beside(address, brought.iter().flatten()).into_iter();
-        let mut sockets = Vec::new();
-        for socket in brought {
-            match socket.or_else(|| passed.next()) {
-                Some(socket) => sockets.push(socket),
-                None => sockets.append(&mut listen::more(address, 1)?),
-            }
-        }
-        Ok(sockets)
-    }
-
-    /// The listening sockets: those that children brought, and new ones where nobody did.
-    fn take_listeners_back(&mut self) -> Result<(), StartError> {
-        let workers = runtime::workers(&self.config);
-        let mut rtmp = Vec::new();
-        for listen in &self.config.listen {
-            rtmp.push((listen.address, self.brought(Role::Stream, workers, listen.address)?));
-        }
-        self.rtmp = rtmp;
-        if self.config.http_api.enabled {
-            let address = self.config.http_api.listen;
-            let socket = self.children.iter().find_map(|child| brought(child, address));
-            self.api = match socket {
-                Some(socket) => {
-                    drop(inherited::take(address));
-                    Some((address, socket))
-                }
-                None => listen::shared(address, 1)?.1.pop().map(|socket| (address, socket)),
-            };
-        }
-        if self.config.exporter.enabled {
-            let address = self.config.exporter.listen;
-            let socket = self.children.iter().find_map(|child| brought(child, address));
-            self.metrics = match socket {
-                Some(socket) => {
-                    drop(inherited::take(address));
-                    Some((address, socket))
-                }
-                None => listen::shared(address, 1)?.1.pop().map(|socket| (address, socket)),
-            };
-        }
-        self.take_web_back()
-    }
-
     /// What has changed is told to the children with the next turn, for a master that comes after us.
     pub(super) fn save(&mut self) {
         self.sequence += 1;
@@ -448,8 +386,4 @@ impl Supervisor {
             child.state_told = sequence;
         }
     }
-}
-
-fn brought(child: &Child, address: SocketAddr) -> Option<OwnedFd> {
-    child.listening.iter().find(|(known, _)| *known == address).and_then(|(_, socket)| duplicate(socket).ok())
 }

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use reactor::Token;
 
 use super::adopt::Adopted;
-use super::{FIRST_CHILD, Supervisor, duplicate, web};
+use super::{FIRST_CHILD, Supervisor, duplicate};
 use crate::plan::Event;
 use crate::spawn::{Ending, Running};
 
@@ -170,6 +170,12 @@ impl Child {
         self.lost_ms = None;
         self.state_told = 0;
         self.watched_from_ms = reactor::now_ms();
+    }
+
+    /// The listening socket of this address that it brought.
+    pub(super) fn brought(&self, address: SocketAddr) -> Option<OwnedFd> {
+        let its = self.listening.iter().find(|(known, _)| *known == address);
+        its.and_then(|(_, socket)| duplicate(socket).ok())
     }
 
     /// Its channel is of no more use. If it lives it comes again.
@@ -349,30 +355,7 @@ impl Supervisor {
 
     /// The listening sockets that belong to a slot.
     pub(super) fn give_listeners(&mut self, slot: usize) -> std::io::Result<()> {
-        let Some(child) = self.children.get_mut(slot) else { return Ok(()) };
-        let (mut addresses, mut sockets) = (Vec::new(), Vec::new());
-        match child.role {
-            Role::Stream => {
-                for (address, shared) in &self.rtmp {
-                    if let Some(socket) = shared.get(child.number as usize) {
-                        addresses.push(*address);
-                        sockets.push(duplicate(socket)?);
-                    }
-                }
-            }
-            Role::Http => web::give(child, &self.web)?,
-            Role::Api => {
-                for (address, socket) in self.api.iter().chain(&self.metrics) {
-                    addresses.push(*address);
-                    sockets.push(duplicate(socket)?);
-                }
-            }
-            _ => {}
-        }
-        if !addresses.is_empty() {
-            child.tell(&MasterToChild::Listen { addresses }, sockets);
-        }
-        Ok(())
+        self.children.get_mut(slot).map_or(Ok(()), |child| self.listening.give(child, &[]))
     }
 
     /// The rings that a predecessor of this back-source wrote.

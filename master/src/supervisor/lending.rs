@@ -3,7 +3,7 @@
 
 use ipc::{MasterToChild, Role};
 
-use super::{Supervisor, duplicate};
+use super::Supervisor;
 
 impl Supervisor {
     /// Role and number of a child that accepts clients beside others of its role.
@@ -15,16 +15,7 @@ impl Supervisor {
     /// Another process of its role accepts from the sockets of this slot, too.
     pub(super) fn lend(&mut self, slot: usize) {
         let Some((role, number)) = self.faces_clients(slot) else { return };
-        let (mut addresses, mut sockets) = (Vec::new(), Vec::new());
-        let rtmp =
-            self.rtmp.iter().map(|(address, shared)| (address, shared)).filter(|_| role == Role::Stream);
-        let web = self.web.iter().map(|web| (&web.address, &web.sockets)).filter(|_| role == Role::Http);
-        for (address, shared) in rtmp.chain(web) {
-            if let Some(Ok(socket)) = shared.get(number as usize).map(duplicate) {
-                addresses.push(*address);
-                sockets.push(socket);
-            }
-        }
+        let (addresses, sockets) = self.listening.of(role, number);
         let borrower = self
             .children
             .iter_mut()

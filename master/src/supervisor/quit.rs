@@ -4,6 +4,7 @@ use conf::config::Grace;
 use ipc::{MasterToChild, Role};
 
 use super::Supervisor;
+use super::listening::Purpose;
 use crate::plan::Event;
 
 /// How far a graceful end has come.
@@ -73,8 +74,7 @@ impl Supervisor {
     }
 
     fn close_listeners(&mut self) {
-        let addresses: Vec<_> = self.rtmp.iter().map(|(address, _)| *address).collect();
-        self.rtmp.clear();
+        let addresses = self.listening.close(Purpose::Rtmp);
         self.keep_sockets();
         for child in self.children.iter_mut().filter(|child| child.role == Role::Stream) {
             child.tell(&MasterToChild::StopListening { addresses: addresses.clone() }, Vec::new());

@@ -2,8 +2,6 @@
 //! tried first, and only then does anything change; any error leaves all as it was.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use api::Reload;
@@ -12,9 +10,9 @@ use conf::vhost::Ingest;
 use ipc::{MasterToChild, Role};
 
 use super::children::Child;
+use super::listening::Listening;
 use super::operators::OperatorId;
-use super::{Loader, MAX_CHILDREN, StartError, Supervisor, duplicate, runtime, web};
-use crate::listen;
+use super::{Loader, MAX_CHILDREN, StartError, Supervisor, runtime};
 use crate::plan::State;
 use crate::systemd;
 
@@ -61,10 +59,7 @@ pub(super) struct Draft {
 /// What was bound for it.
 #[derive(Debug)]
 struct Bound {
-    rtmp: Vec<(SocketAddr, Vec<OwnedFd>)>,
-    api: Option<(SocketAddr, OwnedFd)>,
-    metrics: Option<(SocketAddr, OwnedFd)>,
-    web: Vec<web::Web>,
+    listening: Listening,
     ingests: Vec<(String, String)>,
 }
 
@@ -180,71 +175,13 @@ impl Supervisor {
     /// Tries what can fail without changing anything: new ports are taken for a moment, and given back.
     pub(super) fn try_out(&self, new: &Config) -> Result<(), StartError> {
         count_children(&self.loader, new)?;
-        let mut known: Vec<SocketAddr> = self.asked.listen.iter().map(|listen| listen.address).collect();
-        let mut probes = Vec::new();
-        for listen in &new.listen {
-            match known.iter().position(|address| *address == listen.address) {
-                Some(at) => drop(known.swap_remove(at)),
-                None => probes.push(listen::probe(listen.address)?),
-            }
-        }
-        let moved =
-            |is_on: bool, was_on: bool, new: SocketAddr, old: SocketAddr| is_on && !(was_on && new == old);
-        let (api, was) = (&new.http_api, &self.asked.http_api);
-        if moved(api.enabled, self.api.is_some(), api.listen, was.listen) {
-            probes.push(listen::probe(api.listen)?);
-        }
-        let (exporter, was) = (&new.exporter, &self.asked.exporter);
-        if moved(exporter.enabled, self.metrics.is_some(), exporter.listen, was.listen) {
-            probes.push(listen::probe(exporter.listen)?);
-        }
-        for address in web::new_addresses(&new.http_server, &self.web) {
-            probes.push(listen::probe(address)?);
-        }
-        Ok(())
+        self.listening.try_out(new)
     }
 
     /// Tries all that can fail.
     fn bind(&self, new: &Config) -> Result<Bound, StartError> {
-        let workers = runtime::workers(new) as usize;
         let ingests = count_children(&self.loader, new)?;
-        let mut known: Vec<_> = self.asked.listen.iter().zip(&self.rtmp).collect();
-        let mut rtmp = Vec::new();
-        for listen in &new.listen {
-            let Some(at) = known.iter().position(|(asked, _)| asked.address == listen.address) else {
-                rtmp.push(listen::shared(listen.address, runtime::workers(new))?);
-                continue;
-            };
-            let (_, (address, sockets)) = known.swap_remove(at);
-            let mut all = Vec::new();
-            for socket in sockets.iter().take(workers) {
-                all.push(duplicate(socket).map_err(super::os("a listening socket can't be kept"))?);
-            }
-            all.append(&mut listen::more(*address, workers.saturating_sub(all.len()))?);
-            rtmp.push((*address, all));
-        }
-        let api = match &self.api {
-            _ if !new.http_api.enabled => None,
-            Some((address, socket)) if self.asked.http_api.listen == new.http_api.listen => {
-                Some((*address, duplicate(socket).map_err(super::os("a listening socket can't be kept"))?))
-            }
-            _ => {
-                let (address, sockets) = listen::shared(new.http_api.listen, 1)?;
-                sockets.into_iter().next().map(|socket| (address, socket))
-            }
-        };
-        let metrics = match &self.metrics {
-            _ if !new.exporter.enabled => None,
-            Some((address, socket)) if self.asked.exporter.listen == new.exporter.listen => {
-                Some((*address, duplicate(socket).map_err(super::os("a listening socket can't be kept"))?))
-            }
-            _ => {
-                let (address, sockets) = listen::shared(new.exporter.listen, 1)?;
-                sockets.into_iter().next().map(|socket| (address, socket))
-            }
-        };
-        let web = web::bind(&new.http_server, new.http_workers, &self.web)?;
-        Ok(Bound { rtmp, api, metrics, web, ingests })
+        Ok(Bound { listening: self.listening.rebind(new)?, ingests })
     }
 
     /// Nothing fails any more. Returns the slots that will say that they have applied it.
@@ -253,8 +190,7 @@ impl Supervisor {
         self.asked = new;
         crate::logging::configure(&self.config.log);
         runtime::raise_descriptor_limit(self.config.max_connections);
-        self.serve_web_on(bound.web);
-        self.listen_on(bound.rtmp, bound.api, bound.metrics);
+        self.listen_on(bound.listening);
         self.change_ingests(&old, bound.ingests);
         let mut waiting = BTreeSet::new();
         for (slot, child) in self.children.iter_mut().enumerate() {
@@ -266,93 +202,6 @@ impl Supervisor {
         }
         self.save();
         waiting
-    }
-
-    /// Other listening sockets, and another number of processes that accept from them.
-    fn listen_on(
-        &mut self,
-        rtmp: Vec<(SocketAddr, Vec<OwnedFd>)>,
-        api: Option<(SocketAddr, OwnedFd)>,
-        metrics: Option<(SocketAddr, OwnedFd)>,
-    ) {
-        for (listen, (address, _)) in self.config.listen.iter_mut().zip(&rtmp) {
-            listen.address = *address;
-        }
-        if let Some((address, _)) = &api {
-            self.config.http_api.listen = *address;
-        }
-        if let Some((address, _)) = &metrics {
-            self.config.exporter.listen = *address;
-        }
-        let old_rtmp = std::mem::replace(&mut self.rtmp, rtmp);
-        let old_api = std::mem::replace(&mut self.api, api);
-        let old_metrics = std::mem::replace(&mut self.metrics, metrics);
-        let workers = runtime::workers(&self.config);
-        // Our own ends go first, so that a process that accepts for the last time leaves nobody behind.
-        let had: Vec<SocketAddr> = old_rtmp.iter().map(|(address, _)| *address).collect();
-        drop(old_rtmp);
-        let is_bound = |address: &SocketAddr| self.rtmp.iter().any(|(known, _)| known == address);
-        let gone: Vec<SocketAddr> = had.iter().filter(|address| !is_bound(address)).copied().collect();
-        let slots: Vec<usize> = (0..self.children.len()).collect();
-        for slot in slots {
-            let Some(child) = self.children.get_mut(slot).filter(|child| child.role == Role::Stream) else {
-                continue;
-            };
-            if child.draining || !self.plan.slots().get(slot).is_some_and(|slot| slot.wanted) {
-                continue;
-            }
-            if child.number >= workers {
-                child.draining = true;
-                self.plan.retire(slot);
-                child.tell(&MasterToChild::Drain, Vec::new());
-                continue;
-            }
-            if !gone.is_empty() {
-                child.tell(&MasterToChild::StopListening { addresses: gone.clone() }, Vec::new());
-            }
-            let (mut addresses, mut sockets) = (Vec::new(), Vec::new());
-            for (address, shared) in self.rtmp.iter().filter(|(address, _)| !had.contains(address)) {
-                if let Some(Ok(socket)) = shared.get(child.number as usize).map(duplicate) {
-                    addresses.push(*address);
-                    sockets.push(socket);
-                }
-            }
-            if !addresses.is_empty() {
-                child.tell(&MasterToChild::Listen { addresses }, sockets);
-            }
-        }
-        let there = |number: u32, supervisor: &Self| {
-            let places = supervisor.children.iter().zip(supervisor.plan.slots());
-            places.into_iter().any(|(child, slot)| {
-                child.role == Role::Stream
-                    && slot.wanted
-                    && child.number == number
-                    && slot.state != State::Free
-            })
-        };
-        for number in 0..workers {
-            if !there(number, self) {
-                self.add_child(Role::Stream, number, None);
-            }
-        }
-        for (old, new) in [(old_api, &self.api), (old_metrics, &self.metrics)] {
-            let old = old.map(|(address, _)| address);
-            if old == new.as_ref().map(|(address, _)| *address) {
-                continue;
-            }
-            if let Some(api) = self.children.iter_mut().find(|child| child.role == Role::Api) {
-                if let Some(address) = old {
-                    api.tell(&MasterToChild::StopListening { addresses: vec![address] }, Vec::new());
-                }
-                if let Some((address, Ok(socket))) =
-                    new.as_ref().map(|(address, fd)| (*address, duplicate(fd)))
-                {
-                    api.tell(&MasterToChild::Listen { addresses: vec![address] }, vec![socket]);
-                }
-            }
-        }
-        self.runtime_files.say(&self.serving());
-        self.keep_sockets();
     }
 
     /// Ingests that have gone or read otherwise are ended, others begun.
