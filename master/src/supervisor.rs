@@ -5,6 +5,7 @@ mod census;
 mod children;
 mod downloads;
 mod family;
+mod keeper;
 mod lending;
 mod links;
 mod listening;
@@ -18,7 +19,7 @@ mod runtime_files;
 mod token;
 mod watch;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -27,7 +28,7 @@ use std::path::PathBuf;
 
 use conf::Config;
 use conf::vhost::IngestSource;
-use ipc::{Role, StreamInfo};
+use ipc::Role;
 use mediaring::Scoreboard;
 use reactor::{Reactor, Ready, Token};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -39,8 +40,8 @@ use crate::spawn::{Ending, Running, Spawner};
 use crate::systemd::{self, Watchdog};
 pub(crate) use adopt::Adopted;
 use children::Child;
-use downloads::Downloads;
 use family::Family;
+use keeper::Keeper;
 use links::LinkTable;
 use listening::{Listening, Purpose};
 use operators::Operators;
@@ -182,10 +183,8 @@ pub struct Supervisor {
     token: api::Token,
     observer: child::Observer,
     began_ms: u64,
-    /// Rings kept for successors, by stream id.
-    rings: HashMap<u32, (StreamInfo, OwnedFd)>,
-    /// Downloads kept for successors of http processes.
-    downloads: Downloads,
+    /// What is kept for successors of processes that die.
+    keeper: Keeper,
     spawned: u64,
     /// What the service manager wants to hear, and keeps.
     watchdog: Option<Watchdog>,
@@ -308,8 +307,7 @@ impl Supervisor {
             token,
             observer: child::Observer::default(),
             began_ms: reactor::now_ms(),
-            rings: HashMap::new(),
-            downloads: Downloads::default(),
+            keeper: Keeper::default(),
             spawned: 0,
             watchdog: Watchdog::from_environment(),
             kept: Kept::new(),

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use ipc::{Channel, ChannelError, ChildToMaster, MasterToChild, Role, Start, StreamInfo};
+use ipc::{Channel, ChannelError, ChildToMaster, MasterToChild, Role, Start};
 use mediaring::WorkRecord;
 use nix::sys::signal::Signal;
 use reactor::Token;
@@ -21,9 +21,6 @@ const TURN_MESSAGES: usize = 256;
 
 /// So many turns are read at once of a channel that brings nothing more: beyond what the kernel holds for it.
 const LAST_TURNS: usize = 16;
-
-/// Most bytes that a process may want to be remembered.
-const MAX_REMEMBERED: usize = 4 << 20;
 
 /// Messages between us and a child of another version that one side did not understand.
 #[derive(Debug, Default)]
@@ -60,8 +57,6 @@ pub(super) struct Child {
     pub(super) keep_again_ms: Option<u64>,
     /// Which state it has for the next master.
     pub(super) state_told: u64,
-    /// What the process in this place wants its successor to know.
-    pub(super) remembered: Vec<u8>,
     /// Messages that were not understood: of it here, and of ours there.
     not_understood: NotUnderstood,
     /// Listening sockets that it brought with it.
@@ -93,7 +88,6 @@ impl Child {
             give_again_ms: None,
             keep_again_ms: None,
             state_told: 0,
-            remembered: Vec::new(),
             not_understood: NotUnderstood::default(),
             listening: Vec::new(),
             work: None,
@@ -239,6 +233,13 @@ impl Child {
         }
     }
 
+    /// It says what is not its business. As with one that can't be understood: a new one takes its place.
+    fn end_for_nonsense(&mut self) {
+        tracing::error!("{} is ended: it says what is not its business", self.name());
+        self.kill();
+        self.lose_channel();
+    }
+
     /// It does not know what it was told.
     fn does_not_understand(&mut self, what: &str) {
         self.not_understood.there += 1;
@@ -266,7 +267,7 @@ impl Supervisor {
         }
         child.clear();
         if is_short {
-            self.downloads.give_up();
+            self.keeper.make_room();
         }
         self.lend(slot);
         self.handle(Event::NotStarted { slot });
@@ -332,42 +333,18 @@ impl Supervisor {
         }
         self.give_listeners(slot)?;
         self.take_back(slot);
-        let is_new = self.children.get(slot).is_some_and(|child| child.state_told == 0 && !child.ready);
+        if matches!(role, Role::Api | Role::Http) {
+            self.tell_last_reload(slot);
+        }
+        let Some(child) = self.children.get_mut(slot) else { return Ok(()) };
+        let is_new = child.state_told == 0 && !child.ready;
         // Before it learns which streams there are.
-        if let Some(child) =
-            self.children.get_mut(slot).filter(|child| is_new && !child.remembered.is_empty())
-        {
-            child.tell(&MasterToChild::Remembered { state: child.remembered.clone() }, Vec::new());
-        }
-        match role {
-            Role::BackSource => self.give_rings(slot)?,
-            Role::Api => self.tell_last_reload(slot),
-            Role::Http => {
-                self.tell_last_reload(slot);
-                if is_new {
-                    self.give_downloads(slot);
-                }
-            }
-            _ => {}
-        }
-        Ok(())
+        self.keeper.give(child, is_new, self.config.backsources)
     }
 
     /// The listening sockets that belong to a slot.
     pub(super) fn give_listeners(&mut self, slot: usize) -> std::io::Result<()> {
         self.children.get_mut(slot).map_or(Ok(()), |child| self.listening.give(child, &[]))
-    }
-
-    /// The rings that a predecessor of this back-source wrote.
-    fn give_rings(&mut self, slot: usize) -> std::io::Result<()> {
-        let shards = self.config.backsources;
-        let Some(child) = self.children.get_mut(slot) else { return Ok(()) };
-        for (stream, fd) in self.rings.values() {
-            if stream.key.shard(shards) == child.number {
-                child.tell(&MasterToChild::Ring { stream: stream.clone() }, vec![duplicate(fd)?]);
-            }
-        }
-        Ok(())
     }
 
     /// Asks a child to end.
@@ -444,25 +421,6 @@ impl Supervisor {
                 child.port = private_api_port;
                 self.tell_processes();
             }
-            ChildToMaster::KeepRing { stream } if child.role == Role::BackSource => {
-                if let Some(fd) = fds.into_iter().next() {
-                    self.keep_ring(stream, fd);
-                }
-            }
-            ChildToMaster::DropRing { stream_id } if child.role == Role::BackSource => {
-                self.rings.remove(&stream_id);
-            }
-            ChildToMaster::KeepDownload { id, state } if child.role == Role::Http => {
-                self.downloads.keep(child.number, id, state, fds);
-            }
-            ChildToMaster::Remember { state }
-                if child.role == Role::Http && state.len() <= MAX_REMEMBERED =>
-            {
-                child.remembered = state;
-            }
-            ChildToMaster::DropDownload { id } if child.role == Role::Http => {
-                self.downloads.forget(child.number, id);
-            }
             ChildToMaster::Applied { generation } => self.applied(slot, generation),
             ChildToMaster::Previewed { id, touched, all } => self.previewed(slot, id, touched, all),
             ChildToMaster::Pong => {}
@@ -477,24 +435,16 @@ impl Supervisor {
             }
             ChildToMaster::GiveAgain => self.wants_again(slot),
             ChildToMaster::NotUnderstood { what } => child.does_not_understand(&what),
-            ChildToMaster::Hello(_)
-            | ChildToMaster::KeepRing { .. }
+            message @ (ChildToMaster::KeepRing { .. }
             | ChildToMaster::DropRing { .. }
             | ChildToMaster::KeepDownload { .. }
-            | ChildToMaster::Remember { .. }
-            | ChildToMaster::DropDownload { .. } => {
-                // As with one that can't be understood: a new one takes its place.
-                tracing::error!("{} is ended: it says what is not its business", child.name());
-                child.kill();
-                child.lose_channel();
+            | ChildToMaster::DropDownload { .. }
+            | ChildToMaster::Remember { .. }) => {
+                if !self.keeper.take((child.role, child.number), message, fds) {
+                    child.end_for_nonsense();
+                }
             }
+            ChildToMaster::Hello(_) => child.end_for_nonsense(),
         }
-    }
-
-    fn keep_ring(&mut self, stream: StreamInfo, fd: OwnedFd) {
-        if ipc::in_reserve(&fd) {
-            self.downloads.give_up();
-        }
-        self.rings.insert(stream.stream_id, (stream, fd));
     }
 }

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 
-use ipc::{MasterToChild, Role};
+use ipc::MasterToChild;
 use nix::sys::resource::{Resource, getrlimit};
 
-use super::{Supervisor, duplicate};
+use super::children::Child;
+use super::duplicate;
 
 /// Most downloads of all http processes that are kept.
 const MOST: usize = 4096;
@@ -36,12 +37,24 @@ pub(super) struct Downloads {
 
 impl Downloads {
     pub(super) fn keep(&mut self, number: u32, id: u64, state: Vec<u8>, fds: Vec<OwnedFd>) {
-        let mut fds = fds.into_iter();
-        let (Some(socket), Some(file)) = (fds.next(), fds.next()) else { return };
         let most = getrlimit(Resource::RLIMIT_NOFILE)
             .map_or(MOST, |(soft, _)| usize::try_from(soft / SHARE / 2).unwrap_or(MOST).min(MOST));
+        self.keep_within(most, (number, id), state, fds);
+    }
+
+    /// As [`Self::keep`], with this bound. What replaces a download that is kept has its place.
+    fn keep_within(&mut self, most: usize, key: (u32, u64), state: Vec<u8>, fds: Vec<OwnedFd>) {
+        let mut fds = fds.into_iter();
+        let (Some(mut socket), Some(mut file)) = (fds.next(), fds.next()) else { return };
         // What a successor would go on from is the newest state or none.
-        self.kept.remove(&(number, id));
+        let is_replaced = self.kept.remove(&key).is_some();
+        if is_replaced
+            && ipc::in_reserve(&file)
+            && let (Ok(lower_socket), Ok(lower_file)) = (duplicate(&socket), duplicate(&file))
+        {
+            // Those of the former state are free now, and not in the reserve.
+            (socket, file) = (lower_socket, lower_file);
+        }
         if self.kept.len() >= most || ipc::in_reserve(&file) {
             self.refused += 1;
             let now_ms = reactor::now_ms();
@@ -56,7 +69,7 @@ impl Downloads {
             }
             return;
         }
-        self.kept.insert((number, id), Download { state, socket, file });
+        self.kept.insert(key, Download { state, socket, file });
     }
 
     pub(super) fn forget(&mut self, number: u32, id: u64) {
@@ -70,14 +83,11 @@ impl Downloads {
             self.kept.clear();
         }
     }
-}
 
-impl Supervisor {
-    /// What a predecessor of this http process had begun. It stays here for the next one, too.
-    pub(super) fn give_downloads(&mut self, slot: usize) {
-        let Some(child) = self.children.get_mut(slot) else { return };
+    /// Tells an http process what its predecessors had begun.
+    pub(super) fn give(&self, child: &mut Child) {
         let number = child.number;
-        for ((_, id), download) in self.downloads.kept.iter().filter(|((owner, _), _)| *owner == number) {
+        for ((_, id), download) in self.kept.iter().filter(|((owner, _), _)| *owner == number) {
             if let (Ok(socket), Ok(file)) = (duplicate(&download.socket), duplicate(&download.file)) {
                 let message = MasterToChild::Download { id: *id, state: download.state.clone() };
                 child.tell(&message, vec![socket, file]);
@@ -85,28 +95,37 @@ impl Supervisor {
         }
     }
 
-    /// What a process died of is not given to its successor.
-    pub(super) fn forget_download_of(&mut self, slot: usize, connection: u64) {
-        if let Some(child) = self.children.get(slot) {
-            self.downloads.forget(child.number, connection);
-        }
-    }
-
     /// Of a process that is not there nobody tells that a client has left: the kernel is asked.
-    pub(super) fn look_after_downloads(&mut self) {
+    pub(super) fn look_after(&mut self, is_there: impl Fn(u32) -> bool) {
         let now_ms = reactor::now_ms();
-        if now_ms.saturating_sub(self.downloads.looked_ms) < LOOK_MS {
+        if now_ms.saturating_sub(self.looked_ms) < LOOK_MS {
             return;
         }
-        self.downloads.looked_ms = now_ms;
-        let children = &self.children;
-        let is_there = |number: u32| {
-            children
-                .iter()
-                .any(|child| child.role == Role::Http && child.number == number && child.is_alive())
-        };
-        self.downloads.kept.retain(|(number, _), download| {
+        self.looked_ms = now_ms;
+        self.kept.retain(|(number, _), download| {
             is_there(*number) || matches!(ipc::bytes_sent(download.socket.as_fd()), Ok(Some(_)))
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    #[test]
+    fn a_replacement_has_its_place_where_nothing_more_is_kept() {
+        let mut downloads = Downloads::default();
+        let null = || vec![File::open("/dev/null").unwrap().into(), File::open("/dev/null").unwrap().into()];
+        downloads.keep_within(2, (0, 1), vec![1], null());
+        downloads.keep_within(2, (0, 2), vec![2], null());
+        downloads.keep_within(2, (0, 3), vec![3], null());
+        downloads.keep_within(2, (0, 1), vec![11], null());
+        let mut kept: Vec<_> =
+            downloads.kept.iter().map(|(key, download)| (*key, download.state.clone())).collect();
+        kept.sort();
+        assert_eq!(kept, [((0, 1), vec![11]), ((0, 2), vec![2])]);
+        assert_eq!(downloads.refused, 1);
     }
 }

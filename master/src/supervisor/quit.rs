@@ -46,7 +46,7 @@ impl Supervisor {
 
     pub(super) fn go_on_quitting(&mut self) {
         let now_ms = reactor::now_ms();
-        let publishers = self.rings.values().filter(|(stream, _)| stream.live).count();
+        let publishers = self.keeper.publishers();
         match self.quit {
             Some(Quit::Closing { at_ms }) if now_ms >= at_ms => {
                 self.close_listeners();

@@ -50,7 +50,11 @@ impl Supervisor {
         (self.watch.last_ms, self.watch.next_ms) = (now_ms, now_ms + LOOK_MS);
         self.clear_empty_slots();
         self.bury();
-        self.look_after_downloads();
+        let children = &self.children;
+        self.keeper.look_after(|number| {
+            let mut its = children.iter().filter(|child| child.role == Role::Http && child.number == number);
+            its.any(super::children::Child::is_alive)
+        });
         let limit = self.config.watchdog_ms;
         for (slot, child) in self.children.iter_mut().enumerate() {
             if limit == 0 || !child.is_up() || !child.is_ready() {
@@ -108,7 +112,9 @@ impl Supervisor {
             work.ip,
             without_text(&work.bytes)
         );
-        self.forget_download_of(slot, work.connection);
+        if let Some(child) = self.children.get(slot) {
+            self.keeper.forget(child.role, child.number, work.connection);
+        }
         let now_ms = reactor::now_ms();
         let deaths = self.watch.poison.entry(work.ip).or_default();
         deaths.retain(|at| now_ms.saturating_sub(*at) < POISON_WINDOW_MS);
