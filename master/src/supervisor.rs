@@ -33,12 +33,12 @@ use mediaring::Scoreboard;
 use reactor::{Reactor, Ready, Token};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
-use crate::inherited::Kept;
 use crate::listen::ListenError;
 use crate::plan::{Action, Event, Plan};
 use crate::spawn::{Ending, Running, Spawner};
 use crate::systemd::{self, Watchdog};
 pub(crate) use adopt::Adopted;
+use adopt::Lineage;
 use children::Child;
 use family::Family;
 use keeper::Keeper;
@@ -48,7 +48,7 @@ use operators::Operators;
 use preview::Previews;
 use quit::Quit;
 use reload::Reloads;
-use reunion::{RENDEZVOUS_TOKEN, STRANGER_TOKEN, Stranger};
+use reunion::{RENDEZVOUS_TOKEN, STRANGER_TOKEN};
 use runtime_files::RuntimeFiles;
 use watch::Watch;
 
@@ -182,18 +182,14 @@ pub struct Supervisor {
     /// What opens private APIs.
     token: api::Token,
     observer: child::Observer,
-    began_ms: u64,
     /// What is kept for successors of processes that die.
     keeper: Keeper,
-    spawned: u64,
-    /// What the service manager wants to hear, and keeps.
+    /// What the service manager wants to hear.
     watchdog: Option<Watchdog>,
-    kept: Kept,
     served: bool,
     exit: bool,
     /// The processes of this server, now and under its next masters.
     family: Family,
-    strangers: Vec<Stranger>,
     /// Which processes are linked with each other.
     links: LinkTable,
     /// Children that have said more than a turn reads.
@@ -202,13 +198,8 @@ pub struct Supervisor {
     corpses: Vec<Running>,
     /// When it was last said that descriptors are missing, monotonic ms.
     short_ms: u64,
-    /// A link has ended: somebody may have, too.
-    suspects: bool,
-    /// Number of what the children hold for the next master; it grows with each change.
-    sequence: u64,
-    /// How many masters there were before this one, and how the last ended.
-    masters: u32,
-    last_master: Option<(String, u32, u64)>,
+    /// What goes on over the masters of this server.
+    lineage: Lineage,
 }
 
 fn os(what: &'static str) -> impl Fn(std::io::Error) -> StartError {
@@ -306,23 +297,16 @@ impl Supervisor {
             listening: Listening::default(),
             token,
             observer: child::Observer::default(),
-            began_ms: reactor::now_ms(),
             keeper: Keeper::default(),
-            spawned: 0,
             watchdog: Watchdog::from_environment(),
-            kept: Kept::new(),
             served: false,
             exit: false,
             family,
-            strangers: Vec::new(),
             links: LinkTable::default(),
             unread: BTreeSet::new(),
             corpses: Vec::new(),
             short_ms: 0,
-            suspects: false,
-            sequence: 1,
-            masters: 0,
-            last_master: None,
+            lineage: Lineage::founded(),
         })
     }
 
@@ -371,10 +355,7 @@ impl Supervisor {
             }
             self.read_rest();
             // A thread closes its channel before it has ended: nothing tells of its last moment.
-            if reap
-                || std::mem::take(&mut self.suspects)
-                || self.children.iter().any(Child::is_finished_thread)
-            {
+            if reap || self.links.take_suspicion() || self.children.iter().any(Child::is_finished_thread) {
                 self.reap();
             }
             if stop && !self.plan.is_stopping() {
@@ -398,7 +379,7 @@ impl Supervisor {
                 self.children.iter_mut().for_each(|child| child.listening.clear());
                 let serving = self.serving();
                 self.runtime_files.say(&serving);
-                self.keep_sockets();
+                self.listening.keep();
                 served(&serving);
             }
         }

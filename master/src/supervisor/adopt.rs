@@ -43,6 +43,40 @@ pub(super) struct Legacy {
     children: Vec<Known>,
 }
 
+/// What goes on over the masters of a server.
+#[derive(Debug)]
+pub(super) struct Lineage {
+    /// When the server was started, monotonic ms.
+    pub(super) began_ms: u64,
+    /// How many masters there were before this one, and how the last ended: how, which process, when (monotonic ms).
+    pub(super) masters: u32,
+    pub(super) last_master: Option<(String, u32, u64)>,
+    /// How many processes were started.
+    pub(super) spawned: u64,
+    /// Number of what the children hold for the next master; it grows with each change.
+    sequence: u64,
+}
+
+impl Lineage {
+    /// Of the first master of a server.
+    pub(super) fn founded() -> Self {
+        Self { began_ms: reactor::now_ms(), masters: 0, last_master: None, spawned: 0, sequence: 1 }
+    }
+
+    /// Of the next one after a death.
+    fn after(legacy: &Legacy) -> Self {
+        let now_ms = reactor::now_ms();
+        Self {
+            // Masters of earlier versions did not tell it.
+            began_ms: if legacy.began_ms > 0 { legacy.began_ms } else { now_ms },
+            masters: legacy.masters + 1,
+            last_master: Some(("death".to_owned(), legacy.pid, now_ms)),
+            spawned: legacy.spawned,
+            sequence: legacy.sequence,
+        }
+    }
+}
+
 /// A slot of the table.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Known {
@@ -247,6 +281,7 @@ impl Supervisor {
         with: (Spawner, Loader, Signals),
     ) -> Result<Self, StartError> {
         let Survivors { legacy, board, came } = survivors;
+        let lineage = Lineage::after(&legacy);
         let mut table = legacy.children;
         let seats = seat(&mut table, came);
         let board = match board {
@@ -263,13 +298,7 @@ impl Supervisor {
         });
         let plan = Plan::resume(slots);
         let mut supervisor = Self::with(legacy.asked, legacy.config, family, with, plan, board)?;
-        (supervisor.generation, supervisor.spawned) = (legacy.generation, legacy.spawned);
-        supervisor.sequence = legacy.sequence;
-        if legacy.began_ms > 0 {
-            supervisor.began_ms = legacy.began_ms;
-        }
-        supervisor.masters = legacy.masters + 1;
-        supervisor.last_master = Some(("death".to_owned(), legacy.pid, reactor::now_ms()));
+        (supervisor.generation, supervisor.lineage) = (legacy.generation, lineage);
         let mut unfinished = Vec::new();
         let mut links = Vec::new();
         for (slot, (known, seat)) in table.into_iter().zip(seats).enumerate() {
@@ -345,12 +374,12 @@ impl Supervisor {
 
     /// What has changed is told to the children with the next turn, for a master that comes after us.
     pub(super) fn save(&mut self) {
-        self.sequence += 1;
+        self.lineage.sequence += 1;
     }
 
     /// Tells the children what the next master must know.
     pub(super) fn tell_state(&mut self) {
-        let sequence = self.sequence;
+        let sequence = self.lineage.sequence;
         let lags = |child: &Child| child.is_up() && child.state_told != sequence && !child.is_behind();
         if self.family.rendezvous.is_none() || !self.children.iter().any(lags) {
             return;
@@ -370,9 +399,9 @@ impl Supervisor {
             asked: self.asked.clone(),
             config: self.config.clone(),
             generation: self.generation,
-            spawned: self.spawned,
-            began_ms: self.began_ms,
-            masters: self.masters,
+            spawned: self.lineage.spawned,
+            began_ms: self.lineage.began_ms,
+            masters: self.lineage.masters,
             pid: std::process::id(),
             children: table.collect(),
         };

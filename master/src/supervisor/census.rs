@@ -16,13 +16,13 @@ impl Supervisor {
             role: Role::Master,
             slot: 0,
             pid: std::process::id(),
-            restarts: self.masters,
+            restarts: self.lineage.masters,
             private_api_port: 0,
             board_slot: None,
             generation: self.generation,
             state: State::Serving,
-            started_ms: self.began_ms,
-            last_end: self.last_master.clone(),
+            started_ms: self.lineage.began_ms,
+            last_end: self.lineage.last_master.clone(),
         }];
         for (index, (child, slot)) in self.children.iter().zip(self.plan.slots()).enumerate() {
             let state = match slot.state {
@@ -73,7 +73,7 @@ impl Supervisor {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             generation: self.generation,
-            uptime_ms: reactor::now_ms().saturating_sub(self.began_ms),
+            uptime_ms: reactor::now_ms().saturating_sub(self.lineage.began_ms),
             token: self.token.clone(),
             vhosts: self
                 .config

@@ -295,7 +295,7 @@ impl Supervisor {
             role,
             slot: number,
             board_slot: u32::try_from(slot).unwrap_or(u32::MAX),
-            first_connection_id: self.spawned * ID_BLOCK + 100,
+            first_connection_id: self.lineage.spawned * ID_BLOCK + 100,
             generation: self.generation,
             config: Self::config_for(role, &self.config),
             ingest: child.ingest.clone(),
@@ -305,7 +305,7 @@ impl Supervisor {
             family: self.family.name.clone(),
         };
         (child.started_ms, child.generation) = (reactor::now_ms(), self.generation);
-        self.spawned += 1;
+        self.lineage.spawned += 1;
         child.tell(&MasterToChild::Start(start), vec![board, work_of_child]);
         reactor::crash_point("started");
         if let Err(error) = self.give_all(slot) {
@@ -431,7 +431,6 @@ impl Supervisor {
             }
             ChildToMaster::LinkDown { link } => {
                 self.links.ended(link, reactor::now_ms());
-                self.suspects = true;
             }
             ChildToMaster::GiveAgain => self.wants_again(slot),
             ChildToMaster::NotUnderstood { what } => child.does_not_understand(&what),

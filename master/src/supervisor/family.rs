@@ -11,6 +11,7 @@ use ipc::Rendezvous;
 use nix::fcntl::Flock;
 
 use super::StartError;
+use super::reunion::Stranger;
 use crate::relatives::{self, Relative};
 
 /// How long the runtime directory may take to be opened.
@@ -27,6 +28,8 @@ pub(super) struct Family {
     pub(super) rendezvous: Option<Rendezvous>,
     /// Processes that a former master has left.
     pub(super) left: Vec<Relative>,
+    /// Those who have come to the rendezvous and not yet said who they are.
+    pub(super) strangers: Vec<Stranger>,
     _lock: Option<Flock<File>>,
 }
 
@@ -41,7 +44,7 @@ impl Family {
         let lock = lock(&runtime_dir)?;
         if config.process_mode != ProcessMode::Multi {
             let (name, rendezvous, left) = (String::new(), None, Vec::new());
-            return Ok(Self { name, runtime_dir, rendezvous, left, _lock: lock });
+            return Ok(Self { name, runtime_dir, rendezvous, left, strangers: Vec::new(), _lock: lock });
         }
         let mut left = relatives::find(&runtime_dir);
         // The youngest family first: of others nobody should be left.
@@ -72,7 +75,8 @@ impl Family {
                 (name, opened)
             }
         };
-        Ok(Self { name, runtime_dir, rendezvous: Some(rendezvous), left, _lock: lock })
+        let rendezvous = Some(rendezvous);
+        Ok(Self { name, runtime_dir, rendezvous, left, strangers: Vec::new(), _lock: lock })
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) struct LinkTable {
     last: u64,
     /// Some may be missing.
     changed: bool,
+    /// A link has ended: somebody may have, too.
+    suspects: bool,
 }
 
 impl LinkTable {
@@ -57,12 +59,18 @@ impl LinkTable {
 
     /// One end says that a link has ended. Of a link that was replaced meanwhile that is no news.
     pub(super) fn ended(&mut self, link: u64, now_ms: u64) {
+        self.suspects = true;
         let Some((pair, made)) = self.made.iter().find(|(_, made)| made.link == link) else { return };
         let pause = if now_ms.saturating_sub(made.at_ms) < SHORT_MS { PAUSE_MS } else { 0 };
         let pair = *pair;
         self.made.remove(&pair);
         self.again.insert(pair, now_ms + pause);
         self.changed = true;
+    }
+
+    /// Whether a link has ended since this was last asked.
+    pub(super) fn take_suspicion(&mut self) -> bool {
+        std::mem::take(&mut self.suspects)
     }
 
     /// Takes over the links of which both ends were reported, by slot.

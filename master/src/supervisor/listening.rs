@@ -119,6 +119,8 @@ impl Known {
 #[derive(Debug, Default)]
 pub(super) struct Listening {
     ports: Vec<Port>,
+    /// What of it the service manager has.
+    kept: Kept,
 }
 
 impl Listening {
@@ -136,7 +138,7 @@ impl Listening {
                 }
             });
         }
-        Ok(Self { ports })
+        Ok(Self { ports, kept: Kept::new() })
     }
 
     /// At the start of a server.
@@ -245,9 +247,9 @@ impl Listening {
         gone
     }
 
-    /// The service manager keeps these sockets, and no others.
-    pub(super) fn keep(&self, kept: &mut Kept) {
-        kept.update(self.ports.iter().map(|port| (port.bound, port.sockets.as_slice())));
+    /// The service manager keeps the sockets that we listen on now, and no others.
+    pub(super) fn keep(&mut self) {
+        self.kept.update(self.ports.iter().map(|port| (port.bound, port.sockets.as_slice())));
     }
 }
 
@@ -255,7 +257,7 @@ impl Supervisor {
     /// Other listening sockets from now on, and another number of processes that accept from them.
     pub(super) fn listen_on(&mut self, listening: Listening) {
         listening.note(&mut self.config);
-        let mut old = std::mem::replace(&mut self.listening, listening).ports;
+        let mut old = std::mem::replace(&mut self.listening.ports, listening.ports);
         // Our own ends go first, so that a process that accepts for the last time leaves nobody behind.
         old.iter_mut().for_each(|port| port.sockets.clear());
         self.fit_stream_processes();
@@ -272,7 +274,7 @@ impl Supervisor {
             }
         }
         self.runtime_files.say(&self.serving());
-        self.keep_sockets();
+        self.listening.keep();
     }
 
     /// As many stream processes as the configuration asks for: those beyond that take nobody more, new ones are added.
@@ -305,10 +307,5 @@ impl Supervisor {
     pub(super) fn take_listeners_back(&mut self) -> Result<(), StartError> {
         self.listening = Listening::restore(&self.asked, &self.config, &self.children)?;
         Ok(())
-    }
-
-    /// The service manager keeps the sockets that we listen on now, and no others.
-    pub(super) fn keep_sockets(&mut self) {
-        self.listening.keep(&mut self.kept);
     }
 }

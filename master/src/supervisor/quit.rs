@@ -75,7 +75,7 @@ impl Supervisor {
 
     fn close_listeners(&mut self) {
         let addresses = self.listening.close(Purpose::Rtmp);
-        self.keep_sockets();
+        self.listening.keep();
         for child in self.children.iter_mut().filter(|child| child.role == Role::Stream) {
             child.tell(&MasterToChild::StopListening { addresses: addresses.clone() }, Vec::new());
         }

@@ -34,16 +34,16 @@ impl Supervisor {
         let until_ms = reactor::now_ms() + PATIENCE_MS;
         while let Some((socket, pid)) = self.family.rendezvous.as_ref().and_then(ipc::Rendezvous::accept) {
             let watched = self.reactor.register(socket.as_raw_fd(), Token(STRANGER_TOKEN));
-            if self.strangers.len() < MAX_STRANGERS && watched.is_ok() {
-                self.strangers.push(Stranger { pid, channel: Channel::new(socket), until_ms });
+            if self.family.strangers.len() < MAX_STRANGERS && watched.is_ok() {
+                self.family.strangers.push(Stranger { pid, channel: Channel::new(socket), until_ms });
             }
         }
-        for mut stranger in std::mem::take(&mut self.strangers) {
+        for mut stranger in std::mem::take(&mut self.family.strangers) {
             match stranger.channel.receive::<ChildToMaster>() {
                 Ok(Some((ChildToMaster::Hello(hello), _))) if hello.pid == stranger.pid => {
                     self.reunite(&hello, stranger.channel);
                 }
-                Ok(None) if stranger.until_ms > reactor::now_ms() => self.strangers.push(stranger),
+                Ok(None) if stranger.until_ms > reactor::now_ms() => self.family.strangers.push(stranger),
                 Ok(_) | Err(_) => {}
             }
         }
@@ -130,13 +130,13 @@ impl Supervisor {
             let lost = child.lost_ms.map(|lost_ms| lost_ms + PATIENCE_MS);
             [lost, child.give_again_ms, child.keep_again_ms]
         });
-        own.flatten().chain(self.strangers.iter().map(|stranger| stranger.until_ms)).min()
+        own.flatten().chain(self.family.strangers.iter().map(|stranger| stranger.until_ms)).min()
     }
 
     /// Gives and asks again for what found no room; ends children that have lost their channel and do not come.
     pub(super) fn mend_children(&mut self) {
         let now_ms = reactor::now_ms();
-        self.strangers.retain(|stranger| stranger.until_ms > now_ms);
+        self.family.strangers.retain(|stranger| stranger.until_ms > now_ms);
         for slot in 0..self.children.len() {
             let Some(child) = self.children.get_mut(slot) else { continue };
             if child.lost_ms.is_some_and(|lost_ms| now_ms >= lost_ms + PATIENCE_MS) && child.is_alive() {
