@@ -309,3 +309,65 @@ impl Supervisor {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        conf::parse_text("srs.conf", text.as_bytes(), &conf::Environment::empty()).unwrap().config
+    }
+
+    /// Address and sockets of each port of a purpose.
+    fn ports(table: &Listening, purpose: Purpose) -> Vec<(SocketAddr, Vec<u64>)> {
+        let inode = |socket: &OwnedFd| nix::sys::stat::fstat(socket).unwrap().st_ino;
+        let its = table.ports.iter().filter(|port| port.purpose == purpose);
+        its.map(|port| (port.bound, port.sockets.iter().map(inode).collect())).collect()
+    }
+
+    #[test]
+    fn what_is_asked_for_again_keeps_its_address_and_its_sockets() {
+        let two = config(
+            "listen 127.0.0.1:0 127.0.0.2:0; workers 2; http_api { enabled on; listen 127.0.0.1:0; }
+             exporter { enabled on; listen 127.0.0.1:0; }",
+        );
+        let three = config(
+            "listen 127.0.0.2:0 127.0.0.1:0; workers 3; http_api { enabled on; listen 127.0.0.1:0; }
+             http_server { enabled on; listen 127.0.0.1:0; } http_workers 2;",
+        );
+        let first = Listening::new(&two).unwrap();
+        first.try_out(&three).unwrap();
+        let second = first.rebind(&three).unwrap();
+        let (before, after) = (ports(&first, Purpose::Rtmp), ports(&second, Purpose::Rtmp));
+        for ((address, had), (now_at, has)) in before.iter().rev().zip(&after) {
+            assert_eq!((address, had.len(), has.len()), (now_at, 2, 3));
+            assert_eq!(had.as_slice(), &has[..2]);
+        }
+        assert_eq!(ports(&first, Purpose::Api), ports(&second, Purpose::Api));
+        assert_eq!((ports(&first, Purpose::Exporter).len(), ports(&second, Purpose::Exporter).len()), (1, 0));
+        assert_eq!(ports(&second, Purpose::Http)[0].1.len(), 2);
+        assert_eq!(ports(&second.rebind(&two).unwrap(), Purpose::Rtmp), before);
+        let mut noted = three.clone();
+        second.note(&mut noted);
+        assert_eq!(wanted(&noted).len(), 4);
+        assert!(wanted(&noted).iter().all(|(_, address)| address.port() != 0));
+    }
+
+    #[test]
+    fn what_children_bring_is_completed() {
+        let asked = config("listen 127.0.0.1:0; workers 2;");
+        let first = Listening::new(&asked).unwrap();
+        let mut in_force = asked.clone();
+        first.note(&mut in_force);
+        let mut child = Child::new(Role::Stream, 1, None);
+        let (addresses, sockets) = first.of(Role::Stream, 1);
+        child.listening = addresses.into_iter().zip(sockets).collect();
+        let before = ports(&first, Purpose::Rtmp);
+        drop(first);
+        let table = Listening::restore(&asked, &in_force, &[child]).unwrap();
+        let after = ports(&table, Purpose::Rtmp);
+        assert_eq!(after[0].0, before[0].0);
+        assert_eq!((after[0].1.len(), after[0].1[1]), (2, before[0].1[1]));
+        assert_ne!(after[0].1[0], before[0].1[0]);
+    }
+}
