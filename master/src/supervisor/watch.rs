@@ -8,6 +8,7 @@ use mediaring::Counter;
 use nix::sys::signal::Signal;
 
 use super::Supervisor;
+use super::children::Child;
 use crate::spawn::Ending;
 
 /// How often signs of life are looked at, ms.
@@ -53,19 +54,25 @@ impl Supervisor {
         let children = &self.children;
         self.keeper.look_after(|number| {
             let mut its = children.iter().filter(|child| child.role == Role::Http && child.number == number);
-            its.any(super::children::Child::is_alive)
+            its.any(Child::is_alive)
         });
         let limit = self.config.watchdog_ms;
-        for (slot, child) in self.children.iter_mut().enumerate() {
-            if limit == 0 || !child.is_up() || !child.is_ready() {
+        let is_watched = |child: &Child| limit > 0 && child.is_up() && child.is_ready();
+        if gap > OWN_GAP_MS {
+            self.children.iter_mut().for_each(|child| child.watched_from_ms = now_ms);
+        }
+        // This process may be late itself: what they have said by now counts.
+        for slot in 0..self.children.len() {
+            if self.children.get(slot).is_some_and(|child| is_watched(child) && self.silent_ms(slot) > limit)
+            {
+                self.read_child(slot);
+            }
+        }
+        let silent: Vec<u64> = (0..self.children.len()).map(|slot| self.silent_ms(slot)).collect();
+        for (child, silent) in self.children.iter_mut().zip(silent) {
+            if !is_watched(child) {
                 continue;
             }
-            if gap > OWN_GAP_MS {
-                child.watched_from_ms = now_ms;
-            }
-            // What another process could have written is not enough to end this one: it is asked, too.
-            let beat = self.board.last_beat(slot).min(now_ms);
-            let silent = now_ms.saturating_sub(beat.max(child.watched_from_ms).max(child.heard_ms));
             if silent > limit / 2 && now_ms.saturating_sub(child.pinged_ms) > limit / 4 {
                 child.pinged_ms = now_ms;
                 child.tell(&MasterToChild::Ping, Vec::new());
@@ -82,6 +89,15 @@ impl Supervisor {
                 child.signal(Signal::SIGABRT);
             }
         }
+    }
+
+    /// How long a child has shown no sign of life, ms. What another process could have written on the scoreboard is not enough to
+    /// end one: it is asked, too.
+    fn silent_ms(&self, slot: usize) -> u64 {
+        let now_ms = reactor::now_ms();
+        let beat = self.board.last_beat(slot).min(now_ms);
+        let heard = self.children.get(slot).map_or(now_ms, |child| child.watched_from_ms.max(child.heard_ms));
+        now_ms.saturating_sub(beat.max(heard))
     }
 
     /// Where nobody is who serves clients, there are none, whatever was written there. Those who serve them say how many.
@@ -102,7 +118,7 @@ impl Supervisor {
         let Some(work) = work.and_then(|record| record.work()) else { return };
         // Who was killed from outside died of that.
         let of_itself = [Signal::SIGABRT, Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE];
-        let name = self.children.get(slot).map(super::children::Child::name).unwrap_or_default();
+        let name = self.children.get(slot).map(Child::name).unwrap_or_default();
         if !of_itself.iter().any(|signal| ending.signal == Some(*signal as i32)) {
             return;
         }
@@ -127,8 +143,7 @@ impl Supervisor {
                 REFUSE_MS / 1000
             );
             self.watch.refused.insert(work.ip, now_ms + REFUSE_MS);
-            let faces_clients =
-                |child: &&mut super::children::Child| matches!(child.role, Role::Stream | Role::Http);
+            let faces_clients = |child: &&mut Child| matches!(child.role, Role::Stream | Role::Http);
             for child in self.children.iter_mut().filter(faces_clients) {
                 child.tell(&MasterToChild::Refuse { ip: work.ip, for_ms: REFUSE_MS }, Vec::new());
             }
