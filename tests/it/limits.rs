@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use client::{Kind, Options, Player, Publisher};
 use srs_tests::capture::{player, publisher, receive_frames, receive_until};
-use srs_tests::pattern::{self, GOP};
+use srs_tests::pattern::{self, GOP, Live};
 use srs_tests::process::memory_kib;
 use srs_tests::raw::Raw;
 use srs_tests::server::Server;
@@ -53,6 +53,28 @@ fn it_listens_in_several_places_and_on_ipv6() {
 #[test]
 fn a_viewer_that_lags_moves_to_a_newer_key_frame() {
     lagging("vhost __defaultVhost__ { queue_length 2; }");
+}
+
+/// The ring grows for it: half a second's worth lies in the one that a stream begins with.
+#[test]
+fn a_viewer_that_takes_nothing_for_a_while_misses_nothing() {
+    let server = Server::start("vhost __defaultVhost__ { queue_length 30; }");
+    let url = server.url("live/pause");
+    let options = || Options { receive_buffer: Some(4_096), read_timeout: SOON, ..Options::default() };
+    let mut slow: Vec<Player> = (0..3).map(|_| Player::connect(&url, options()).unwrap()).collect();
+    server.wait_players(3);
+    // Four times as fast as its times say: 24 s of media while nothing is read.
+    let live = Live::start(&url, Duration::from_millis(5));
+    live.wait_more(1_200);
+    for player in &mut slow {
+        let packets =
+            receive_until(player, |packet| pattern::number(packet.kind, &packet.payload) >= Some(1_200));
+        let numbers: Vec<u64> = packets.iter().filter_map(pattern::check).collect();
+        assert!(numbers.is_sorted_by(|one, next| one + 1 == *next), "holes in {numbers:?}");
+        assert_eq!(numbers[0], 0);
+    }
+    assert!(server.clients().iter().all(|client| client.dropped == 0 && client.jumps == 0));
+    let _undisturbed = live.stop();
 }
 
 #[test]

@@ -71,8 +71,8 @@ pub(crate) struct Audience {
     pub(crate) has_publisher: bool,
     /// When that ended, monotonic ms.
     pub(crate) no_publisher_since_ms: u64,
-    /// When the ring was last asked to hold more, ms.
-    pub(crate) hold_asked_ms: u64,
+    /// When the ring was last asked to hold more, monotonic ms, and how much, ms.
+    pub(crate) hold_asked: (u64, u64),
 }
 
 impl Audience {
@@ -92,7 +92,7 @@ impl Audience {
             awaits_track: false,
             has_publisher: true,
             no_publisher_since_ms: 0,
-            hold_asked_ms: 0,
+            hold_asked: (0, 0),
         }
     }
 

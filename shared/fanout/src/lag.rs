@@ -48,7 +48,8 @@ impl Cursor {
         let about_to_be_lapped = behind > capacity - capacity / 8 || self.position < packets.tail_position();
         let mut lag_ms = 0;
         let mut too_late = behind > limits.bytes;
-        if look_at_time || about_to_be_lapped {
+        let wants_hold = behind > capacity / 2;
+        if look_at_time || about_to_be_lapped || wants_hold {
             match packets.find(self.position) {
                 Ok(record) => {
                     lag_ms = window.head_dts_ms() - record.dts_ms;
@@ -69,7 +70,7 @@ impl Cursor {
                 self.jumps = jumps;
             }
         }
-        if behind > capacity / 2 && !too_late {
+        if wants_hold && !too_late {
             watched.hold_ms = u64::try_from(lag_ms.max(LEAST_HOLD_MS)).ok();
         }
         watched

@@ -13,6 +13,8 @@ use crate::viewer::Viewer;
 const MARK_MS: u64 = 15_000;
 /// The same for the rates of the last 150 to 300 seconds.
 const LONG_MARK_MS: u64 = 150_000;
+/// Least time between two wishes for a ring that holds as much, ms.
+const HOLD_PAUSE_MS: u64 = 100;
 /// Least time between two lines about lines that were left out, ms.
 const COMPLAIN_MS: u64 = 5_000;
 
@@ -134,10 +136,12 @@ impl Hub {
         let Some(audience) = self.by_key.get(name).and_then(|id| self.audiences.get_mut(id.0)) else {
             return;
         };
-        if self.now_ms.saturating_sub(audience.hold_asked_ms) < 100 {
+        // Somebody who lags further needs it now.
+        let (asked_ms, asked_for_ms) = audience.hold_asked;
+        if self.now_ms.saturating_sub(asked_ms) < HOLD_PAUSE_MS && lag_ms < asked_for_ms * 5 / 4 {
             return;
         }
-        audience.hold_asked_ms = self.now_ms;
+        audience.hold_asked = (self.now_ms, lag_ms);
         let name = name.clone();
         host.hold(self, &name, lag_ms);
     }
