@@ -30,6 +30,7 @@ export class Player {
     this.tries = 0;
     this.video.addEventListener("playing", () => {
       this.tries = 0;
+      this.played = true;
       this.tell("");
     });
     this.video.addEventListener("ended", () => this.again(say("ended_stream")));
@@ -43,6 +44,7 @@ export class Player {
   // Plays a stream from now on.
   play(stream, kind) {
     this.stop();
+    if (stream !== this.stream || kind !== this.kind) this.played = false;
     [this.stream, this.kind] = [stream, kind];
     if (!works(kind)) {
       this.tell(say("kind_missing"));
@@ -67,13 +69,14 @@ export class Player {
     }
   }
 
-  // A video element does not say why it has failed; the server does.
+  // A video element does not say why it has failed; the server does. What has not played was not lost: until the server has
+  // answered, what was told before stays.
   async why(src) {
-    this.again(say("lost"));
-    try {
-      const answer = await fetch(src, { method: "HEAD", cache: "no-store" });
-      if (answer.status === 404 && this.video.getAttribute("src") === src) this.tell(say("not_there"));
-    } catch { /* it was lost */ }
+    const told = this.notice.hidden ? "" : this.notice.textContent;
+    this.again(this.played ? say("lost") : told);
+    this.played = false;
+    const answer = await fetch(src, { method: "HEAD", cache: "no-store" }).catch(() => null);
+    if (this.video.getAttribute("src") === src) this.tell(say(answer?.status === 404 ? "not_there" : "lost"));
   }
 
   again(words) {

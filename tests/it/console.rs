@@ -287,6 +287,19 @@ fn only_what_is_true_is_told() {
     // A stream that is not there is not a connection that was lost.
     browser.open(&format!("{}/console/stream.html?app=live&stream=nobody&kind=flv", server.web()));
     browser.wait("document.querySelector('.notice').textContent.includes('Nobody publishes this stream')");
+    // Nor is it one in what asks again and again.
+    browser.open(&format!("{}/console/stream.html?app=live&stream=nobody&kind=mp4", server.web()));
+    browser.wait("document.querySelector('.notice').textContent.includes('Nobody publishes this stream')");
+    let _ = browser.run(
+        "window.told = []; window.asked = 0; const f = window.fetch; \
+         window.fetch = (...a) => { if (a[1]?.method === 'HEAD') window.asked += 1; return f(...a); }; \
+         const notice = document.querySelector('.notice'); \
+         new MutationObserver(() => window.told.push(notice.textContent)) \
+           .observe(notice, { childList: true, characterData: true, subtree: true });",
+    );
+    browser.wait("window.asked >= 2");
+    let told = browser.run("return window.told.join(' | ')");
+    assert!(!told.as_str().unwrap().contains("lost"), "{told}");
     drop((live, watchers));
     // Without the API the page says what to switch on.
     let server = Server::start(&format!("http_api {{ enabled off; }}\n{PAGES}vhost __defaultVhost__ {{ }}"));
