@@ -126,7 +126,8 @@ export function changes(before, now) {
     }
     // Another process of that name. While the one before is there and drains, it is no successor of a dead one.
     const earlier = before.find((each) => name(each) === name(process) && !now.some(is(each)));
-    if (!earlier || earlier.state === "draining" || process.state === "dead") continue;
+    // A place that nobody had yet (pid 0) is taken for the first time.
+    if (!earlier || earlier.pid === 0 || earlier.state === "draining" || process.state === "dead") continue;
     reborn.add(name(process));
     const end = process.last_end?.pid === earlier.pid ? process.last_end : null;
     told.push(end ? say("restarted", { ...words, old: earlier.pid, how: end.how }) : say("restarted_plain", words));
