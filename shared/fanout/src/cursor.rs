@@ -1,7 +1,7 @@
 //! Where a viewer stands in a stream, and all that its bytes depend on.
 
 use media::Kind;
-use mediaring::{Lapped, Record};
+use mediaring::{Flags, Lapped, Record};
 use serde::{Deserialize, Serialize};
 
 use crate::packets::Packets;
@@ -256,6 +256,11 @@ impl Cursor {
     /// Something other than bytes has changed it.
     pub(crate) fn changed(&mut self) {
         self.changes += 1;
+        self.derive();
+    }
+
+    /// What follows from the rest, and does not travel.
+    pub(crate) fn derive(&mut self) {
         self.plain = matches!(self.place, Place::AtPacket | Place::MidPacket)
             && self.delivery == Delivery::Shared
             && !self.paused
@@ -350,12 +355,12 @@ impl Cursor {
     }
 
     /// Whether this packet is passed over.
-    pub(crate) fn passes_over(&self, record: &Record, is_key: bool, is_header: bool) -> bool {
+    pub(crate) fn passes_over(&self, record: &Record) -> bool {
         let unwanted = match record.kind {
             Kind::Audio => !self.wanted.audio,
-            Kind::Video => !self.wanted.video || self.awaits_key && !is_key,
+            Kind::Video => !self.wanted.video || self.awaits_key && !record.flags.contains(Flags::KEY),
             Kind::Data => false,
         };
-        unwanted && !is_header
+        unwanted && !record.flags.contains(Flags::SEQUENCE_HEADER)
     }
 }

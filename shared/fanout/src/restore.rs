@@ -38,10 +38,7 @@ impl Cursor {
         chunk_size: u32,
         alone: bool,
     ) -> Result<Restored, RestoreError> {
-        // Derived values do not travel.
-        let changes = self.changes;
-        self.changed();
-        self.changes = changes;
+        self.derive();
         let mut left = bytes;
         // As they lie there: also where the packets at its old position are gone.
         let to = self.position.saturating_add(left);

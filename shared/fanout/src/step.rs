@@ -125,7 +125,7 @@ impl Cursor {
     fn put<P: Packets>(&mut self, stream: &Stream<'_, P>, record: &Record, wire: &mut Wire<'_>) -> Step {
         let is_frame = record.kind != Kind::Data;
         let is_key = record.flags.contains(Flags::KEY);
-        if self.passes_over(record, is_key, record.flags.contains(Flags::SEQUENCE_HEADER)) {
+        if self.passes_over(record) {
             self.position = record.end();
             self.delta_base.set(record.kind, false);
             self.dropped += u64::from(self.awaits_key);
