@@ -14,6 +14,9 @@ use crate::layout::{
 use crate::map::Map;
 use crate::reader;
 
+/// Sequence numbers and positions beyond this are no writer's: a stream of 100 Gbit/s needs ten years for so many bytes.
+const FURTHEST: u64 = 1 << 62;
+
 /// What the writer says of a packet; the ring adds sequence number and position.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry {
@@ -74,6 +77,9 @@ impl RingWriter {
         let map = Map::writable(fd)?;
         let shape = reader::shape_of(&map)?;
         let head = map.load(W_HEAD, Ordering::Acquire);
+        if head > FURTHEST {
+            return Err(RingError::Format("its head is further than a stream comes"));
+        }
         let mut ring = Self {
             head,
             head_pos: 0,
@@ -88,6 +94,9 @@ impl RingWriter {
         // generation that began empty has none; there the tail is where it began.
         let last = head.checked_sub(1).and_then(|seq| reader::load_record(&ring.map, shape, seq));
         ring.head_pos = last.map_or(ring.tail_pos, |last| last.end().max(ring.tail_pos));
+        if ring.head_pos > FURTHEST {
+            return Err(RingError::Format("its bytes go further than a stream comes"));
+        }
         // The dead writer may have stopped between the two words of its announcement.
         ring.tail_pos = ring.record(ring.tail).map_or(ring.head_pos, |oldest| oldest.position);
         ring.map.store(W_TAIL, ring.tail, Ordering::Relaxed);
@@ -424,5 +433,15 @@ mod tests {
         writer.append(entry, &[b"next"]).unwrap();
         assert_eq!(writer.record(3).unwrap().position, 300);
         assert_eq!((writer.tail(), writer.used_bytes()), (3, 4));
+    }
+
+    #[test]
+    fn a_ring_whose_numbers_make_no_sense_is_not_gone_on_with() {
+        for word in [W_HEAD, W_TAIL_POS] {
+            let writer = RingWriter::create(Shape { data_bytes: 4096, records: 16 }, 1, 1, 4096).unwrap();
+            writer.map.store(word, u64::MAX - 3, Ordering::Relaxed);
+            let adopted = RingWriter::adopt(writer.fd().try_clone_to_owned().unwrap());
+            assert!(matches!(adopted, Err(RingError::Format(_))), "{adopted:?}");
+        }
     }
 }
