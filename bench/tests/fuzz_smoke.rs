@@ -21,16 +21,22 @@ mod conf_target;
 mod flv_target;
 #[path = "../../fuzz/targets/handshake.rs"]
 mod handshake_target;
+#[path = "../../fuzz/targets/hls_trace.rs"]
+mod hls_trace_target;
 #[path = "../../fuzz/targets/http1.rs"]
 mod http1_target;
 #[path = "../../fuzz/targets/ipc.rs"]
 mod ipc_target;
 #[path = "../../fuzz/targets/remux.rs"]
 mod remux_target;
+#[path = "../../fuzz/targets/ring.rs"]
+mod ring_target;
 #[path = "../../fuzz/targets/session.rs"]
 mod session_target;
 #[path = "../../fuzz/targets/snapshot.rs"]
 mod snapshot_target;
+#[path = "../../fuzz/targets/vod.rs"]
+mod vod_target;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
@@ -133,6 +139,21 @@ fn session() {
 #[test]
 fn snapshot() {
     smoke("snapshot", snapshot_target::run);
+}
+
+#[test]
+fn hls_trace() {
+    smoke("hls_trace", hls_trace_target::run);
+}
+
+#[test]
+fn ring() {
+    smoke("ring", ring_target::run);
+}
+
+#[test]
+fn vod() {
+    smoke("vod", vod_target::run);
 }
 
 #[test]

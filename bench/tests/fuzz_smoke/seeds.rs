@@ -37,6 +37,8 @@ pub(crate) fn all() -> Vec<Seed> {
     seeds.extend(chunks());
     seeds.extend(files());
     seeds.extend(packets());
+    seeds.extend(memories());
+    seeds.extend(paths());
     seeds.extend(heads());
     seeds.extend(handshakes());
     seeds.extend(datagrams());
@@ -106,7 +108,70 @@ fn files() -> Vec<Seed> {
     for (kind, time, body) in tags {
         assert!(::flv::file::write_tag(&mut file, kind, time, body));
     }
-    vec![("flv", "tags.flv", cut(file))]
+    vec![("vod", "tags.flv", file.clone()), ("flv", "tags.flv", cut(file)), ("vod", "movie.mp4", movie())]
+}
+
+fn boxed(name: &[u8; 4], parts: &[&[u8]]) -> Vec<u8> {
+    let inside = parts.concat();
+    let mut out = u32::try_from(inside.len() + 8).unwrap().to_be_bytes().to_vec();
+    out.extend(name);
+    out.extend(inside);
+    out
+}
+
+fn full(name: &[u8; 4], words: &[u32]) -> Vec<u8> {
+    let words: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+    boxed(name, &[&[0; 4], &words])
+}
+
+/// A recorded MP4 file: four pictures, two in a chunk.
+fn movie() -> Vec<u8> {
+    let ftyp = boxed(b"ftyp", &[b"isom\0\0\0\0"]);
+    let at = u32::try_from(ftyp.len()).unwrap() + 8;
+    let pictures: Vec<u8> = (0..4_u8).flat_map(|n| [0, 0, 0, 1, n]).collect();
+    let avcc = VIDEO_HEADER.get(5..).unwrap();
+    let entry = boxed(b"avc1", &[&[0; 78], &boxed(b"avcC", &[avcc])]);
+    let stbl = boxed(
+        b"stbl",
+        &[
+            &boxed(b"stsd", &[&[0, 0, 0, 0, 0, 0, 0, 1], &entry]),
+            &full(b"stts", &[1, 4, 512]),
+            &full(b"stss", &[2, 1, 3]),
+            &full(b"stsc", &[1, 1, 2, 1]),
+            &full(b"stsz", &[5, 4]),
+            &full(b"stco", &[2, at, at + 10]),
+        ],
+    );
+    let media = boxed(b"mdia", &[&full(b"mdhd", &[0, 0, 12_800, 2048, 0]), &boxed(b"minf", &[&stbl])]);
+    let trak = boxed(b"trak", &[&full(b"tkhd", &[0, 0, 1, 0, 160]), &media]);
+    let moov = boxed(b"moov", &[&full(b"mvhd", &[0, 0, 1000, 160]), &trak]);
+    [ftyp, boxed(b"mdat", &[&pictures]), moov].concat()
+}
+
+/// What is written over a ring: its index, its ends, its middle.
+fn memories() -> Vec<Seed> {
+    let write = |at: u16, bytes: &[u8]| {
+        let len = u8::try_from(bytes.len()).unwrap();
+        [&at.to_be_bytes()[..], &[len], bytes].concat()
+    };
+    let words = |at: u16| write(at, &u64::MAX.to_le_bytes());
+    vec![
+        ("ring", "first-words", (0..64).flat_map(|n| words(n * 8)).collect()),
+        ("ring", "index", (512..640).flat_map(|n| words(n * 8)).collect()),
+        ("ring", "one-byte", write(4100, &[0x80])),
+    ]
+}
+
+/// Templates, and paths that strangers ask for.
+fn paths() -> Vec<Seed> {
+    let inputs =
+        ["[app]/[stream]-[seq].ts\nlive/a-1-27.ts", "[vhost]/[app]/[stream].m3u8\nv/live/50%25.m3u8"];
+    let names = ["segment", "list"];
+    names
+        .into_iter()
+        .zip(inputs)
+        .map(|(name, input)| ("hls_trace", name, input.as_bytes().to_vec()))
+        .collect()
 }
 
 /// As the target of the packagers reads them.
