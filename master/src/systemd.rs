@@ -41,11 +41,6 @@ pub fn status(text: &str) {
     notify("status", &[NotifyState::Status(&one_line(text))]);
 }
 
-/// Another process is the master from now on: the successor of an upgrade.
-pub fn main_pid(pid: u32) {
-    notify("main pid", &[NotifyState::MainPid(pid)]);
-}
-
 /// Gives the service manager a duplicate of a descriptor to keep, under a name (see [`forget`]). It comes back in
 /// `LISTEN_FDS` when the unit is started again; one that it has already is not kept twice.
 pub fn store(name: &str, descriptor: impl AsFd) {
@@ -178,7 +173,6 @@ mod tests {
             reloading();
             ready("generation 2");
             status("2 streams");
-            main_pid(4711);
             alive();
             return stopping();
         }
@@ -188,8 +182,8 @@ mod tests {
         let time = messages[1].strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
         assert!(time.lines().next().unwrap().parse::<u64>().unwrap() > 0);
         assert_eq!(messages[2], "READY=1\nSTATUS=generation 2\n");
-        assert_eq!(messages[3..6], ["STATUS=2 streams\n", "MAINPID=4711\n", "WATCHDOG=1\n"]);
-        assert!(messages[6].starts_with("STOPPING=1\n"));
+        assert_eq!(messages[3..5], ["STATUS=2 streams\n", "WATCHDOG=1\n"]);
+        assert!(messages[5].starts_with("STOPPING=1\n"));
         assert_eq!(messages.len(), 7);
     }
 

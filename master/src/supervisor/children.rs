@@ -1,449 +1,256 @@
-//! The children: starting them, connecting them with each other, and what they say.
+//! All children: the table of their places, and what is told to several of them.
 
-use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::collections::BTreeSet;
 
-use ipc::{Channel, ChannelError, ChildToMaster, MasterToChild, Role, Start};
-use mediaring::WorkRecord;
-use nix::sys::signal::Signal;
-use reactor::Token;
+use api::State;
+use conf::Config;
+use ipc::{MasterToChild, ProcessInfo, Role};
 
-use super::adopt::Adopted;
-use super::{FIRST_CHILD, Supervisor, duplicate};
-use crate::plan::Event;
+use super::child::{Child, Received};
+use super::configuration::{IngestName, ingest, workers};
+use super::lineage::Lineage;
+use crate::plan::{Plan, Slot, State as SlotState};
 use crate::spawn::{Ending, Running};
-
-/// Ids of connections: each start of a process has a block of its own.
-const ID_BLOCK: u64 = 1_000_000;
 
 /// Most messages of one child that are read in one turn: nobody who talks without end holds up the others.
 const TURN_MESSAGES: usize = 256;
-
 /// So many turns are read at once of a channel that brings nothing more: beyond what the kernel holds for it.
-const LAST_TURNS: usize = 16;
+pub(super) const LAST_TURNS: usize = 16;
+/// Least time between two lines about descriptors that are missing, ms.
+const COMPLAIN_MS: u64 = 5_000;
 
-/// Messages between us and a child of another version that one side did not understand.
-#[derive(Debug, Default)]
-struct NotUnderstood {
-    here: u64,
-    there: u64,
-}
-
-/// A place for a child, and the child in it.
+/// The children, by slot.
 #[derive(Debug)]
-pub(super) struct Child {
-    pub(super) role: Role,
-    pub(super) number: u32,
-    /// Vhost and id of the ingest that it does.
-    pub(super) ingest: Option<(String, String)>,
-    /// It is to end with its last client.
-    pub(super) draining: bool,
-    /// It need not have shown that it lives before this time, ms.
-    pub(super) watched_from_ms: u64,
-    /// When it last said something, and when it was last asked whether it is there, ms.
-    pub(super) heard_ms: u64,
-    pub(super) pinged_ms: u64,
-    /// It was told to end because it showed no sign of life.
-    pub(super) aborted: bool,
-    /// When it was started, monotonic ms, and the generation of the configuration that it goes by.
-    pub(super) started_ms: u64,
-    pub(super) generation: u64,
-    /// How the one before it ended, which process it was, and when, monotonic ms.
-    pub(super) last_end: Option<(String, u32, u64)>,
-    /// Since when its channel is lost though it lives, monotonic ms.
-    pub(super) lost_ms: Option<u64>,
-    /// When it is to be given again what belongs to it, and asked again for what it keeps with us, monotonic ms.
-    pub(super) give_again_ms: Option<u64>,
-    pub(super) keep_again_ms: Option<u64>,
-    /// Which state it has for the next master.
-    pub(super) state_told: u64,
-    /// Messages that were not understood: of it here, and of ours there.
-    not_understood: NotUnderstood,
-    /// Listening sockets that it brought with it.
-    pub(super) listening: Vec<(SocketAddr, OwnedFd)>,
-    /// What the process in this place is doing with bytes from outside, also when it has just died.
-    pub(super) work: Option<WorkRecord>,
-    running: Option<Running>,
-    channel: Option<Channel>,
-    pid: u32,
-    ready: bool,
-    port: u16,
+pub(super) struct Children {
+    places: Vec<Child>,
+    /// What to do with them; as many slots as places.
+    pub(super) plan: Plan,
+    /// Those who have said more than a turn reads.
+    unread: BTreeSet<usize>,
+    /// Processes that have ended but for a thread that hangs in the kernel.
+    corpses: Vec<Running>,
+    /// When it was last said that descriptors are missing, monotonic ms.
+    complained_ms: u64,
 }
 
-impl Child {
-    pub(super) fn new(role: Role, number: u32, ingest: Option<(String, String)>) -> Self {
-        Self {
-            role,
-            number,
-            ingest,
-            draining: false,
-            watched_from_ms: 0,
-            heard_ms: 0,
-            pinged_ms: 0,
-            aborted: false,
-            started_ms: 0,
-            generation: 0,
-            last_end: None,
-            lost_ms: None,
-            give_again_ms: None,
-            keep_again_ms: None,
-            state_told: 0,
-            not_understood: NotUnderstood::default(),
-            listening: Vec::new(),
-            work: None,
-            running: None,
-            channel: None,
-            pid: 0,
-            ready: false,
-            port: 0,
+impl Children {
+    /// Of the places of a plan.
+    pub(super) fn new(plan: Plan, places: Vec<Child>) -> Self {
+        Self { places, plan, unread: BTreeSet::new(), corpses: Vec::new(), complained_ms: 0 }
+    }
+
+    /// Of these roles and numbers, and ingests; none runs yet.
+    pub(super) fn of(processes: &[(Role, u32)], ingests: Vec<IngestName>) -> Self {
+        let places = processes.iter().map(|(role, number)| Child::new(*role, *number, None));
+        let ingests = (0..).zip(ingests).map(|(number, name)| Child::new(Role::Ingest, number, Some(name)));
+        let places: Vec<Child> = places.chain(ingests).collect();
+        Self::new(Plan::new(places.iter().map(|child| (child.role, child.number))), places)
+    }
+
+    pub(super) fn get(&self, slot: usize) -> Option<&Child> {
+        self.places.get(slot)
+    }
+
+    pub(super) fn get_mut(&mut self, slot: usize) -> Option<&mut Child> {
+        self.places.get_mut(slot)
+    }
+
+    /// All slots.
+    pub(super) fn slots(&self) -> std::ops::Range<usize> {
+        0..self.places.len()
+    }
+
+    /// The places of all slots in their order.
+    pub(super) fn places(&self) -> &[Child] {
+        &self.places
+    }
+
+    pub(super) fn iter(&self) -> std::slice::Iter<'_, Child> {
+        self.places.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> std::slice::IterMut<'_, Child> {
+        self.places.iter_mut()
+    }
+
+    /// The places with what is planned for each.
+    pub(super) fn planned(&self) -> impl Iterator<Item = (&Child, &Slot)> {
+        self.places.iter().zip(self.plan.slots())
+    }
+
+    /// Those of these roles.
+    pub(super) fn of_roles<'c>(&'c mut self, roles: &'c [Role]) -> impl Iterator<Item = &'c mut Child> {
+        self.places.iter_mut().filter(|child| roles.contains(&child.role))
+    }
+
+    /// How many places are somebody's.
+    pub(super) fn taken(&self) -> usize {
+        self.plan.slots().iter().filter(|slot| slot.state != SlotState::Free).count()
+    }
+
+    /// One child more; it is started with this turn.
+    pub(super) fn add(&mut self, role: Role, number: u32, ingest: Option<IngestName>) {
+        let slot = self.plan.add(role, number);
+        let child = Child::new(role, number, ingest);
+        match self.places.get_mut(slot) {
+            Some(place) => *place = child,
+            None => self.places.push(child),
         }
     }
 
-    pub(super) fn name(&self) -> String {
-        format!("{}#{}", self.role.name(), self.number)
-    }
-
-    pub(super) fn is_ready(&self) -> bool {
-        self.ready
-    }
-
-    pub(super) fn port(&self) -> u16 {
-        self.port
-    }
-
-    pub(super) fn last_pid(&self) -> u32 {
-        self.pid
-    }
-
-    pub(super) fn kill(&mut self) {
-        if let Some(running) = &mut self.running {
-            running.kill();
+    /// A child that is not wanted any more gets this order; its place is free when it has ended.
+    pub(super) fn retire(&mut self, slot: usize, order: &MasterToChild) {
+        self.plan.retire(slot);
+        if let Some(child) = self.places.get_mut(slot) {
+            child.draining = true;
+            child.tell(order, Vec::new());
         }
     }
 
-    pub(super) fn signal(&self, signal: Signal) {
-        if let Some(running) = &self.running {
-            running.signal(signal);
-        }
-    }
-
-    /// Whether it was a thread (single mode) and has ended.
-    pub(super) fn is_finished_thread(&self) -> bool {
-        matches!(&self.running, Some(Running::Thread(thread)) if thread.is_finished())
-    }
-
-    /// Whether it has ended, and how.
-    pub(super) fn ended(&mut self) -> Option<Ending> {
-        self.running.as_mut()?.ended()
-    }
-
-    /// Takes out a process whose main thread has ended while another one hangs in the kernel (in a write to a disk that does
-    /// not answer, say): it does no more work, and ends for good when the kernel lets it.
-    pub(super) fn take_corpse(&mut self) -> Option<Running> {
-        if !matches!(self.running, Some(Running::Process(_) | Running::Adopted(_)))
-            || !crate::relatives::is_corpse(self.pid)
+    /// A child has ended; when its place is nobody's now, no ingest belongs there.
+    pub(super) fn free_place(&mut self, slot: usize) {
+        if self.plan.slots().get(slot).is_some_and(|slot| slot.state == SlotState::Free)
+            && let Some(child) = self.places.get_mut(slot)
         {
-            return None;
-        }
-        self.running.take()
-    }
-
-    /// A process of a former master has this place.
-    pub(super) fn take_over(&mut self, adopted: Adopted, channel: Channel) {
-        self.pid = adopted.pid();
-        // In hundredths of a second since boot.
-        self.started_ms = crate::relatives::began(self.pid).unwrap_or(0).saturating_mul(10);
-        self.running = Some(Running::Adopted(adopted));
-        self.channel = Some(channel);
-        self.watched_from_ms = reactor::now_ms();
-    }
-
-    /// It has come again over another channel.
-    pub(super) fn take_back(&mut self, channel: Channel) {
-        self.channel = Some(channel);
-        self.lost_ms = None;
-        self.state_told = 0;
-        self.watched_from_ms = reactor::now_ms();
-    }
-
-    /// The listening socket of this address that it brought.
-    pub(super) fn brought(&self, address: SocketAddr) -> Option<OwnedFd> {
-        let its = self.listening.iter().find(|(known, _)| *known == address);
-        its.and_then(|(_, socket)| duplicate(socket).ok())
-    }
-
-    /// Its channel is of no more use. If it lives it comes again.
-    pub(super) fn lose_channel(&mut self) {
-        if self.channel.take().is_some()
-            && matches!(self.running, Some(Running::Process(_) | Running::Adopted(_)))
-        {
-            self.lost_ms = Some(reactor::now_ms());
+            child.ingest = None;
         }
     }
 
-    /// The place is free again.
-    pub(super) fn clear(&mut self) {
-        self.running = None;
-        self.channel = None;
-        self.lost_ms = None;
-        self.give_again_ms = None;
-        self.keep_again_ms = None;
-        self.state_told = 0;
-        self.ready = false;
-        self.port = 0;
+    fn is_wanted(&self, slot: usize) -> bool {
+        self.plan.slots().get(slot).is_some_and(|slot| slot.wanted)
     }
 
-    /// Whether it can be told something.
-    pub(super) fn is_up(&self) -> bool {
-        self.channel.is_some()
-    }
-
-    /// Whether there is a process, or a thread, in this place.
-    pub(super) fn is_alive(&self) -> bool {
-        self.running.is_some()
-    }
-
-    /// Whether it has not taken yet what it was told.
-    pub(super) fn is_behind(&self) -> bool {
-        self.channel.as_ref().is_some_and(Channel::wants_write)
-    }
-
-    pub(super) fn tell(&mut self, message: &MasterToChild, fds: Vec<OwnedFd>) {
-        let name = self.name();
-        debug_assert!(message.roles().contains(&self.role), "{} is not for {name}", message.name());
-        let Some(channel) = &mut self.channel else { return };
-        match channel.send(message, fds) {
-            // A child that has gone is noticed by its end.
-            Ok(()) | Err(ChannelError::Closed) => {}
-            Err(error) => tracing::error!("{name} can't be told something: {error}"),
-        }
-    }
-}
-
-impl Child {
-    /// It said something that only another version knows.
-    fn says_unknown(&mut self, what: &str) {
-        self.not_understood.here += 1;
-        let count = self.not_understood.here;
-        if count.is_power_of_two() {
-            tracing::warn!(
-                "{} says {what}, which this master does not understand ({count} so far)",
-                self.name()
-            );
-        }
-    }
-
-    /// It says what is not its business. As with one that can't be understood: a new one takes its place.
-    fn end_for_nonsense(&mut self) {
-        tracing::error!("{} is ended: it says what is not its business", self.name());
-        self.kill();
-        self.lose_channel();
-    }
-
-    /// It does not know what it was told.
-    fn does_not_understand(&mut self, what: &str) {
-        self.not_understood.there += 1;
-        let count = self.not_understood.there;
-        if count.is_power_of_two() {
-            // A name of a message: what it says of itself is not repeated as it is.
-            let what: String = what.chars().take(64).flat_map(char::escape_debug).collect();
-            tracing::warn!("{} does not understand {what} ({count} so far)", self.name());
-        }
-    }
-}
-
-impl Supervisor {
-    /// Starts the child of a slot and gives it all it needs.
-    pub(super) fn start(&mut self, slot: usize) {
-        let Err(error) = self.try_start(slot) else { return };
-        let Some(child) = self.children.get_mut(slot) else { return };
-        tracing::error!("{} can't be started: {error}", child.name());
-        let is_short =
-            error.raw_os_error().is_some_and(|code| code == nix::libc::EMFILE || code == nix::libc::ENFILE);
-        if child.is_alive() {
-            // It is there, and knows only half: its end is worked off like any other's.
-            child.kill();
-            return;
-        }
-        child.clear();
-        if is_short {
-            self.keeper.make_room();
-        }
-        self.lend(slot);
-        self.handle(Event::NotStarted { slot });
-    }
-
-    fn try_start(&mut self, slot: usize) -> std::io::Result<()> {
-        let (ours, theirs) = Channel::pair()?;
-        let board = duplicate(self.board.fd())?;
-        let work = WorkRecord::create()?;
-        let work_of_child = duplicate(work.fd())?;
-        let Some(child) = self.children.get_mut(slot) else { return Ok(()) };
-        let (role, number) = (child.role, child.number);
-        let running =
-            self.spawner.spawn(role, number, (&self.family.name, &self.family.runtime_dir), theirs)?;
-        reactor::crash_point("spawned");
-        child.clear();
-        child.work = Some(work);
-        child.pid = running.pid();
-        child.running = Some(running);
-        self.reactor.register(ours.as_raw_fd(), Token(FIRST_CHILD + slot))?;
-        child.channel = Some(Channel::new(ours));
-        (child.watched_from_ms, child.aborted) = (reactor::now_ms(), false);
-        tracing::info!("{} is pid {}", child.name(), child.pid);
-        let start = Start {
-            role,
-            slot: number,
-            board_slot: u32::try_from(slot).unwrap_or(u32::MAX),
-            first_connection_id: self.lineage.spawned * ID_BLOCK + 100,
-            generation: self.generation,
-            config: Self::config_for(role, &self.config),
-            ingest: child.ingest.clone(),
-            token: if role == Role::Api { self.token.clone() } else { api::Token::default() },
-            key: self.token.of_process(role.name(), number),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            family: self.family.name.clone(),
-        };
-        (child.started_ms, child.generation) = (reactor::now_ms(), self.generation);
-        self.lineage.spawned += 1;
-        child.tell(&MasterToChild::Start(start), vec![board, work_of_child]);
-        reactor::crash_point("started");
-        if let Err(error) = self.give_all(slot) {
-            // It is there, and gets the rest when there is room.
-            self.give_again_later(slot, &error);
-        }
-        reactor::crash_point("connected-one");
-        // The links to the others, and what the next master must know, follow with the end of this turn.
-        self.links.look_again();
-        self.tell_processes();
-        self.save();
-        Ok(())
-    }
-
-    /// A configuration as a process of this role gets it: who faces clients does not learn what opens the API.
-    pub(super) fn config_for(role: Role, config: &conf::Config) -> Box<conf::Config> {
-        Box::new(if role == Role::Api { config.clone() } else { config.without_secrets() })
-    }
-
-    /// All that belongs to a child beside its links. Given again it changes nothing: what the child has it leaves.
-    pub(super) fn give_all(&mut self, slot: usize) -> std::io::Result<()> {
-        let Some(role) = self.children.get(slot).map(|child| child.role) else { return Ok(()) };
-        if matches!(role, Role::Stream | Role::Http) {
-            self.tell_refused(slot);
-        }
-        self.give_listeners(slot)?;
-        self.take_back(slot);
-        if matches!(role, Role::Api | Role::Http) {
-            self.tell_last_reload(slot);
-        }
-        let Some(child) = self.children.get_mut(slot) else { return Ok(()) };
-        let is_new = child.state_told == 0 && !child.ready;
-        // Before it learns which streams there are.
-        self.keeper.give(child, is_new, self.config.backsources)
-    }
-
-    /// The listening sockets that belong to a slot.
-    pub(super) fn give_listeners(&mut self, slot: usize) -> std::io::Result<()> {
-        self.children.get_mut(slot).map_or(Ok(()), |child| self.listening.give(child, &[]))
-    }
-
-    /// Asks a child to end.
-    pub(super) fn ask_to_end(&mut self, slot: usize) {
-        if let Some(child) = self.children.get_mut(slot) {
-            child.tell(&MasterToChild::Stop, Vec::new());
-        }
-    }
-
-    /// Reads what a child says, up to the turn's bound. Returns whether its channel has ended.
-    pub(super) fn read_child(&mut self, slot: usize) -> bool {
-        for _ in 0..TURN_MESSAGES {
-            let Some(child) = self.children.get_mut(slot) else { return false };
-            let name = child.name();
-            let Some(channel) = &mut child.channel else { return true };
-            let received = channel.flush().and_then(|_| channel.receive::<ChildToMaster>());
-            if channel.take_lost() {
-                self.keep_again_later(slot);
+    /// As many stream processes as the configuration asks for: those beyond that take nobody more, new ones are added.
+    pub(super) fn fit_stream_processes(&mut self, config: &Config) {
+        let workers = workers(config);
+        let mut there = BTreeSet::new();
+        for slot in self.slots() {
+            let is_free =
+                self.plan.slots().get(slot).is_none_or(|slot| !slot.wanted || slot.state == SlotState::Free);
+            let Some(child) = self.places.get(slot).filter(|child| child.role == Role::Stream) else {
+                continue;
+            };
+            if is_free || child.draining {
+                continue;
             }
-            match received {
-                Ok(Some((message, fds))) => self.child_says(slot, message, fds),
-                Ok(None) => return false,
-                Err(ChannelError::Unknown(what)) => {
-                    if let Some(child) = self.children.get_mut(slot) {
-                        child.heard_ms = reactor::now_ms();
-                        child.says_unknown(&what);
-                    }
-                }
-                Err(ChannelError::Closed) => {
-                    if let Some(child) = self.children.get_mut(slot) {
-                        child.lose_channel();
-                    }
-                    return true;
-                }
-                Err(error) => {
-                    // A child that talks nonsense is of no use: a new one takes its place.
-                    tracing::error!("{name} is ended: {error}");
-                    if let Some(child) = self.children.get_mut(slot) {
-                        child.kill();
-                        child.lose_channel();
-                    }
-                    return true;
-                }
+            if child.number < workers {
+                there.insert(child.number);
+            } else {
+                self.retire(slot, &MasterToChild::Drain);
             }
         }
-        self.unread.insert(slot);
-        false
-    }
-
-    /// Reads all that a child has said over a channel that brings nothing more: its last words may be many.
-    pub(super) fn read_last(&mut self, slot: usize) {
-        for _ in 0..LAST_TURNS {
-            self.read_child(slot);
-            if !self.unread.remove(&slot) {
-                return;
-            }
+        for number in (0..workers).filter(|number| !there.contains(number)) {
+            self.add(Role::Stream, number, None);
         }
     }
 
-    /// Goes on with what former turns have left unread.
-    pub(super) fn read_rest(&mut self) {
-        for slot in std::mem::take(&mut self.unread) {
-            self.read_child(slot);
+    /// Ingests that have gone or read otherwise are ended, others begun.
+    pub(super) fn fit_ingests(&mut self, old: &Config, new: &Config, wanted: Vec<IngestName>) {
+        let mut missing = wanted;
+        for slot in self.slots() {
+            let name = self.places.get(slot).and_then(|child| child.ingest.clone());
+            let Some(name) = name.filter(|_| self.is_wanted(slot)) else { continue };
+            let same = ingest(old, &name) == ingest(new, &name) && old.first_port() == new.first_port();
+            match missing.iter().position(|known| *known == name) {
+                Some(at) if same => drop(missing.swap_remove(at)),
+                _ => self.retire(slot, &MasterToChild::Stop),
+            }
+        }
+        for name in missing {
+            let taken = |number| {
+                let mut its = self.places.iter().filter(|child| child.role == Role::Ingest && child.is_up());
+                its.any(|child| child.number == number)
+            };
+            let number = (0..u32::MAX).find(|number| !taken(*number)).unwrap_or(0);
+            self.add(Role::Ingest, number, Some(name));
         }
     }
 
-    fn child_says(&mut self, slot: usize, message: ChildToMaster, fds: Vec<OwnedFd>) {
-        let Some(child) = self.children.get_mut(slot) else { return };
-        child.heard_ms = reactor::now_ms();
-        match message {
-            ChildToMaster::Ready { private_api_port } => {
-                child.ready = true;
-                child.watched_from_ms = reactor::now_ms();
-                child.port = private_api_port;
-                self.tell_processes();
-            }
-            ChildToMaster::Applied { generation } => self.applied(slot, generation),
-            ChildToMaster::Previewed { id, touched, all } => self.previewed(slot, id, touched, all),
-            ChildToMaster::Pong => {}
-            // Known here already.
-            ChildToMaster::Listening { .. } if self.served => {}
-            ChildToMaster::Listening { addresses } => {
-                child.listening = addresses.into_iter().zip(fds).collect();
-            }
-            ChildToMaster::LinkDown { link } => {
-                self.links.ended(link, reactor::now_ms());
-            }
-            ChildToMaster::GiveAgain => self.wants_again(slot),
-            ChildToMaster::NotUnderstood { what } => child.does_not_understand(&what),
-            message @ (ChildToMaster::KeepRing { .. }
-            | ChildToMaster::DropRing { .. }
-            | ChildToMaster::KeepDownload { .. }
-            | ChildToMaster::DropDownload { .. }
-            | ChildToMaster::Remember { .. }) => {
-                if !self.keeper.take((child.role, child.number), message, fds) {
-                    child.end_for_nonsense();
-                }
-            }
-            ChildToMaster::Hello(_) => child.end_for_nonsense(),
+    /// The child that accepts meanwhile from the sockets of another one of its role.
+    pub(super) fn substitute(&mut self, slot: usize, role: Role) -> Option<&mut Child> {
+        let mut others = self.places.iter_mut().enumerate().filter(|(at, _)| *at != slot);
+        others
+            .find(|(_, child)| child.role == role && child.is_ready() && !child.draining)
+            .map(|(_, child)| child)
+    }
+
+    /// What a child says next, within what a turn reads of it (`read`: how much that was).
+    pub(super) fn receive(&mut self, slot: usize, read: usize, lost: &mut bool) -> Received {
+        if read >= TURN_MESSAGES {
+            self.unread.insert(slot);
+            return Received::Nothing;
         }
+        self.places.get_mut(slot).map_or(Received::Nothing, |child| child.receive(lost))
+    }
+
+    /// Whether somebody has said more than a turn reads.
+    pub(super) fn has_unread(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
+    /// Those who have said more than a turn reads, to be read.
+    pub(super) fn take_unread(&mut self) -> BTreeSet<usize> {
+        std::mem::take(&mut self.unread)
+    }
+
+    /// Whether this one has said more than a turn reads.
+    pub(super) fn take_unread_of(&mut self, slot: usize) -> bool {
+        self.unread.remove(&slot)
+    }
+
+    /// The child in this slot, when it has ended.
+    pub(super) fn ended(&mut self, slot: usize) -> Option<Ending> {
+        self.places.get_mut(slot)?.ended()
+    }
+
+    /// The slots of processes of which a part hangs in the kernel: each is none any more, and a successor takes its place.
+    pub(super) fn bury(&mut self) -> Vec<usize> {
+        self.corpses.retain_mut(|corpse| corpse.ended().is_none());
+        let mut free = Vec::new();
+        for (slot, child) in self.places.iter_mut().enumerate() {
+            let Some(corpse) = child.take_corpse() else { continue };
+            tracing::error!("pid {} was killed, and hangs in the kernel: it is not waited for", corpse.pid());
+            self.corpses.push(corpse);
+            free.push(slot);
+        }
+        free
+    }
+
+    /// Whether another line about descriptors that are missing is due.
+    pub(super) fn may_complain(&mut self) -> bool {
+        let now_ms = reactor::now_ms();
+        let is_due = now_ms.saturating_sub(self.complained_ms) >= COMPLAIN_MS;
+        if is_due {
+            self.complained_ms = now_ms;
+        }
+        is_due
+    }
+
+    /// All processes, and the places of those that are down.
+    pub(super) fn process_list(&self, lineage: &Lineage, generation: u64) -> Vec<ProcessInfo> {
+        let mut list = vec![lineage.describe(generation)];
+        for (index, (child, slot)) in self.planned().enumerate() {
+            let state = match slot.state {
+                SlotState::Free => continue,
+                SlotState::Out => State::Out,
+                _ if !child.is_alive() => State::Dead,
+                _ if child.draining => State::Draining,
+                _ if child.is_ready() => State::Serving,
+                _ => State::Starting,
+            };
+            list.push(ProcessInfo {
+                role: child.role,
+                slot: child.number,
+                pid: child.last_pid(),
+                restarts: slot.restarts,
+                private_api_port: child.port(),
+                board_slot: u32::try_from(index).ok(),
+                generation: child.generation,
+                state,
+                started_ms: child.started_ms,
+                last_end: child.last_end.clone(),
+            });
+        }
+        list
     }
 }

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use ipc::MasterToChild;
 use nix::sys::resource::{Resource, getrlimit};
 
-use super::children::Child;
+use super::child::Child;
 use super::duplicate;
 
 /// Most downloads of all http processes that are kept.

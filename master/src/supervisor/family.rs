@@ -11,7 +11,8 @@ use ipc::Rendezvous;
 use nix::fcntl::Flock;
 
 use super::StartError;
-use super::reunion::Stranger;
+use super::lineage::Lineage;
+use super::reunion::Strangers;
 use crate::relatives::{self, Relative};
 
 /// How long the runtime directory may take to be opened.
@@ -29,7 +30,9 @@ pub(super) struct Family {
     /// Processes that a former master has left.
     pub(super) left: Vec<Relative>,
     /// Those who have come to the rendezvous and not yet said who they are.
-    pub(super) strangers: Vec<Stranger>,
+    pub(super) strangers: Strangers,
+    /// What goes on over its masters.
+    pub(super) lineage: Lineage,
     _lock: Option<Flock<File>>,
 }
 
@@ -43,8 +46,7 @@ impl Family {
             std::path::absolute(&config.runtime_dir).unwrap_or_else(|_| config.runtime_dir.clone());
         let lock = lock(&runtime_dir)?;
         if config.process_mode != ProcessMode::Multi {
-            let (name, rendezvous, left) = (String::new(), None, Vec::new());
-            return Ok(Self { name, runtime_dir, rendezvous, left, strangers: Vec::new(), _lock: lock });
+            return Ok(Self::new(String::new(), runtime_dir, (None, Vec::new()), lock));
         }
         let mut left = relatives::find(&runtime_dir);
         // The youngest family first: of others nobody should be left.
@@ -75,8 +77,17 @@ impl Family {
                 (name, opened)
             }
         };
-        let rendezvous = Some(rendezvous);
-        Ok(Self { name, runtime_dir, rendezvous, left, strangers: Vec::new(), _lock: lock })
+        Ok(Self::new(name, runtime_dir, (Some(rendezvous), left), lock))
+    }
+
+    fn new(
+        name: String,
+        runtime_dir: PathBuf,
+        (rendezvous, left): (Option<Rendezvous>, Vec<Relative>),
+        lock: Option<Flock<File>>,
+    ) -> Self {
+        let (strangers, lineage) = (Strangers::default(), Lineage::founded());
+        Self { name, runtime_dir, rendezvous, left, strangers, lineage, _lock: lock }
     }
 }
 

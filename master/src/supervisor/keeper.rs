@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 
 use ipc::{ChildToMaster, MasterToChild, Role, StreamInfo};
 
-use super::children::Child;
+use super::child::Child;
 use super::downloads::Downloads;
 use super::duplicate;
 

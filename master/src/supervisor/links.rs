@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use ipc::{Channel, LinkEnd, MasterToChild, Role};
 
-use super::Supervisor;
+use super::children::Children;
 
 /// A link that ended sooner than this, ms, is made anew only after [`PAUSE_MS`]: something keeps ending it.
 const SHORT_MS: u64 = 1_000;
@@ -40,7 +40,7 @@ impl LinkTable {
         self.last
     }
 
-    /// When [`Supervisor::mend_links`] has something to do.
+    /// When [`Self::mend`] has something to do.
     pub(super) fn deadline(&self) -> Option<u64> {
         if self.changed { Some(0) } else { self.again.values().copied().min() }
     }
@@ -100,79 +100,78 @@ impl LinkTable {
     }
 }
 
-impl Supervisor {
-    /// Which pairs of children are to be linked.
-    fn wanted_links(&self) -> Vec<Pair> {
-        let of = |roles: &'static [Role]| {
-            let up = self.children.iter().enumerate();
-            up.filter(|(_, child)| child.is_up() && roles.contains(&child.role)).map(|(slot, _)| slot)
-        };
-        let mut pairs = Vec::new();
-        for source in of(&[Role::BackSource]) {
-            let readers = of(&[Role::Stream, Role::BackSource, Role::Http]);
-            pairs.extend(readers.filter(|reader| *reader != source).map(|reader| (reader, source)));
-        }
-        for one in of(&[Role::Http]) {
-            pairs.extend(of(&[Role::Http]).filter(|other| one < *other).map(|other| (one, other)));
-        }
-        pairs
-    }
-
-    /// Makes the links that are missing.
-    pub(super) fn mend_links(&mut self) {
+impl LinkTable {
+    /// Makes the links that are missing between children, when that is due.
+    pub(super) fn mend(&mut self, children: &mut Children) {
         let now_ms = reactor::now_ms();
-        if self.plan.is_stopping() {
+        if children.plan.is_stopping() {
             // Nothing is made any more, and nothing is due.
-            (self.links.changed, self.links.again) = (false, BTreeMap::new());
+            (self.changed, self.again) = (false, BTreeMap::new());
             return;
         }
-        if self.links.deadline().is_none_or(|at_ms| at_ms > now_ms) {
+        if self.deadline().is_none_or(|at_ms| at_ms > now_ms) {
             return;
         }
-        self.links.changed = false;
-        for pair in self.wanted_links() {
-            if self.links.made.contains_key(&pair)
-                || self.links.again.get(&pair).is_some_and(|at_ms| *at_ms > now_ms)
-            {
+        self.changed = false;
+        for pair in wanted(children) {
+            if self.made.contains_key(&pair) || self.again.get(&pair).is_some_and(|at_ms| *at_ms > now_ms) {
                 continue;
             }
-            self.links.again.remove(&pair);
-            let link = self.links.number();
-            match self.link(pair, link) {
-                Ok(()) => drop(self.links.made.insert(pair, Made { link, at_ms: now_ms })),
+            self.again.remove(&pair);
+            let link = self.number();
+            match make(children, pair, link) {
+                Ok(()) => drop(self.made.insert(pair, Made { link, at_ms: now_ms })),
                 Err(error) => {
                     tracing::warn!("two processes can't be linked, tried again in {PAUSE_MS} ms: {error}");
-                    self.links.again.insert(pair, now_ms + PAUSE_MS);
+                    self.again.insert(pair, now_ms + PAUSE_MS);
                 }
             }
         }
         // Of pairs that are wanted no more nothing is due.
-        self.links.again.retain(|_, at_ms| *at_ms > now_ms);
+        self.again.retain(|_, at_ms| *at_ms > now_ms);
     }
+}
 
-    fn link(&mut self, (one, other): Pair, link: u64) -> std::io::Result<()> {
-        let (of_one, of_other) = Channel::pair()?;
-        let number = |slot: usize| self.children.get(slot).map_or(0, |child| child.number);
-        let role = |slot: usize| self.children.get(slot).map_or(Role::Master, |child| child.role);
-        let (number_of_one, number_of_other, role_of_one) = (number(one), number(other), role(one));
-        let (to_one, to_other, ends) = if role(other) == Role::Http {
-            let to_one = MasterToChild::Sibling { slot: number_of_other, link };
-            let to_other = MasterToChild::Sibling { slot: number_of_one, link };
-            (to_one, to_other, (vec![of_one], vec![of_other]))
-        } else {
-            let (reader_wake, source_wake) = Channel::pair()?;
-            let to_one = MasterToChild::Source { shard: number_of_other, link };
-            let to_other = MasterToChild::Reader { role: role_of_one, slot: number_of_one, link };
-            (to_one, to_other, (vec![of_one, reader_wake], vec![of_other, source_wake]))
-        };
-        if let Some(child) = self.children.get_mut(one) {
-            child.tell(&to_one, ends.0);
-        }
-        if let Some(child) = self.children.get_mut(other) {
-            child.tell(&to_other, ends.1);
-        }
-        Ok(())
+/// Which pairs of children are to be linked.
+fn wanted(children: &Children) -> Vec<Pair> {
+    let of = |roles: &'static [Role]| {
+        let up = children.iter().enumerate();
+        up.filter(|(_, child)| child.is_up() && roles.contains(&child.role)).map(|(slot, _)| slot)
+    };
+    let mut pairs = Vec::new();
+    for source in of(&[Role::BackSource]) {
+        let readers = of(&[Role::Stream, Role::BackSource, Role::Http]);
+        pairs.extend(readers.filter(|reader| *reader != source).map(|reader| (reader, source)));
     }
+    for one in of(&[Role::Http]) {
+        pairs.extend(of(&[Role::Http]).filter(|other| one < *other).map(|other| (one, other)));
+    }
+    pairs
+}
+
+/// Gives two children a link.
+fn make(children: &mut Children, (one, other): Pair, link: u64) -> std::io::Result<()> {
+    let (of_one, of_other) = Channel::pair()?;
+    let number = |slot: usize| children.get(slot).map_or(0, |child| child.number);
+    let role = |slot: usize| children.get(slot).map_or(Role::Master, |child| child.role);
+    let (number_of_one, number_of_other, role_of_one) = (number(one), number(other), role(one));
+    let (to_one, to_other, ends) = if role(other) == Role::Http {
+        let to_one = MasterToChild::Sibling { slot: number_of_other, link };
+        let to_other = MasterToChild::Sibling { slot: number_of_one, link };
+        (to_one, to_other, (vec![of_one], vec![of_other]))
+    } else {
+        let (reader_wake, source_wake) = Channel::pair()?;
+        let to_one = MasterToChild::Source { shard: number_of_other, link };
+        let to_other = MasterToChild::Reader { role: role_of_one, slot: number_of_one, link };
+        (to_one, to_other, (vec![of_one, reader_wake], vec![of_other, source_wake]))
+    };
+    if let Some(child) = children.get_mut(one) {
+        child.tell(&to_one, ends.0);
+    }
+    if let Some(child) = children.get_mut(other) {
+        child.tell(&to_other, ends.1);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -7,11 +7,12 @@ use std::os::fd::OwnedFd;
 use conf::Config;
 use ipc::{MasterToChild, Role};
 
-use super::children::Child;
-use super::{StartError, Supervisor, duplicate, os, runtime};
+use super::child::Child;
+use super::children::Children;
+use super::configuration::workers;
+use super::{Serving, StartError, duplicate, os};
 use crate::inherited::{self, Kept};
 use crate::listen;
-use crate::plan::State;
 
 /// What an address is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +42,7 @@ impl Purpose {
     /// How many processes accept there.
     fn count(self, config: &Config) -> u32 {
         match self.role() {
-            Role::Stream => runtime::workers(config),
+            Role::Stream => workers(config),
             Role::Http => config.http_workers,
             _ => 1,
         }
@@ -159,7 +160,7 @@ impl Listening {
     }
 
     /// Of what the children of a former master brought, whose configuration was `asked` and came to `config`.
-    fn restore(asked: &Config, config: &Config, children: &[Child]) -> Result<Self, StartError> {
+    pub(super) fn restore(asked: &Config, config: &Config, children: &[Child]) -> Result<Self, StartError> {
         let brought = |purpose: Purpose, bound: SocketAddr, number: u32| {
             children
                 .iter()
@@ -202,6 +203,18 @@ impl Listening {
             if let Some(bound) = self.addresses(purpose).next() {
                 *place = bound;
             }
+        }
+    }
+
+    /// Where the server serves.
+    pub(super) fn serving(&self) -> Serving {
+        Serving {
+            rtmp: self.addresses(Purpose::Rtmp).collect(),
+            http_api: self.addresses(Purpose::Api).next(),
+            exporter: self.addresses(Purpose::Exporter).next(),
+            http_server: self.addresses(Purpose::Http).next(),
+            https_server: self.addresses(Purpose::Https).next(),
+            pid: std::process::id(),
         }
     }
 
@@ -253,61 +266,54 @@ impl Listening {
     }
 }
 
-impl Supervisor {
-    /// Other listening sockets from now on, and another number of processes that accept from them.
-    pub(super) fn listen_on(&mut self, listening: Listening) {
-        listening.note(&mut self.config);
-        let mut old = std::mem::replace(&mut self.listening.ports, listening.ports);
+impl Listening {
+    /// Listens as another table has it from now on; as many processes accept from it as a configuration asks for.
+    pub(super) fn replace(&mut self, new: Self, children: &mut Children, config: &Config) {
+        let mut old = std::mem::replace(&mut self.ports, new.ports);
         // Our own ends go first, so that a process that accepts for the last time leaves nobody behind.
         old.iter_mut().for_each(|port| port.sockets.clear());
-        self.fit_stream_processes();
-        let new = &self.listening;
-        for child in self.children.iter_mut().filter(|child| !child.draining) {
-            let gone = old.iter().filter(|port| !new.ports.iter().any(|known| known.is(port)));
+        children.fit_stream_processes(config);
+        for child in children.iter_mut().filter(|child| !child.draining) {
+            let gone = old.iter().filter(|port| !self.ports.iter().any(|known| known.is(port)));
             let addresses: Vec<SocketAddr> =
                 gone.filter(|port| port.purpose.role() == child.role).map(|port| port.bound).collect();
             if !addresses.is_empty() {
                 child.tell(&MasterToChild::StopListening { addresses }, Vec::new());
             }
-            if let Err(error) = new.give(child, &old) {
+            if let Err(error) = self.give(child, &old) {
                 tracing::error!("{} does not get a listening socket: {error}", child.name());
             }
         }
-        self.runtime_files.say(&self.serving());
-        self.listening.keep();
     }
 
-    /// As many stream processes as the configuration asks for: those beyond that take nobody more, new ones are added.
-    fn fit_stream_processes(&mut self) {
-        let workers = runtime::workers(&self.config);
-        let mut there = std::collections::BTreeSet::new();
-        for slot in 0..self.children.len() {
-            let place = self.plan.slots().get(slot).filter(|place| place.wanted);
-            let is_free = place.is_none_or(|place| place.state == State::Free);
-            let Some(child) = self.children.get_mut(slot).filter(|child| child.role == Role::Stream) else {
-                continue;
-            };
-            if is_free || child.draining {
-                continue;
-            }
-            if child.number < workers {
-                there.insert(child.number);
-            } else {
-                child.draining = true;
-                self.plan.retire(slot);
-                child.tell(&MasterToChild::Drain, Vec::new());
-            }
+    /// A stream or http process that can't be started, or dies again and again, must not leave those who wait in its listening
+    /// sockets waiting: another one of its role accepts from them meanwhile.
+    pub(super) fn lend(&self, children: &mut Children, slot: usize) {
+        let Some((role, number)) = children.get(slot).and_then(faces_clients) else { return };
+        let (addresses, sockets) = self.of(role, number);
+        if addresses.is_empty() {
+            return;
         }
-        for number in (0..workers).filter(|number| !there.contains(number)) {
-            self.add_child(Role::Stream, number, None);
+        if let Some(substitute) = children.substitute(slot, role) {
+            tracing::warn!("{} takes the clients of {}#{number} meanwhile", substitute.name(), role.name());
+            substitute.tell(&MasterToChild::Lend { slot: number, addresses }, sockets);
         }
     }
+}
 
-    /// After the death of a master: the sockets that children brought, and new ones where nobody did.
-    pub(super) fn take_listeners_back(&mut self) -> Result<(), StartError> {
-        self.listening = Listening::restore(&self.asked, &self.config, &self.children)?;
-        Ok(())
+/// The process of this slot accepts for itself again.
+pub(super) fn take_back(children: &mut Children, slot: usize) {
+    let Some((role, number)) = children.get(slot).and_then(faces_clients) else { return };
+    for (at, child) in children.iter_mut().enumerate() {
+        if at != slot && child.role == role && child.is_up() {
+            child.tell(&MasterToChild::TakeBack { slot: number }, Vec::new());
+        }
     }
+}
+
+/// Role and number of a child that accepts clients beside others of its role.
+fn faces_clients(child: &Child) -> Option<(Role, u32)> {
+    matches!(child.role, Role::Stream | Role::Http).then_some((child.role, child.number))
 }
 
 #[cfg(test)]

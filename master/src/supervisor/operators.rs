@@ -11,12 +11,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 
-use api::Order;
 use nix::sys::socket::{getsockopt, sockopt};
 use reactor::{Reactor, Token};
 use serde::Serialize;
-
-use super::Supervisor;
 
 const LISTENER_TOKEN: usize = 8192;
 const FIRST_TOKEN: usize = LISTENER_TOKEN + 1;
@@ -224,24 +221,4 @@ impl Operators {
 fn may_ask(socket: &UnixStream) -> bool {
     let peer = getsockopt(socket, sockopt::PeerCredentials).map(|peer| peer.uid());
     peer.is_ok_and(|uid| uid == 0 || uid == nix::unistd::geteuid().as_raw())
-}
-
-impl Supervisor {
-    /// What an operator wants.
-    pub(super) fn request(&mut self, operator: OperatorId, request: &str) {
-        match serde_json::from_str(request) {
-            Ok(Order::Reload { dry_run: false }) => self.ask_reload(Some(operator)),
-            Ok(Order::Reload { dry_run: true }) => self.preview(operator),
-            Ok(Order::Processes) => {
-                let census = self.census();
-                self.operators.answer(operator, &census);
-            }
-            Ok(Order::Drain { process, within_ms }) => self.drain(operator, &process, within_ms),
-            Err(error) => {
-                let result =
-                    api::Reload { error: Some(format!("not a request: {error}")), ..api::Reload::default() };
-                self.operators.answer(operator, &result);
-            }
-        }
-    }
 }

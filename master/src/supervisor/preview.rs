@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use api::{Effect, Reload, Touched};
 use ipc::{MasterToChild, Role};
 
-use super::operators::OperatorId;
-use super::{Supervisor, runtime};
+use super::child::Child;
+use super::children::Children;
+use super::configuration::{Draft, for_role, workers};
+use super::operators::{OperatorId, Operators};
 
 /// How long processes may take to say whom they would touch, ms.
 const PATIENCE_MS: u64 = 1_000;
@@ -29,50 +31,47 @@ struct Preview {
 }
 
 impl Previews {
-    /// When [`Supervisor::check_previews`] is due.
+    /// When [`Self::finish`] is due.
     pub(super) fn deadline(&self) -> Option<u64> {
         self.under_way.values().map(|preview| preview.until_ms).min()
     }
 }
 
-impl Supervisor {
-    /// An operator wants to know what a reload would do.
-    pub(super) fn preview(&mut self, operator: OperatorId) {
-        let mut result = Reload { generation: self.generation, ..Reload::default() };
-        let tried = self.draft().and_then(|draft| {
-            self.try_out(&draft.config).map_err(|error| error.to_string())?;
-            Ok(draft)
-        });
-        let draft = match tried {
-            Ok(draft) => draft,
-            Err(error) => {
-                result.error = Some(error);
-                self.operators.answer(operator, &result);
-                return;
-            }
-        };
-        (result.changes, result.after_restart) = (draft.changes, draft.after_restart);
-        let id = self.previews.next_id;
-        self.previews.next_id += 1;
+impl Previews {
+    /// Asks the processes whom a draft would touch; `workers`: how many stream processes there would be.
+    pub(super) fn begin(
+        &mut self,
+        operator: OperatorId,
+        generation: u64,
+        draft: Draft,
+        children: &mut Children,
+    ) {
+        let Draft { config, changes, after_restart, .. } = draft;
+        let (id, workers) = (self.next_id, workers(&config));
+        self.next_id += 1;
         let mut waiting = BTreeSet::new();
-        if !result.changes.is_empty() {
-            for (slot, child) in self.children.iter_mut().enumerate() {
-                if child.is_up() && matches!(child.role, Role::Stream | Role::BackSource | Role::Http) {
-                    let config = Self::config_for(child.role, &draft.config);
-                    child.tell(&MasterToChild::Preview { id, config }, Vec::new());
-                    waiting.insert(slot);
-                }
+        for (slot, child) in children.iter_mut().enumerate() {
+            let is_asked = matches!(child.role, Role::Stream | Role::BackSource | Role::Http);
+            if !changes.is_empty() && child.is_up() && is_asked {
+                let config = for_role(child.role, &config);
+                child.tell(&MasterToChild::Preview { id, config }, Vec::new());
+                waiting.insert(slot);
             }
         }
-        let (workers, until_ms) = (runtime::workers(&draft.config), reactor::now_ms() + PATIENCE_MS);
-        let preview = Preview { operator, result, waiting, workers, until_ms };
-        self.previews.under_way.insert(id, preview);
-        self.check_previews();
+        let result = Reload { generation, changes, after_restart, ..Reload::default() };
+        let until_ms = reactor::now_ms() + PATIENCE_MS;
+        self.under_way.insert(id, Preview { operator, result, waiting, workers, until_ms });
     }
 
     /// A process says whom it would touch.
-    pub(super) fn previewed(&mut self, slot: usize, id: u64, touched: Vec<Touched>, all: Touched) {
-        let Some(preview) = self.previews.under_way.get_mut(&id) else { return };
+    pub(super) fn answer(
+        &mut self,
+        (slot, child): (usize, &Child),
+        id: u64,
+        touched: Vec<Touched>,
+        all: Touched,
+    ) {
+        let Some(preview) = self.under_way.get_mut(&id) else { return };
         if !preview.waiting.remove(&slot) {
             return;
         }
@@ -82,33 +81,25 @@ impl Supervisor {
                 None => preview.result.touched.push(touched),
             }
         }
-        if let Some(child) = self.children.get(slot)
-            && child.role == Role::Stream
-            && child.number >= preview.workers
-            && !child.draining
-        {
+        if child.role == Role::Stream && child.number >= preview.workers && !child.draining {
             preview.result.touched.push(Touched { what: child.name(), effect: Effect::Drains, ..all });
         }
     }
 
     /// Answers what is complete, or has waited long enough.
-    pub(super) fn check_previews(&mut self) {
+    pub(super) fn finish(&mut self, children: &Children, operators: &mut Operators) {
         let now_ms = reactor::now_ms();
-        let done: Vec<u64> = self
-            .previews
-            .under_way
-            .iter()
-            .filter(|(_, preview)| preview.waiting.is_empty() || now_ms >= preview.until_ms)
-            .map(|(id, _)| *id)
-            .collect();
+        let is_done = |preview: &Preview| preview.waiting.is_empty() || now_ms >= preview.until_ms;
+        let done: Vec<u64> =
+            self.under_way.iter().filter(|(_, preview)| is_done(preview)).map(|(id, _)| *id).collect();
         for id in done {
-            let Some(mut preview) = self.previews.under_way.remove(&id) else { continue };
-            for child in preview.waiting.iter().filter_map(|slot| self.children.get(*slot)) {
+            let Some(mut preview) = self.under_way.remove(&id) else { continue };
+            for child in preview.waiting.iter().filter_map(|slot| children.get(*slot)) {
                 let what = format!("{} (has not answered)", child.name());
                 preview.result.touched.push(Touched { what, ..Touched::default() });
             }
             preview.result.touched.sort_by(|a, b| a.what.cmp(&b.what));
-            self.operators.answer(preview.operator, &preview.result);
+            operators.answer(preview.operator, &preview.result);
         }
     }
 }

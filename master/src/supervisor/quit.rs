@@ -6,6 +6,7 @@ use ipc::{MasterToChild, Role};
 use super::Supervisor;
 use super::listening::Purpose;
 use crate::plan::Event;
+use crate::systemd;
 
 /// How far a graceful end has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,12 +24,44 @@ impl Quit {
         Self::Closing { at_ms: reactor::now_ms() + grace.start_wait_ms }
     }
 
-    /// When [`Supervisor::go_on_quitting`] is due.
+    /// When it goes on.
     pub(super) fn deadline(self) -> u64 {
         match self {
             Self::Closing { at_ms } | Self::Ending { at_ms } => at_ms,
             // Whether somebody still publishes is told by messages.
             Self::Waiting { until_ms } => until_ms,
+        }
+    }
+}
+
+/// What is to be done for a graceful end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Nobody new is taken.
+    CloseListeners,
+    /// Publishers have had their time.
+    EndPublishers,
+    /// All end.
+    Stop,
+}
+
+impl Quit {
+    /// How it goes on, with so many who publish; and what is to be done for that. To be asked again until that is nothing.
+    fn step(self, now_ms: u64, publishers: usize, grace: &Grace) -> (Self, Option<Step>) {
+        match self {
+            Self::Closing { at_ms } if now_ms >= at_ms => {
+                (Self::Waiting { until_ms: now_ms + grace.timeout_ms }, Some(Step::CloseListeners))
+            }
+            Self::Waiting { until_ms } if publishers == 0 => {
+                // The last seconds of a stream are on their way to its viewers.
+                let at_ms = (now_ms + grace.final_wait_ms).min(until_ms.max(now_ms));
+                Self::Ending { at_ms }.step(now_ms, publishers, grace)
+            }
+            Self::Waiting { until_ms } if now_ms >= until_ms => {
+                (Self::Ending { at_ms: now_ms }, Some(Step::EndPublishers))
+            }
+            Self::Ending { at_ms } if now_ms >= at_ms => (self, Some(Step::Stop)),
+            _ => (self, None),
         }
     }
 }
@@ -40,44 +73,60 @@ impl Supervisor {
             return true;
         }
         tracing::info!("a graceful end: no new clients, publishers may finish");
-        self.quit = Some(Quit::begin(&self.config.grace));
+        self.quit = Some(Quit::begin(&self.processes.configuration.in_force().grace));
         false
     }
 
+    /// Does what is due of a graceful end.
     pub(super) fn go_on_quitting(&mut self) {
-        let now_ms = reactor::now_ms();
-        let publishers = self.keeper.publishers();
-        match self.quit {
-            Some(Quit::Closing { at_ms }) if now_ms >= at_ms => {
-                self.close_listeners();
-                tracing::info!("nobody is taken any more; {publishers} still publish");
-                self.quit = Some(Quit::Waiting { until_ms: now_ms + self.config.grace.timeout_ms });
-                self.go_on_quitting();
+        while let Some(quit) = self.quit.filter(|_| !self.processes.is_stopping()) {
+            let publishers = self.processes.keeper.publishers();
+            let grace = &self.processes.configuration.in_force().grace;
+            let (next, step) = quit.step(reactor::now_ms(), publishers, grace);
+            self.quit = Some(next);
+            match step {
+                None => return,
+                Some(Step::CloseListeners) => {
+                    self.close_listeners();
+                    let said = format!("nobody is taken any more; {publishers} still publish");
+                    tracing::info!("{said}");
+                    systemd::status(&said);
+                }
+                Some(Step::EndPublishers) => {
+                    tracing::warn!("grace_timeout is over: {publishers} publishers are ended");
+                }
+                Some(Step::Stop) => {
+                    tracing::info!("the server ends");
+                    self.processes.handle(Event::Stop);
+                }
             }
-            Some(Quit::Waiting { until_ms }) if publishers == 0 => {
-                // The last seconds of a stream are on their way to its viewers.
-                let at_ms = (now_ms + self.config.grace.final_wait_ms).min(until_ms.max(now_ms));
-                self.quit = Some(Quit::Ending { at_ms });
-                self.go_on_quitting();
-            }
-            Some(Quit::Waiting { until_ms }) if now_ms >= until_ms => {
-                tracing::warn!("grace_timeout is over: {publishers} publishers are ended");
-                self.quit = Some(Quit::Ending { at_ms: now_ms });
-                self.go_on_quitting();
-            }
-            Some(Quit::Ending { at_ms }) if now_ms >= at_ms && !self.plan.is_stopping() => {
-                tracing::info!("the server ends");
-                self.handle(Event::Stop);
-            }
-            _ => {}
         }
     }
 
     fn close_listeners(&mut self) {
-        let addresses = self.listening.close(Purpose::Rtmp);
-        self.listening.keep();
-        for child in self.children.iter_mut().filter(|child| child.role == Role::Stream) {
+        let addresses = self.processes.listening.close(Purpose::Rtmp);
+        self.processes.listening.keep();
+        for child in self.processes.children.of_roles(&[Role::Stream]) {
             child.tell(&MasterToChild::StopListening { addresses: addresses.clone() }, Vec::new());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn publishers_may_finish_within_their_time() {
+        let grace = Grace { start_wait_ms: 10, final_wait_ms: 20, timeout_ms: 100, force: false };
+        let waits = Quit::Waiting { until_ms: 110 };
+        let ends = |at_ms| Quit::Ending { at_ms };
+        assert_eq!(Quit::Closing { at_ms: 10 }.step(9, 1, &grace), (Quit::Closing { at_ms: 10 }, None));
+        assert_eq!(Quit::Closing { at_ms: 10 }.step(10, 1, &grace), (waits, Some(Step::CloseListeners)));
+        assert_eq!(waits.step(109, 1, &grace), (waits, None));
+        assert_eq!(waits.step(50, 0, &grace), (ends(70), None));
+        assert_eq!(waits.step(100, 0, &grace), (ends(110), None), "no longer than publishers might have had");
+        assert_eq!(waits.step(110, 2, &grace), (ends(110), Some(Step::EndPublishers)));
+        assert_eq!(ends(110).step(110, 2, &grace), (ends(110), Some(Step::Stop)));
     }
 }

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use ipc::{MasterToChild, Role};
-use mediaring::Counter;
 use nix::sys::signal::Signal;
 
-use super::Supervisor;
-use super::children::Child;
+use super::child::Child;
+use super::children::Children;
+use super::keeper::Keeper;
+use super::processes::Processes;
 use crate::spawn::Ending;
 
 /// How often signs of life are looked at, ms.
@@ -34,132 +35,129 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// When [`Supervisor::watch`] is due.
+    /// When it is to be looked again.
     pub(super) fn deadline(&self) -> u64 {
         self.next_ms
     }
+
+    /// Whether it is time to look; children need not have shown that they live while this process was stopped itself.
+    pub(super) fn is_due(&mut self, children: &mut Children) -> bool {
+        let now_ms = reactor::now_ms();
+        if now_ms < self.next_ms {
+            return false;
+        }
+        let gap = now_ms.saturating_sub(self.last_ms);
+        (self.last_ms, self.next_ms) = (now_ms, now_ms + LOOK_MS);
+        if gap > OWN_GAP_MS {
+            children.iter_mut().for_each(|child| child.signs.watched_from_ms = now_ms);
+        }
+        true
+    }
+
+    /// A process has died: of what it was reading? Nobody is taken for a while from where that came, when it was not the first.
+    pub(super) fn post_mortem(
+        &mut self,
+        child: &mut Child,
+        ending: Ending,
+        keeper: &mut Keeper,
+    ) -> Option<IpAddr> {
+        let work = child.work.take()?.work()?;
+        // Who was killed from outside died of that.
+        let of_itself = [Signal::SIGABRT, Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE];
+        if !of_itself.iter().any(|signal| ending.signal == Some(*signal as i32)) {
+            return None;
+        }
+        tracing::error!(
+            cid = work.connection,
+            "{} died while it read from {}; the last bytes: {}",
+            child.name(),
+            work.ip,
+            without_text(&work.bytes)
+        );
+        keeper.forget(child.role, child.number, work.connection);
+        let now_ms = reactor::now_ms();
+        let deaths = self.poison.entry(work.ip).or_default();
+        deaths.retain(|at| now_ms.saturating_sub(*at) < POISON_WINDOW_MS);
+        deaths.push(now_ms);
+        let count = deaths.len();
+        self.poison.retain(|_, deaths| deaths.iter().any(|at| now_ms.saturating_sub(*at) < POISON_WINDOW_MS));
+        if count < POISON_DEATHS {
+            return None;
+        }
+        tracing::error!(
+            "{count} processes died of what came from {}: nobody is taken from there for {} s",
+            work.ip,
+            REFUSE_MS / 1000
+        );
+        self.refused.insert(work.ip, now_ms + REFUSE_MS);
+        Some(work.ip)
+    }
+
+    /// Tells a new process that faces clients whom not to take.
+    pub(super) fn tell_refused(&mut self, child: &mut Child) {
+        let now_ms = reactor::now_ms();
+        self.refused.retain(|_, until| *until > now_ms);
+        for (ip, until) in &self.refused {
+            child.tell(&MasterToChild::Refuse { ip: *ip, for_ms: until - now_ms }, Vec::new());
+        }
+    }
 }
 
-impl Supervisor {
-    /// Ends whoever has shown no sign of life for too long: first so that it leaves a core, then for certain.
+/// Tells processes that face clients to take nobody from an address for a while.
+pub(super) fn refuse(children: &mut Children, ip: IpAddr) {
+    for child in children.of_roles(&[Role::Stream, Role::Http]) {
+        child.tell(&MasterToChild::Refuse { ip, for_ms: REFUSE_MS }, Vec::new());
+    }
+}
+
+/// A child that shows no sign of life for too long is asked, ended so that it leaves a core, and then ended for certain.
+pub(super) fn look_at(child: &mut Child, silent_ms: u64, limit_ms: u64) {
+    let now_ms = reactor::now_ms();
+    if silent_ms > limit_ms / 2 && now_ms.saturating_sub(child.signs.asked_ms) > limit_ms / 4 {
+        child.signs.asked_ms = now_ms;
+        child.tell(&MasterToChild::Ping, Vec::new());
+    }
+    if silent_ms > limit_ms + KILL_AFTER_MS {
+        child.kill();
+    } else if silent_ms > limit_ms && !child.signs.aborted {
+        tracing::error!(
+            "{} (pid {}) shows no sign of life for {silent_ms} ms: ended",
+            child.name(),
+            child.last_pid()
+        );
+        child.signs.aborted = true;
+        child.signal(Signal::SIGABRT);
+    }
+}
+
+impl Processes {
+    /// Looks, now and then, after what nobody tells of: who hangs, and what is kept for whom.
     pub(super) fn watch(&mut self) {
-        let now_ms = reactor::now_ms();
-        if now_ms < self.watch.next_ms {
+        if !self.watch.is_due(&mut self.children) {
             return;
         }
-        let gap = now_ms.saturating_sub(self.watch.last_ms);
-        (self.watch.last_ms, self.watch.next_ms) = (now_ms, now_ms + LOOK_MS);
-        self.clear_empty_slots();
-        self.bury();
+        self.statistics.clear_empty(&self.children);
+        for slot in self.children.bury() {
+            let killed = Ending { code: None, signal: Some(Signal::SIGKILL as i32) };
+            self.has_ended(slot, killed);
+        }
         let children = &self.children;
         self.keeper.look_after(|number| {
             let mut its = children.iter().filter(|child| child.role == Role::Http && child.number == number);
             its.any(Child::is_alive)
         });
-        let limit = self.config.watchdog_ms;
-        let is_watched = |child: &Child| limit > 0 && child.is_up() && child.is_ready();
-        if gap > OWN_GAP_MS {
-            self.children.iter_mut().for_each(|child| child.watched_from_ms = now_ms);
-        }
-        // This process may be late itself: what they have said by now counts.
-        for slot in 0..self.children.len() {
-            if self.children.get(slot).is_some_and(|child| is_watched(child) && self.silent_ms(slot) > limit)
-            {
-                self.read_child(slot);
-            }
-        }
-        let silent: Vec<u64> = (0..self.children.len()).map(|slot| self.silent_ms(slot)).collect();
-        for (child, silent) in self.children.iter_mut().zip(silent) {
-            if !is_watched(child) {
+        let limit_ms = self.configuration.in_force().watchdog_ms;
+        for slot in self.children.slots() {
+            let is_watched = |child: &Child| limit_ms > 0 && child.is_up() && child.is_ready();
+            let Some(child) = self.children.get(slot).filter(|child| is_watched(child)) else { continue };
+            if self.statistics.silent_ms(slot, child) <= limit_ms / 2 {
                 continue;
             }
-            if silent > limit / 2 && now_ms.saturating_sub(child.pinged_ms) > limit / 4 {
-                child.pinged_ms = now_ms;
-                child.tell(&MasterToChild::Ping, Vec::new());
-            }
-            if silent > limit + KILL_AFTER_MS {
-                child.kill();
-            } else if silent > limit && !child.aborted {
-                tracing::error!(
-                    "{} (pid {}) shows no sign of life for {silent} ms: ended",
-                    child.name(),
-                    child.last_pid()
-                );
-                child.aborted = true;
-                child.signal(Signal::SIGABRT);
-            }
-        }
-    }
-
-    /// How long a child has shown no sign of life, ms. What another process could have written on the scoreboard is not enough to
-    /// end one: it is asked, too.
-    fn silent_ms(&self, slot: usize) -> u64 {
-        let now_ms = reactor::now_ms();
-        let beat = self.board.last_beat(slot).min(now_ms);
-        let heard = self.children.get(slot).map_or(now_ms, |child| child.watched_from_ms.max(child.heard_ms));
-        now_ms.saturating_sub(beat.max(heard))
-    }
-
-    /// Where nobody is who serves clients, there are none, whatever was written there. Those who serve them say how many.
-    fn clear_empty_slots(&self) {
-        for slot in 0..mediaring::SLOTS {
-            let serves = self.children.get(slot).is_some_and(|child| {
-                child.is_up() && matches!(child.role, Role::BackSource | Role::Stream | Role::Http)
-            });
-            if !serves {
-                self.board.set(slot, Counter::Connections, 0);
-            }
-        }
-    }
-
-    /// A child has died: of what it was reading?
-    pub(super) fn post_mortem(&mut self, slot: usize, ending: Ending) {
-        let work = self.children.get_mut(slot).and_then(|child| child.work.take());
-        let Some(work) = work.and_then(|record| record.work()) else { return };
-        // Who was killed from outside died of that.
-        let of_itself = [Signal::SIGABRT, Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE];
-        let name = self.children.get(slot).map(Child::name).unwrap_or_default();
-        if !of_itself.iter().any(|signal| ending.signal == Some(*signal as i32)) {
-            return;
-        }
-        tracing::error!(
-            cid = work.connection,
-            "{name} died while it read from {}; the last bytes: {}",
-            work.ip,
-            without_text(&work.bytes)
-        );
-        if let Some(child) = self.children.get(slot) {
-            self.keeper.forget(child.role, child.number, work.connection);
-        }
-        let now_ms = reactor::now_ms();
-        let deaths = self.watch.poison.entry(work.ip).or_default();
-        deaths.retain(|at| now_ms.saturating_sub(*at) < POISON_WINDOW_MS);
-        deaths.push(now_ms);
-        if deaths.len() >= POISON_DEATHS {
-            tracing::error!(
-                "{} processes died of what came from {}: nobody is taken from there for {} s",
-                deaths.len(),
-                work.ip,
-                REFUSE_MS / 1000
-            );
-            self.watch.refused.insert(work.ip, now_ms + REFUSE_MS);
-            let faces_clients = |child: &&mut Child| matches!(child.role, Role::Stream | Role::Http);
-            for child in self.children.iter_mut().filter(faces_clients) {
-                child.tell(&MasterToChild::Refuse { ip: work.ip, for_ms: REFUSE_MS }, Vec::new());
-            }
-        }
-        self.watch
-            .poison
-            .retain(|_, deaths| deaths.iter().any(|at| now_ms.saturating_sub(*at) < POISON_WINDOW_MS));
-    }
-
-    /// Tells a new stream process whom not to take.
-    pub(super) fn tell_refused(&mut self, slot: usize) {
-        let now_ms = reactor::now_ms();
-        self.watch.refused.retain(|_, until| *until > now_ms);
-        if let Some(child) = self.children.get_mut(slot) {
-            for (ip, until) in &self.watch.refused {
-                child.tell(&MasterToChild::Refuse { ip: *ip, for_ms: until - now_ms }, Vec::new());
+            // This process may be late itself: what they have said by now counts.
+            self.read_child(slot);
+            if let Some(child) = self.children.get_mut(slot).filter(|child| is_watched(child)) {
+                let silent_ms = self.statistics.silent_ms(slot, child);
+                look_at(child, silent_ms, limit_ms);
             }
         }
     }

@@ -1,10 +1,8 @@
-//! The machine around the server: limits and the clips.
+//! How many descriptors a process may have.
 
-use conf::Config;
-use conf::config::Workers;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::{Loader, StartError, check_clip};
+use super::StartError;
 
 /// Descriptors that a process needs beside its clients: logs, channels, listening sockets, and the reserve.
 const OWN_DESCRIPTORS: u64 = 256 + ipc::RESERVED;
@@ -38,34 +36,4 @@ pub(super) fn raise_descriptor_limit(max_connections: u32) {
              newcomers are refused when they run out; raise `ulimit -n` (LimitNOFILE= of the unit)"
         );
     }
-}
-
-/// How many stream processes a configuration asks for.
-pub(super) fn workers(config: &Config) -> u32 {
-    match config.workers {
-        Workers::Auto => {
-            std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1))
-        }
-        Workers::Count(count) => count,
-    }
-}
-
-/// The ingests that are to run: vhost and id of each. The clips of the server's own ingester are checked.
-pub(super) fn ingests(loader: &Loader, config: &Config) -> Result<Vec<(String, String)>, StartError> {
-    let mut found = Vec::new();
-    for vhost in config.vhosts.iter().filter(|vhost| vhost.enabled) {
-        for ingest in vhost.ingests.iter().filter(|ingest| ingest.enabled) {
-            match &ingest.ffmpeg {
-                None => check_clip(loader, &ingest.id, &ingest.source)?,
-                Some(_) => {
-                    let log_level = &config.ff_log_level;
-                    ingest
-                        .commands(&vhost.name, config.first_port(), log_level)
-                        .map_err(|why| StartError::Ingest { id: ingest.id.clone(), why })?;
-                }
-            }
-            found.push((vhost.name.clone(), ingest.id.clone()));
-        }
-    }
-    Ok(found)
 }
