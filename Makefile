@@ -45,7 +45,7 @@ UNITS = srs.service srs@.service srs.target srs.socket
 PLACED = sed -e 's,/usr/bin/srs,$(PREFIX)/bin/srs,g; s,/usr/lib/srs,$(PREFIX)/lib/srs,g; s,/usr/share/,$(PREFIX)/share/,g; s,/etc/srs/,$(SYSCONFDIR)/srs/,g'
 STAGE = objs/package
 
-.PHONY: help run rust release test test-all test-package test-tools check check-units fmt bench soak bench-full bench-peers bench-instructions
+.PHONY: help run rust release test test-all test-package test-tools check check-quick check-units fmt bench soak bench-full bench-peers bench-instructions
 .PHONY: bench-build fuzz doc install uninstall package clean
 
 help: ## this list
@@ -61,7 +61,7 @@ rust: ## a Rust that is new enough, installed where it can be
 release: rust ## the optimised executables srs and srs-cli
 	$(CARGO) build --release -p srs -p srs-cli
 
-test: rust test-tools ## all tests; installs ffmpeg, curl, tmux and what else they need where it can
+test: check-quick test-tools ## all tests; installs ffmpeg, curl, tmux and what else they need where it can
 	@rm -f $(SKIPPED)
 	@SRS_TESTS_SKIPPED=$(abspath $(SKIPPED)) $(CARGO) test --workspace --no-fail-fast; status=$$?; \
 	if [ -s $(SKIPPED) ]; then \
@@ -117,9 +117,15 @@ test-tools:
 	@# Checks transport streams.
 	@$(call installed,tsreport,tstools,transport streams are read by ffmpeg and by ourselves only)
 
-check: rust ## formatting and lints, no warning allowed
-	$(CARGO) fmt --all --check
+check: check-quick ## formatting, lints, licences and bans of crates: no warning allowed
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; \
+	else echo "cargo-deny is not installed (cargo install cargo-deny --locked): licences and advisories are not looked at"; fi
+
+# The part that compiles nothing; the tests include it, and the rules of tests/it/tidy*.rs.
+check-quick: rust
+	@if $(CARGO) fmt --version >/dev/null 2>&1; then $(CARGO) fmt --all --check; \
+	else echo "rustfmt is not installed: the formatting is not looked at"; fi
 
 fmt: ## format the sources
 	$(CARGO) fmt --all

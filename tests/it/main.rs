@@ -70,6 +70,7 @@ mod storm;
 mod supervision;
 mod systemd;
 mod tidy;
+mod tidy_crates;
 mod tidy_types;
 mod timestamps;
 mod transport_streams;

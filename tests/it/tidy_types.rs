@@ -15,7 +15,6 @@ const LARGE: &[(&str, &str, &str)] = &[
     ("worker", "Web", "the http role is divided into rooms: House, step 4"),
     ("worker", "HlsStream", "lists, storage and tracks of one stream of HLS: House, step 4"),
     ("worker", "Feed", "one stream for all outputs: House, step 4"),
-    ("master", "Supervisor", "children, links, keeper and reload: House, steps 2 and 3"),
     ("endpoint", "Hub", "connections and audiences of a process: House, step 5"),
     ("endpoint", "Connection", "its lifecycle is to be a state: House, step 5"),
     ("backsource", "Source", "timeline, tracks and ring of one stream: House, step 5"),
@@ -30,7 +29,6 @@ const LARGE: &[(&str, &str, &str)] = &[
     ("api", "SelfProcStat", "the fields of /proc/PID/stat, as the reference names them"),
     ("api", "SystemSummary", "a field for each figure"),
     ("bench", "Outcome", "a field for each figure"),
-    ("master", "Child", "to be divided with the keeper: House, step 2"),
     ("worker", "Connection", "its lifecycle is to be a state: House, step 4"),
 ];
 

@@ -178,13 +178,6 @@ pub struct Vhosts {
     pub vhosts: Vec<Vhost>,
 }
 
-/// `/api/v1/versions`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Versions {
-    /// Inside `data`, as the reference has it.
-    pub data: Version,
-}
-
 /// A version in parts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {

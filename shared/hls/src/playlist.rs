@@ -92,18 +92,6 @@ impl<T> Playlist<T> {
         }
     }
 
-    /// Another window from now on.
-    pub fn set_window(&mut self, window_ms: u64) {
-        self.window_ms = window_ms;
-    }
-
-    /// Fixes the target duration, once.
-    pub fn fix_target(&mut self, target_s: u64) {
-        if self.position.target_s == 0 {
-            self.position.target_s = target_s;
-        }
-    }
-
     /// Nothing follows any more, or something does all the same. Whether that is news.
     pub fn set_over(&mut self, is_over: bool) -> bool {
         std::mem::replace(&mut self.is_over, is_over) != is_over
@@ -242,10 +230,8 @@ mod tests {
 
     #[test]
     fn the_window_moves_and_numbers_and_discontinuities_go_on() {
-        let mut list = Playlist::new(6000, Position { next: 7, discontinuities: 2, target_s: 0 });
+        let mut list = Playlist::new(6000, Position { next: 7, discontinuities: 2, target_s: 2 });
         assert_eq!(list.text("", ""), "");
-        list.fix_target(2);
-        list.fix_target(9);
         let mut gone = Vec::new();
         for number in 7..15 {
             gone.extend(list.push(segment(number, number == 9)));

@@ -131,14 +131,4 @@ impl Index {
         let part = self.parts.get(at)?;
         Some((part, at > 0 && part.first == sample))
     }
-
-    /// The first sample at or behind a time at which a player can begin.
-    #[must_use]
-    pub fn seek_ms(&self, time_ms: u32) -> usize {
-        let has_video = self.samples.iter().any(|sample| sample.is_video);
-        let at = self.samples.partition_point(|sample| sample.dts_ms <= time_ms);
-        let is_start = |sample: &Sample| if has_video { sample.is_key } else { true };
-        // The newest key frame that is not later; a player that asks for the middle of a group gets it whole.
-        self.samples.iter().take(at).rposition(is_start).unwrap_or(0)
-    }
 }

@@ -109,10 +109,4 @@ impl SessionError {
             Self::NothingPending => "nothing_pending",
         }
     }
-
-    /// Whether the peer is to blame, as opposed to our caller.
-    #[must_use]
-    pub fn is_peer_fault(&self) -> bool {
-        !matches!(self, Self::NothingPending)
-    }
 }
