@@ -11,9 +11,8 @@
 #![allow(clippy::cast_precision_loss)]
 
 pub mod clock;
-pub mod contest;
+pub mod comparison;
 pub mod descriptors;
-pub mod desk;
 pub mod distribution;
 pub mod document;
 pub mod engine;
@@ -29,6 +28,7 @@ pub mod load;
 pub mod machine;
 pub mod marker;
 pub mod outcome;
+pub mod output;
 pub mod picture;
 pub mod proctree;
 pub mod publisher;

@@ -8,26 +8,26 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
-use srs_bench::contest::Contest;
-use srs_bench::desk::Desk;
+use srs_bench::comparison::Comparison;
 use srs_bench::floor::{self, Sender};
 use srs_bench::instructions::table::{self, Counts};
 use srs_bench::instructions::{self, cases};
 use srs_bench::jobs::peers::{Sizes, list, nginx};
 use srs_bench::jobs::scale::Steps;
 use srs_bench::load::Load;
+use srs_bench::output::Output;
 use srs_bench::proctree::ProcessTree;
 use srs_bench::report::{Report, of_load};
 use srs_bench::short::{FULL, SHORT, Yield};
 use srs_bench::target::Target;
-use srs_bench::{descriptors, share};
+use srs_bench::{descriptors, jobs, share, short};
 
 /// Load generator and measurements for RTMP servers
 #[derive(Debug, Parser)]
 #[command(name = "srs-bench")]
 struct Arguments {
     #[command(flatten)]
-    desk: Desk,
+    output: Output,
     #[command(subcommand)]
     job: Job,
 }
@@ -62,7 +62,7 @@ enum Job {
         #[arg(long, default_value_t = 4000)]
         viewers: usize,
         #[command(flatten)]
-        contest: Contest,
+        comparison: Comparison,
     },
     /// Connect to first key frame on a running stream
     FirstPicture {
@@ -73,7 +73,7 @@ enum Job {
         #[arg(long, default_value_t = 6.0)]
         within: f64,
         #[command(flatten)]
-        contest: Contest,
+        comparison: Comparison,
     },
     /// Very many viewers come at once, while others watch
     Storm {
@@ -87,7 +87,7 @@ enum Job {
         #[arg(long, default_value_t = 200)]
         running: usize,
         #[command(flatten)]
-        contest: Contest,
+        comparison: Comparison,
     },
     /// Processor time against the floor
     Cost {
@@ -98,7 +98,7 @@ enum Job {
         #[arg(long, default_values_t = [350, 100, 15])]
         interval_ms: Vec<u64>,
         #[command(flatten)]
-        contest: Contest,
+        comparison: Comparison,
     },
     /// More viewers than one process may have, beside a few (take --workers 2 --duration 60)
     ManyViewers {
@@ -109,12 +109,12 @@ enum Job {
         #[arg(long, default_value_t = 1000)]
         few: usize,
         #[command(flatten)]
-        contest: Contest,
+        comparison: Comparison,
     },
     /// Many streams with one viewer each (--streams, default 500)
     ManyStreams {
         #[command(flatten)]
-        contest: Contest,
+        comparison: Comparison,
     },
     /// Latency without batching, and what is added to the floor's
     Latency {
@@ -122,7 +122,7 @@ enum Job {
         #[arg(long, default_value_t = 200)]
         viewers: usize,
         #[command(flatten)]
-        contest: Contest,
+        comparison: Comparison,
     },
     /// HTTP-FLV beside RTMP
     HttpFlv {
@@ -133,7 +133,7 @@ enum Job {
         #[arg(long, default_values_t = [350, 0])]
         interval_ms: Vec<u64>,
         #[command(flatten)]
-        contest: Contest,
+        comparison: Comparison,
     },
     /// `mw_latency auto` beside 0 and 350
     Auto {
@@ -144,7 +144,7 @@ enum Job {
         #[arg(long, default_value_t = 12.0)]
         adapt: f64,
         #[command(flatten)]
-        contest: Contest,
+        comparison: Comparison,
     },
     /// Healthy viewers with and without slow ones beside them
     SlowViewers {
@@ -158,7 +158,7 @@ enum Job {
         #[arg(long, default_value_t = 20.0)]
         slow_s: f64,
         #[command(flatten)]
-        contest: Contest,
+        comparison: Comparison,
     },
     /// Cost over the number of stream processes and of streams
     Scale {
@@ -175,7 +175,7 @@ enum Job {
         #[arg(long, default_value_t = 350)]
         interval_ms: u64,
         #[command(flatten)]
-        contest: Contest,
+        comparison: Comparison,
     },
     /// Our server and its peers (nginx with its RTMP module where it is installed, and each --peer) in turn
     Peers {
@@ -195,17 +195,17 @@ enum Job {
         #[arg(long, default_value = "")]
         peers: String,
         #[command(flatten)]
-        contest: Contest,
+        comparison: Comparison,
     },
     /// All of it in less than five minutes
     RunShort {
         #[command(flatten)]
-        contest: Contest,
+        comparison: Comparison,
     },
     /// All of it at the size of the goals
     RunFull {
         #[command(flatten)]
-        contest: Contest,
+        comparison: Comparison,
     },
     /// Instructions in user space on the way of a packet (needs valgrind)
     Instructions {
@@ -274,20 +274,20 @@ impl Job {
 
 fn run(arguments: Arguments) -> Result<()> {
     descriptors::raise_limit();
-    let desk = arguments.desk;
+    let output = arguments.output;
     if let Some(name) = arguments.job.table() {
-        desk.require_one(name)?;
+        output.require_one(name)?;
     }
-    let show = |report: &Report| desk.show(report, &mut stdout());
+    let show = |report: &Report| output.show(report, &mut stdout());
     let tell = |result: Yield| match result {
         Yield::Table(report) => show(&report),
-        Yield::Picture(picture) => desk.draw(&picture),
+        Yield::Picture(picture) => output.draw(&picture),
     };
     match arguments.job {
         Job::Load { url, server_pid, pid_file, load } => {
             let outcome = load.run(&[url], &tree(server_pid, &pid_file)?)?;
             show(&of_load(&outcome))?;
-            desk.write_json(&outcome)?;
+            output.write_json(&outcome)?;
             if !outcome.is_clean() {
                 bail!("not every viewer got what was published");
             }
@@ -305,47 +305,57 @@ fn run(arguments: Arguments) -> Result<()> {
                 show(&report)?;
                 outcomes.push(outcome);
             }
-            desk.write_json(&outcomes)
+            output.write_json(&outcomes)
         }
-        Job::Memory { viewers, contest } => show(&contest.memory(viewers)?),
-        Job::FirstPicture { viewers, within, contest } => show(&contest.first_picture(viewers, within)?),
-        Job::Storm { viewers, within, running, contest } => show(&contest.storm(viewers, within, running)?),
-        Job::Cost { viewers, interval_ms, contest } => show(&contest.cost(viewers, &interval_ms)?),
-        Job::ManyViewers { viewers, few, contest } => show(&contest.many_viewers(viewers, few)?),
-        Job::ManyStreams { contest } => {
-            let streams = if contest.streams > 1 { contest.streams } else { 500 };
-            show(&contest.many_streams(streams)?)
+        Job::Memory { viewers, comparison } => show(&jobs::memory::memory(&comparison, viewers)?),
+        Job::FirstPicture { viewers, within, comparison } => {
+            show(&jobs::arrivals::first_picture(&comparison, viewers, within)?)
         }
-        Job::Latency { viewers, contest } => show(&contest.latency(viewers)?),
-        Job::HttpFlv { viewers, interval_ms, contest } => show(&contest.http_flv(viewers, &interval_ms)?),
-        Job::Auto { viewers, adapt, contest } => show(&contest.auto(&viewers, adapt)?),
-        Job::SlowViewers { viewers, percent, slow_s, contest } => {
-            show(&contest.slow_viewers(viewers, percent, slow_s)?)
+        Job::Storm { viewers, within, running, comparison } => {
+            show(&jobs::arrivals::storm(&comparison, viewers, within, running)?)
         }
-        Job::Scale { processes, stream_counts, viewers, interval_ms, contest } => {
+        Job::Cost { viewers, interval_ms, comparison } => {
+            show(&jobs::cost::cost(&comparison, viewers, &interval_ms)?)
+        }
+        Job::ManyViewers { viewers, few, comparison } => {
+            show(&jobs::cost::many_viewers(&comparison, viewers, few)?)
+        }
+        Job::ManyStreams { comparison } => {
+            let streams = if comparison.streams > 1 { comparison.streams } else { 500 };
+            show(&jobs::cost::many_streams(&comparison, streams)?)
+        }
+        Job::Latency { viewers, comparison } => show(&jobs::latency::latency(&comparison, viewers)?),
+        Job::HttpFlv { viewers, interval_ms, comparison } => {
+            show(&jobs::http::http_flv(&comparison, viewers, &interval_ms)?)
+        }
+        Job::Auto { viewers, adapt, comparison } => show(&jobs::auto::auto(&comparison, &viewers, adapt)?),
+        Job::SlowViewers { viewers, percent, slow_s, comparison } => {
+            show(&jobs::slow::slow_viewers(&comparison, viewers, percent, slow_s)?)
+        }
+        Job::Scale { processes, stream_counts, viewers, interval_ms, comparison } => {
             let steps = Steps { workers: processes, streams: stream_counts, viewers, gather_ms: interval_ms };
-            let (report, picture) = contest.scale(&steps)?;
+            let (report, picture) = jobs::scale::scale(&comparison, &steps)?;
             show(&report)?;
-            desk.draw(&picture)
+            output.draw(&picture)
         }
-        Job::Peers { nginx: configuration, viewers, stream_count, memory_viewers, peers, mut contest } => {
-            contest.peer.extend(list(&peers)?);
+        Job::Peers { nginx: configuration, viewers, stream_count, memory_viewers, peers, mut comparison } => {
+            comparison.peer.extend(list(&peers)?);
             match nginx(&configuration) {
-                Ok(peer) => contest.peer.insert(0, peer),
+                Ok(peer) => comparison.peer.insert(0, peer),
                 Err(why) => writeln!(stdout(), "SKIPPED nginx-rtmp: {why}")?,
             }
-            contest.rounds = contest.rounds.max(2);
+            comparison.rounds = comparison.rounds.max(2);
             let slow = viewers.iter().copied().max().unwrap_or(200);
             let sizes = Sizes { viewers, streams: stream_count, memory: memory_viewers, slow };
-            contest.peers(&sizes, |report| show(&report))
+            jobs::peers::peers(&comparison, &sizes, |report| show(&report))
         }
-        Job::RunShort { contest } => {
-            desk.require(&SHORT)?;
-            contest.short(tell)
+        Job::RunShort { comparison } => {
+            output.require(&SHORT)?;
+            short::short(&comparison, tell)
         }
-        Job::RunFull { contest } => {
-            desk.require(&FULL)?;
-            contest.full(tell)
+        Job::RunFull { comparison } => {
+            output.require(&FULL)?;
+            short::full(&comparison, tell)
         }
         Job::Instructions { check, tolerance, note } => {
             if let Some(why) = instructions::missing() {

@@ -19,7 +19,6 @@ const LARGE: &[(&str, &str, &str)] = &[
     ("endpoint", "Connection", "its lifecycle is to be a state: House, step 5"),
     ("backsource", "Source", "timeline, tracks and ring of one stream: House, step 5"),
     ("rtmp", "ServerSession", "the dialogue with a client, every command of it"),
-    ("bench", "Contest", "a table of jobs and their figures"),
     ("conf", "Config", "a field for each block of the configuration"),
     ("conf", "Vhost", "a field for each directive of a vhost"),
     ("conf", "Limits", "a field for each limit"),

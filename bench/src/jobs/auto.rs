@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::contest::Contest;
+use crate::comparison::Comparison;
 use crate::outcome::Outcome;
 use crate::report::{Report, failures, number};
 use crate::server::Gather;
@@ -60,68 +60,64 @@ pub fn rule(at_once: Run, auto: Run, gathered: Run) -> Result<&'static str, Stri
     if auto.p99_ms > most_ms { Err(format!("p99 above {}", number(most_ms))) } else { Ok("gathers") }
 }
 
-impl Contest {
-    /// `auto` beside 0 and 350, for several numbers of viewers; it gets `adapt` seconds to find its pace.
-    ///
-    /// # Errors
-    /// When a server does not start.
-    pub fn auto(&self, viewers: &[usize], adapt: f64) -> Result<Report> {
-        let head = [
-            "viewers",
-            "mw_latency",
-            "p50 ms",
-            "p99 ms",
-            "CPU s/Gbit",
-            "against 350",
-            "stream process, % of a core",
-            "lost",
-            "rule",
-            "failures",
-        ];
-        let title =
-            "mw_latency auto: at once while the stream process is mostly idle, gathering when it is busy";
-        let numbers: Vec<String> = viewers.iter().map(ToString::to_string).collect();
-        let job = format!("auto --viewers {} --adapt {adapt}", numbers.join(" --viewers "));
-        let mut report = Report::new("auto", title, &head).by(self.command(&job));
-        for viewers in viewers {
-            let mut outcomes = Vec::new();
-            for gather in [Gather::Ms(0), Gather::Auto, Gather::Ms(350)] {
-                let mut load = self.load(*viewers);
-                if gather == Gather::Auto {
-                    load.settle = adapt;
-                }
-                let mut runs = Vec::new();
-                for _ in 0..self.rounds.max(1) {
-                    runs.push(self.ours(&load, gather, None)?.0);
-                }
-                outcomes.push((gather, Outcome::median(&runs)));
+/// `auto` beside 0 and 350, for several numbers of viewers; it gets `adapt` seconds to find its pace.
+///
+/// # Errors
+/// When a server does not start.
+pub fn auto(comparison: &Comparison, viewers: &[usize], adapt: f64) -> Result<Report> {
+    let head = [
+        "viewers",
+        "mw_latency",
+        "p50 ms",
+        "p99 ms",
+        "CPU s/Gbit",
+        "against 350",
+        "stream process, % of a core",
+        "lost",
+        "rule",
+        "failures",
+    ];
+    let title = "mw_latency auto: at once while the stream process is mostly idle, gathering when it is busy";
+    let numbers: Vec<String> = viewers.iter().map(ToString::to_string).collect();
+    let job = format!("auto --viewers {} --adapt {adapt}", numbers.join(" --viewers "));
+    let mut report = Report::new("auto", title, &head).by(comparison.command(&job));
+    for viewers in viewers {
+        let mut outcomes = Vec::new();
+        for gather in [Gather::Ms(0), Gather::Auto, Gather::Ms(350)] {
+            let mut load = comparison.load(*viewers);
+            if gather == Gather::Auto {
+                load.settle = adapt;
             }
-            let [(_, at_once), (_, auto), (_, gathered)] = outcomes.as_slice() else { continue };
-            let verdict = rule(Run::of(at_once), Run::of(auto), Run::of(gathered));
-            let verdict =
-                verdict.map_or_else(|why| format!("**missed**: {why}"), |how| format!("holds: {how}"));
-            let reference = gathered.cpu_s_per_gbit;
-            for (gather, outcome) in &outcomes {
-                report.row([
-                    viewers.to_string(),
-                    gather.to_string(),
-                    number(outcome.latency.p50_ms),
-                    number(outcome.latency.p99_ms),
-                    number(outcome.cpu_s_per_gbit),
-                    number(outcome.cpu_s_per_gbit / reference),
-                    number(outcome.busiest("stream#") * 100.0),
-                    outcome.findings.lost.to_string(),
-                    if *gather == Gather::Auto { verdict.clone() } else { String::new() },
-                    failures(outcome),
-                ]);
+            let mut runs = Vec::new();
+            for _ in 0..comparison.rounds.max(1) {
+                runs.push(comparison.ours(&load, gather, None)?.0);
             }
+            outcomes.push((gather, Outcome::median(&runs)));
         }
-        report.note(
-            "The rule: where `mw_latency 0` leaves the stream process under 30 % of a core, p99 is no worse than its (10 % and \
-             0.3 ms are noise); beyond, at most 350 ms are gathered; a process at 90 % or more costs at most 1.2 × of 350.",
-        );
-        Ok(report)
+        let [(_, at_once), (_, auto), (_, gathered)] = outcomes.as_slice() else { continue };
+        let verdict = rule(Run::of(at_once), Run::of(auto), Run::of(gathered));
+        let verdict = verdict.map_or_else(|why| format!("**missed**: {why}"), |how| format!("holds: {how}"));
+        let reference = gathered.cpu_s_per_gbit;
+        for (gather, outcome) in &outcomes {
+            report.row([
+                viewers.to_string(),
+                gather.to_string(),
+                number(outcome.latency.p50_ms),
+                number(outcome.latency.p99_ms),
+                number(outcome.cpu_s_per_gbit),
+                number(outcome.cpu_s_per_gbit / reference),
+                number(outcome.busiest("stream#") * 100.0),
+                outcome.findings.lost.to_string(),
+                if *gather == Gather::Auto { verdict.clone() } else { String::new() },
+                failures(outcome),
+            ]);
+        }
     }
+    report.note(
+        "The rule: where `mw_latency 0` leaves the stream process under 30 % of a core, p99 is no worse than its (10 % and \
+         0.3 ms are noise); beyond, at most 350 ms are gathered; a process at 90 % or more costs at most 1.2 × of 350.",
+    );
+    Ok(report)
 }
 
 #[cfg(test)]

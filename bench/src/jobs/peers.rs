@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::contest::Contest;
+use super::{arrivals, cost, latency, memory, slow};
+use crate::comparison::Comparison;
 use crate::report::Report;
 use crate::server::Peer;
 
@@ -52,30 +53,32 @@ pub struct Sizes {
     pub slow: usize,
 }
 
-impl Contest {
-    /// All jobs that a peer can do too; each table is told as soon as it is there.
-    ///
-    /// # Errors
-    /// When a server does not start, or a table can't be told.
-    pub fn peers(&self, sizes: &Sizes, mut tell: impl FnMut(Report) -> Result<()>) -> Result<()> {
-        let named = |mut report: Report, viewers: Option<usize>| {
-            report.name = match viewers {
-                Some(viewers) => format!("peers-{}-{viewers}", report.name),
-                None => format!("peers-{}", report.name),
-            };
-            report
+/// All jobs that a peer can do too; each table is told as soon as it is there.
+///
+/// # Errors
+/// When a server does not start, or a table can't be told.
+pub fn peers(
+    comparison: &Comparison,
+    sizes: &Sizes,
+    mut tell: impl FnMut(Report) -> Result<()>,
+) -> Result<()> {
+    let named = |mut report: Report, viewers: Option<usize>| {
+        report.name = match viewers {
+            Some(viewers) => format!("peers-{}-{viewers}", report.name),
+            None => format!("peers-{}", report.name),
         };
-        for viewers in &sizes.viewers {
-            tell(named(self.cost(*viewers, &[350, 100, 15])?, Some(*viewers)))?;
-        }
-        for viewers in &sizes.viewers {
-            tell(named(self.latency(*viewers)?, Some(*viewers)))?;
-        }
-        tell(named(self.memory(sizes.memory)?, None))?;
-        tell(named(self.first_picture(300, 6.0)?, None))?;
-        tell(named(self.many_streams(sizes.streams)?, None))?;
-        tell(named(self.slow_viewers(sizes.slow, 10, self.duration * 2.0)?, None))
+        report
+    };
+    for viewers in &sizes.viewers {
+        tell(named(cost::cost(comparison, *viewers, &[350, 100, 15])?, Some(*viewers)))?;
     }
+    for viewers in &sizes.viewers {
+        tell(named(latency::latency(comparison, *viewers)?, Some(*viewers)))?;
+    }
+    tell(named(memory::memory(comparison, sizes.memory)?, None))?;
+    tell(named(arrivals::first_picture(comparison, 300, 6.0)?, None))?;
+    tell(named(cost::many_streams(comparison, sizes.streams)?, None))?;
+    tell(named(slow::slow_viewers(comparison, sizes.slow, 10, comparison.duration * 2.0)?, None))
 }
 
 /// Other peers as `make` hands them over: separated by `|`.

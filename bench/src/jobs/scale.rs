@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::contest::Contest;
+use crate::comparison::Comparison;
 use crate::picture::{Line, Panel, Picture, Point};
 use crate::report::{Report, failures, number, verdict};
 use crate::server::Gather;
@@ -64,96 +64,98 @@ const PROCESSES: &str = "stream processes";
 const ALONE: &str = "streams, one viewer each";
 const SHARED: &str = "streams, the same viewers in all";
 
-impl Contest {
-    /// Cost over processes and streams.
-    ///
-    /// # Errors
-    /// When a server does not start.
-    pub fn scale(&self, steps: &Steps) -> Result<(Report, Picture)> {
-        let title = format!(
-            "Cost over processes and streams of {} kbit/s, mw_latency {}",
-            self.rate(),
-            steps.gather_ms
-        );
-        let head = [
-            "what grows",
-            "processes",
-            "streams",
-            "viewers in all",
-            "CPU s/Gbit",
-            "against the first",
-            "goal",
-            "",
-            "Gbit/s",
-            "PSS MiB",
-            "p99 ms",
-            "lost",
-            "stayed",
-            "failures",
-        ];
-        let list = |values: &[u32], option: &str| -> String {
-            values.iter().map(|value| format!(" --{option} {value}")).collect()
+/// Cost over processes and streams.
+///
+/// # Errors
+/// When a server does not start.
+pub fn scale(comparison: &Comparison, steps: &Steps) -> Result<(Report, Picture)> {
+    let title = format!(
+        "Cost over processes and streams of {} kbit/s, mw_latency {}",
+        comparison.rate(),
+        steps.gather_ms
+    );
+    let head = [
+        "what grows",
+        "processes",
+        "streams",
+        "viewers in all",
+        "CPU s/Gbit",
+        "against the first",
+        "goal",
+        "",
+        "Gbit/s",
+        "PSS MiB",
+        "p99 ms",
+        "lost",
+        "stayed",
+        "failures",
+    ];
+    let list = |values: &[u32], option: &str| -> String {
+        values.iter().map(|value| format!(" --{option} {value}")).collect()
+    };
+    let job = format!(
+        "scale{}{} --viewers {} --interval-ms {}",
+        list(&steps.workers, "processes"),
+        list(&steps.streams, "stream-counts"),
+        steps.viewers,
+        steps.gather_ms
+    );
+    let mut report = Report::new("scale", title, &head).by(comparison.command(&job));
+    let mut panels: Vec<Panel> = Vec::new();
+    let mut first = 0.0;
+    for figure in steps.figures() {
+        let comparison = Comparison {
+            workers: figure.workers,
+            streams: figure.streams,
+            peer: Vec::new(),
+            ..comparison.clone()
         };
-        let job = format!(
-            "scale{}{} --viewers {} --interval-ms {}",
-            list(&steps.workers, "processes"),
-            list(&steps.streams, "stream-counts"),
-            steps.viewers,
-            steps.gather_ms
-        );
-        let mut report = Report::new("scale", title, &head).by(self.command(&job));
-        let mut panels: Vec<Panel> = Vec::new();
-        let mut first = 0.0;
-        for figure in steps.figures() {
-            let contest =
-                Self { workers: figure.workers, streams: figure.streams, peer: Vec::new(), ..self.clone() };
-            let load = contest.load(figure.viewers);
-            let entries = contest.entries(&load, Gather::Ms(steps.gather_ms))?;
-            let Some(entry) = entries.first() else { continue };
-            let outcome = &entry.outcome;
-            let cost = outcome.cpu_s_per_gbit;
-            let x = if figure.what == PROCESSES { figure.workers } else { figure.streams };
-            let point = Point { x: x.to_string(), y: cost };
-            let is_first = panels.last().is_none_or(|panel| panel.x_label != figure.what);
-            match panels.last_mut().filter(|panel| panel.x_label == figure.what) {
-                Some(panel) => panel.line.points.push(point),
-                None => {
-                    first = cost;
-                    panels.push(Panel {
-                        x_label: figure.what.into(),
-                        line: Line { points: vec![point], band: FLAT },
-                    });
-                }
+        let load = comparison.load(figure.viewers);
+        let entries = comparison.entries(&load, Gather::Ms(steps.gather_ms))?;
+        let Some(entry) = entries.first() else { continue };
+        let outcome = &entry.outcome;
+        let cost = outcome.cpu_s_per_gbit;
+        let x = if figure.what == PROCESSES { figure.workers } else { figure.streams };
+        let point = Point { x: x.to_string(), y: cost };
+        let is_first = panels.last().is_none_or(|panel| panel.x_label != figure.what);
+        match panels.last_mut().filter(|panel| panel.x_label == figure.what) {
+            Some(panel) => panel.line.points.push(point),
+            None => {
+                first = cost;
+                panels.push(Panel {
+                    x_label: figure.what.into(),
+                    line: Line { points: vec![point], band: FLAT },
+                });
             }
-            let ratio = cost / first;
-            report.row([
-                figure.what.into(),
-                figure.workers.to_string(),
-                figure.streams.to_string(),
-                outcome.viewers.to_string(),
-                number(cost),
-                number(ratio),
-                format!("{:.2}–{FLAT}", 1.0 / FLAT),
-                match ratio {
-                    _ if is_first => String::new(),
-                    ratio if ratio < 1.0 / FLAT => "falls".into(),
-                    ratio => verdict(ratio <= FLAT),
-                },
-                number(outcome.gbit_per_s),
-                number(outcome.memory_steady.mib()),
-                number(outcome.latency.p99_ms),
-                outcome.findings.lost.to_string(),
-                format!("{} of {}", outcome.stayed, outcome.viewers),
-                failures(outcome),
-            ]);
         }
-        let picture = Picture {
-            title: report.title.clone(),
-            y_label: "CPU seconds per Gbit; shaded: within 25 % of the first".into(),
-            panels,
-        };
-        Ok((report, picture))
+        let ratio = cost / first;
+        report.row([
+            figure.what.into(),
+            figure.workers.to_string(),
+            figure.streams.to_string(),
+            outcome.viewers.to_string(),
+            number(cost),
+            number(ratio),
+            format!("{:.2}–{FLAT}", 1.0 / FLAT),
+            match ratio {
+                _ if is_first => String::new(),
+                ratio if ratio < 1.0 / FLAT => "falls".into(),
+                ratio => verdict(ratio <= FLAT),
+            },
+            number(outcome.gbit_per_s),
+            number(outcome.memory_steady.mib()),
+            number(outcome.latency.p99_ms),
+            outcome.findings.lost.to_string(),
+            format!("{} of {}", outcome.stayed, outcome.viewers),
+            failures(outcome),
+        ]);
     }
+    let picture = Picture {
+        title: report.title.clone(),
+        y_label: "CPU seconds per Gbit; shaded: within 25 % of the first".into(),
+        panels,
+    };
+    Ok((report, picture))
 }
 
 #[cfg(test)]

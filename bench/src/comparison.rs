@@ -18,7 +18,7 @@ const COME_PER_SECOND: usize = 2000;
 
 /// Which servers are measured.
 #[derive(Debug, Clone, Args)]
-pub struct Contest {
+pub struct Comparison {
     /// Executable of the server [default: srs beside this program]
     #[arg(long)]
     pub server: Option<PathBuf>,
@@ -60,7 +60,7 @@ pub struct Contest {
     pub generators: usize,
 }
 
-impl Default for Contest {
+impl Default for Comparison {
     /// Our server alone, as on the command line.
     fn default() -> Self {
         Self {
@@ -103,7 +103,7 @@ impl Entry {
     }
 }
 
-impl Contest {
+impl Comparison {
     /// What is published.
     #[must_use]
     pub fn plan(&self) -> Plan {
@@ -282,18 +282,18 @@ mod tests {
 
     #[test]
     fn a_command_line_names_what_is_not_usual() {
-        let contest = Contest { workers: 2, duration: 60.0, ..Contest::default() };
+        let comparison = Comparison { workers: 2, duration: 60.0, ..Comparison::default() };
         assert_eq!(
-            contest.command("cost --viewers 19000"),
+            comparison.command("cost --viewers 19000"),
             "srs-bench cost --viewers 19000 --workers 2 --duration 60"
         );
-        assert_eq!(Contest::default().command("scale"), "srs-bench scale");
+        assert_eq!(Comparison::default().command("scale"), "srs-bench scale");
     }
 
     #[test]
     fn many_viewers_take_their_time_to_come() {
-        let contest = Contest { streams: 10, ..Contest::default() };
-        assert!((contest.load(2000).within - 10.0).abs() < 1e-9);
-        assert!((contest.load(10).within - 1.0).abs() < 1e-9);
+        let comparison = Comparison { streams: 10, ..Comparison::default() };
+        assert!((comparison.load(2000).within - 10.0).abs() < 1e-9);
+        assert!((comparison.load(10).within - 1.0).abs() < 1e-9);
     }
 }

@@ -15,7 +15,7 @@ use crate::report::Report;
 
 /// Options that all jobs have.
 #[derive(Debug, Clone, Args)]
-pub struct Desk {
+pub struct Output {
     /// Append the tables to this file as Markdown
     #[arg(long, global = true, value_name = "FILE")]
     markdown: Option<PathBuf>,
@@ -33,7 +33,7 @@ pub struct Desk {
     json: Option<PathBuf>,
 }
 
-impl Desk {
+impl Output {
     /// Shows a table wherever it is wanted.
     ///
     /// # Errors
