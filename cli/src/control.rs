@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use api::{Census, Kicked, Order, Process, Record, RecordAnswer, Report, State, Token};
+use api::{Kicked, Order, Process, ProcessList, Record, RecordAnswer, Report, State, Token};
 use serde::de::DeserializeOwned;
 
-use crate::picture::{Picture, Want};
+use crate::snapshot::{Detail, Snapshot};
 
 /// How long the master, and after it all processes together, may take.
 const PATIENCE: Duration = Duration::from_millis(450);
@@ -68,30 +68,30 @@ fn ask_master<T: DeserializeOwned>(socket: &Path, order: &Order, patience: Durat
 }
 
 /// The server behind a control socket.
-pub(crate) fn look(socket: &Path, want: Want) -> Result<Picture, ControlError> {
-    let mut census: Census = order(socket, &Order::Processes)?;
-    let reports = gather(&mut census.processes, &census.token, want);
-    let mut picture = Picture {
+pub(crate) fn look(socket: &Path, want: Detail) -> Result<Snapshot, ControlError> {
+    let mut list: ProcessList = order(socket, &Order::Processes)?;
+    let reports = gather(&mut list.processes, &list.token, want);
+    let mut snapshot = Snapshot {
         node: "local".to_owned(),
-        version: census.version,
-        server: census.pid.to_string(),
-        uptime_ms: census.uptime_ms,
-        generation: census.generation,
-        totals: census.totals,
+        version: list.version,
+        server: list.pid.to_string(),
+        uptime_ms: list.uptime_ms,
+        generation: list.generation,
+        totals: list.totals,
         ended: api::merge_ended(&reports),
         externals: reports.iter().flat_map(|report| report.externals.clone()).collect(),
         hls: reports.iter().flat_map(|report| report.hls.clone()).collect(),
-        processes: census.processes,
-        note: census.log_trouble.map(|why| format!("the log is not where it is to be: {why}")),
-        ..Picture::default()
+        processes: list.processes,
+        note: list.log_trouble.map(|why| format!("the log is not where it is to be: {why}")),
+        ..Snapshot::default()
     };
     for report in &reports {
-        picture.dvr.merge(report.dvr.clone());
+        snapshot.dvr.merge(report.dvr.clone());
     }
     let merged = api::merge(reports);
-    picture.vhosts = api::vhosts(&census.vhosts, &merged);
-    picture.set(merged);
-    Ok(picture)
+    snapshot.vhosts = api::vhosts(&list.vhosts, &merged);
+    snapshot.set(merged);
+    Ok(snapshot)
 }
 
 /// What a process said, or how it is when it said nothing.
@@ -119,8 +119,8 @@ fn each<T: Send + 'static>(
     asked.into_iter().map(|thread| thread.map(|thread| thread.join().unwrap_or(Err(State::Hung)))).collect()
 }
 
-fn gather(processes: &mut [Process], token: &Token, want: Want) -> Vec<Report> {
-    let path = if want == Want::Clients { "/api/v1/report" } else { "/api/v1/brief" };
+fn gather(processes: &mut [Process], token: &Token, want: Detail) -> Vec<Report> {
+    let path = if want == Detail::Clients { "/api/v1/report" } else { "/api/v1/brief" };
     let answers = each(processes, token, move |port, token| {
         let request = agent().get(format!("http://127.0.0.1:{port}{path}"));
         let request = request.header("Authorization", format!("Bearer {}", token.reveal()));
@@ -163,10 +163,10 @@ fn agent() -> ureq::Agent {
 
 /// Lets the http process record a stream, or record it no longer. `None` when it does not answer.
 pub(crate) fn record(socket: &Path, record: &Record) -> Result<Option<RecordAnswer>, ControlError> {
-    let census: Census = order(socket, &Order::Processes)?;
-    let https: Vec<Process> = census.processes.into_iter().filter(|process| process.role == "http").collect();
+    let list: ProcessList = order(socket, &Order::Processes)?;
+    let https: Vec<Process> = list.processes.into_iter().filter(|process| process.role == "http").collect();
     let record = record.clone();
-    let answers = each(&https, &census.token, move |port, token| {
+    let answers = each(&https, &list.token, move |port, token| {
         let request = agent().post(format!("http://127.0.0.1:{port}/api/v1/dvr"));
         let request = request.header("Authorization", format!("Bearer {}", token.reveal()));
         let mut answer = request.send_json(&record).map_err(|error| how(&error))?;
@@ -178,8 +178,8 @@ pub(crate) fn record(socket: &Path, record: &Record) -> Result<Option<RecordAnsw
 
 /// Closes a connection, whoever has it. `None`: nobody has it, and somebody did not answer who might.
 pub(crate) fn kick(socket: &Path, id: u64) -> Result<Option<bool>, ControlError> {
-    let census: Census = order(socket, &Order::Processes)?;
-    let answers = each(&census.processes, &census.token, move |port, token| {
+    let list: ProcessList = order(socket, &Order::Processes)?;
+    let answers = each(&list.processes, &list.token, move |port, token| {
         let request = agent().delete(format!("http://127.0.0.1:{port}/api/v1/clients/{id}"));
         let request = request.header("Authorization", format!("Bearer {}", token.reveal()));
         let mut answer = request.call().map_err(|error| how(&error))?;
@@ -187,6 +187,6 @@ pub(crate) fn kick(socket: &Path, id: u64) -> Result<Option<bool>, ControlError>
     });
     let kicked = answers.iter().flatten().flatten().any(|answer| answer.kicked);
     let silent = answers.iter().flatten().any(Result::is_err)
-        || census.processes.iter().any(|process| process.state == State::Hung);
+        || list.processes.iter().any(|process| process.state == State::Hung);
     Ok((kicked || !silent).then_some(kicked))
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use nix::sys::resource::{Resource, getrlimit};
 use serde::Serialize;
 
-use crate::picture::Picture;
 use crate::quantity;
+use crate::snapshot::Snapshot;
 
 /// How something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -43,7 +43,7 @@ fn finding(what: &'static str, good: bool, found: String, advice: &'static str) 
 }
 
 /// Looks at this host, and at the server if there is one.
-pub(crate) fn look(server: Result<&Picture, &String>) -> Vec<Finding> {
+pub(crate) fn look(server: Result<&Snapshot, &String>) -> Vec<Finding> {
     let mut findings = vec![kernel(), descriptors(), backlog(), memory(), shared_memory(), processors()];
     findings.push(containment());
     let ptrace = number("/proc/sys/kernel/yama/ptrace_scope");
@@ -57,16 +57,16 @@ pub(crate) fn look(server: Result<&Picture, &String>) -> Vec<Finding> {
         "mounted with hidepid: processor time and memory of processes can't be told",
     ));
     findings.push(match server {
-        Ok(picture) if picture.is_sound() => finding(
+        Ok(snapshot) if snapshot.is_sound() => finding(
             "server",
             true,
-            format!("version {}, {} processes serve", picture.version, picture.processes.len()),
+            format!("version {}, {} processes serve", snapshot.version, snapshot.processes.len()),
             "",
         ),
-        Ok(picture) => Finding {
+        Ok(snapshot) => Finding {
             what: "server",
             verdict: Verdict::Bad,
-            found: picture
+            found: snapshot
                 .processes
                 .iter()
                 .filter(|process| !process.answered)

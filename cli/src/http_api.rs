@@ -11,7 +11,7 @@ use api::{
 use base64::Engine as _;
 use serde::de::DeserializeOwned;
 
-use crate::picture::{Picture, Want};
+use crate::snapshot::{Detail, Snapshot};
 
 /// How long one question may take from the connection to the last byte. The API itself waits 800 ms for a process.
 const PATIENCE: Duration = Duration::from_millis(950);
@@ -22,7 +22,7 @@ const MOST_BYTES: u64 = 256 << 20;
 
 /// The HTTP API of one server.
 #[derive(Debug, Clone)]
-pub(crate) struct Api {
+pub(crate) struct HttpApi {
     /// Without name and password.
     pub(crate) base: String,
     authorization: Option<String>,
@@ -71,7 +71,7 @@ enum Verb {
     Delete,
 }
 
-impl Api {
+impl HttpApi {
     /// Host and port, without what may be secret.
     pub(crate) fn node(&self) -> String {
         let host = self.base.split_once("://").map_or("", |(_, host)| host);
@@ -90,8 +90,8 @@ impl Api {
     }
 
     /// The whole server.
-    pub(crate) fn look(&self, want: Want) -> Result<Picture, AskError> {
-        let more = (want == Want::Clients).then(|| {
+    pub(crate) fn look(&self, want: Detail) -> Result<Snapshot, AskError> {
+        let more = (want == Detail::Clients).then(|| {
             let (clients, vhosts) = (self.clone(), self.clone());
             let clients = thread::spawn(move || clients.get::<Clients>("clients"));
             (clients, thread::spawn(move || vhosts.get::<Vhosts>("vhosts")))
@@ -101,7 +101,7 @@ impl Api {
         let version = thread::spawn(move || version.versions());
         let answer: Answer<Processes> = self.get("processes")?;
         let master = answer.data.processes.first();
-        let mut picture = Picture {
+        let mut snapshot = Snapshot {
             node: self.node(),
             server: answer.server,
             version: joined(version)?,
@@ -113,17 +113,17 @@ impl Api {
             processes: answer.data.processes,
             streams: joined(streams)?.data.streams,
             note: answer.data.log_trouble.map(|why| format!("the log is not where it is to be: {why}")),
-            ..Picture::default()
+            ..Snapshot::default()
         };
         if let Some((clients, vhosts)) = more {
-            picture.clients = joined(clients)?.data.clients;
-            picture.vhosts = joined(vhosts)?.data.vhosts;
+            snapshot.clients = joined(clients)?.data.clients;
+            snapshot.vhosts = joined(vhosts)?.data.vhosts;
         }
-        if want == Want::Media {
-            picture.hls = self.get::<HlsList>("hls")?.data.hls;
-            picture.dvr = self.get::<Dvr>("dvr")?.data;
+        if want == Detail::Media {
+            snapshot.hls = self.get::<HlsList>("hls")?.data.hls;
+            snapshot.dvr = self.get::<Dvr>("dvr")?.data;
         }
-        Ok(picture)
+        Ok(snapshot)
     }
 
     /// Records a stream from now on, or no longer.
@@ -247,11 +247,11 @@ mod tests {
             ("http://admin:se@cret@host:1985", "http://host:1985", Some("Basic YWRtaW46c2VAY3JldA==")),
             ("https://host", "https://host", None),
         ] {
-            let api = Api::new(base, None);
+            let api = HttpApi::new(base, None);
             assert_eq!((api.base.as_str(), api.authorization.as_deref()), (wanted, said), "{base}");
         }
         let token = Token::from_random(&[1; 32]);
-        let api = Api::new("http://a:b@c", Some(&token));
+        let api = HttpApi::new("http://a:b@c", Some(&token));
         assert_eq!(api.authorization.unwrap(), format!("Bearer {}", token.reveal()), "the token opens more");
     }
 }

@@ -8,15 +8,15 @@
 mod arguments;
 mod control;
 mod doctor;
+mod http_api;
 mod logs;
 mod media_table;
 mod output;
-mod picture;
-mod place;
 mod quantity;
-mod question;
+mod reload_text;
+mod server_address;
+mod snapshot;
 mod table;
-mod told;
 mod top;
 
 use std::path::Path;
@@ -29,8 +29,8 @@ use serde_json::{Value, json};
 
 use arguments::{Arguments, Command, Format};
 use output::{PARTIAL, fail, show};
-use picture::{Picture, Want};
-use place::{Place, look_at_all, places};
+use server_address::{ServerAddress, look_at_all, servers};
+use snapshot::{Detail, Snapshot};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -63,149 +63,158 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         Command::Check { file } => return check(file, format),
         _ => {}
     }
-    let places = places(target)?;
+    let servers = servers(target)?;
     match &arguments.command {
-        Command::Status => looked(&places, format, Want::Streams, whole, table::status),
-        Command::Processes => looked(&places, format, Want::Streams, processes, table::processes),
-        Command::Streams => looked(&places, format, Want::Streams, streams, table::streams),
-        Command::Vhosts => looked(&places, format, Want::Clients, vhosts, table::vhosts),
-        Command::Stream { name } => stream(&places, format, name),
-        Command::Clients { stream } => clients(&places, format, stream.as_deref()),
-        Command::Hls => looked(&places, format, Want::Media, hls, media_table::hls),
+        Command::Status => query(&servers, format, Detail::Streams, whole, table::status),
+        Command::Processes => query(&servers, format, Detail::Streams, processes, table::processes),
+        Command::Streams => query(&servers, format, Detail::Streams, streams, table::streams),
+        Command::Vhosts => query(&servers, format, Detail::Clients, vhosts, table::vhosts),
+        Command::Stream { name } => stream(&servers, format, name),
+        Command::Clients { stream } => clients(&servers, format, stream.as_deref()),
+        Command::Hls => query(&servers, format, Detail::Media, hls, media_table::hls),
         Command::Dvr { start, stop, vhost } => match (start, stop) {
-            (Some(stream), _) => record(&places, format, vhost, stream, true),
-            (_, Some(stream)) => record(&places, format, vhost, stream, false),
-            _ => looked(&places, format, Want::Media, dvr, media_table::dvr),
+            (Some(stream), _) => record(&servers, format, vhost, stream, true),
+            (_, Some(stream)) => record(&servers, format, vhost, stream, false),
+            _ => query(&servers, format, Detail::Media, dvr, media_table::dvr),
         },
         Command::Top { interval } => {
-            top::run(places, Duration::from_secs(*interval)).map(|()| ExitCode::SUCCESS)
+            top::run(servers, Duration::from_secs(*interval)).map(|()| ExitCode::SUCCESS)
         }
-        Command::Kick { whom, viewers } => kick(&places, format, &ids_of(&places, whom, *viewers)?),
-        Command::Reload { dry_run } => each(&places, |place| reload(place, *dry_run, format)),
+        Command::Kick { whom, viewers } => kick(&servers, format, &ids_of(&servers, whom, *viewers)?),
+        Command::Reload { dry_run } => each(&servers, |server| reload(server, *dry_run, format)),
         Command::Drain { process, timeout, force } => {
             let within_s = if *force { Some(0) } else { *timeout };
-            each(&places, |place| drain(place, process, within_s, format))
+            each(&servers, |server| drain(server, process, within_s, format))
         }
         Command::Logs { file, follow, cid, lines } => {
             let path = match file {
                 Some(path) => path.clone(),
-                None => first(&places)?.log_file()?,
+                None => first(&servers)?.log_file()?,
             };
             logs::show(&path, *cid, *lines, *follow).map(|()| ExitCode::SUCCESS)
         }
-        Command::Doctor => doctor(&places, format),
-        Command::Version => version(&places, format),
+        Command::Doctor => doctor(&servers, format),
+        Command::Version => version(&servers, format),
         Command::Completions { .. } | Command::Man { .. } | Command::Check { .. } => Ok(ExitCode::SUCCESS),
     }
 }
 
-fn first(places: &[Place]) -> Result<&Place, String> {
-    places.first().ok_or_else(|| "no server is named".to_owned())
+fn first(servers: &[ServerAddress]) -> Result<&ServerAddress, String> {
+    servers.first().ok_or_else(|| "no server is named".to_owned())
 }
 
 /// Does something at every server; the worst exit code is that of the whole.
-fn each(places: &[Place], act: impl Fn(&Place) -> Result<bool, String>) -> Result<ExitCode, String> {
+fn each(
+    servers: &[ServerAddress],
+    act: impl Fn(&ServerAddress) -> Result<bool, String>,
+) -> Result<ExitCode, String> {
     let mut good = true;
-    for place in places {
-        good &= act(place)?;
+    for server in servers {
+        good &= act(server)?;
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Looks at all servers and shows what was asked for.
-fn looked(
-    places: &[Place],
+fn query(
+    servers: &[ServerAddress],
     format: Format,
-    want: Want,
-    form: fn(&Picture) -> Value,
-    text: fn(&[Picture], bool) -> String,
+    want: Detail,
+    form: fn(&Snapshot) -> Value,
+    text: fn(&[Snapshot], bool) -> String,
 ) -> Result<ExitCode, String> {
-    let (pictures, errors) = look_at_all(places, want);
-    present(&pictures, &errors, format, form, text)
+    let (snapshots, errors) = look_at_all(servers, want);
+    present(&snapshots, &errors, format, form, text)
 }
 
 fn present(
-    pictures: &[Picture],
+    snapshots: &[Snapshot],
     errors: &[String],
     format: Format,
-    form: impl Fn(&Picture) -> Value,
-    text: impl FnOnce(&[Picture], bool) -> String,
+    form: impl Fn(&Snapshot) -> Value,
+    text: impl FnOnce(&[Snapshot], bool) -> String,
 ) -> Result<ExitCode, String> {
-    if pictures.is_empty() {
+    if snapshots.is_empty() {
         return Err(errors.join("; "));
     }
-    let value = match pictures {
-        [picture] => form(picture),
+    let value = match snapshots {
+        [snapshot] => form(snapshot),
         several => {
-            let node = |picture: &Picture| {
-                let mut value = match &picture.down {
+            let node = |snapshot: &Snapshot| {
+                let mut value = match &snapshot.down {
                     Some(error) => json!({"code": 1, "error": error}),
-                    None => form(picture),
+                    None => form(snapshot),
                 };
                 if let Value::Object(fields) = &mut value {
-                    fields.insert("node".to_owned(), Value::from(picture.node.clone()));
+                    fields.insert("node".to_owned(), Value::from(snapshot.node.clone()));
                 }
                 value
             };
             json!({"code": 0, "nodes": several.iter().map(node).collect::<Vec<_>>()})
         }
     };
-    show(format, &value, |colours| text(pictures, colours))?;
+    show(format, &value, |colours| text(snapshots, colours))?;
     for error in errors {
         eprintln!("srs-cli: {error}");
     }
-    let sound = errors.is_empty() && pictures.iter().all(Picture::is_sound);
+    let sound = errors.is_empty() && snapshots.iter().all(Snapshot::is_sound);
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::from(PARTIAL) })
 }
 
 /// The envelope of the HTTP API.
-fn answer(picture: &Picture, name: &str, data: &impl Serialize) -> Value {
-    json!({"code": 0, "server": picture.server, name: data})
+fn answer(snapshot: &Snapshot, name: &str, data: &impl Serialize) -> Value {
+    json!({"code": 0, "server": snapshot.server, name: data})
 }
 
-fn whole(picture: &Picture) -> Value {
-    let mut value = processes(picture);
+fn whole(snapshot: &Snapshot) -> Value {
+    let mut value = processes(snapshot);
     if let Value::Object(fields) = &mut value {
-        fields.insert("version".to_owned(), Value::from(picture.version.clone()));
-        fields.insert("uptime_ms".to_owned(), Value::from(picture.uptime_ms));
-        fields.insert("generation".to_owned(), Value::from(picture.generation));
-        fields.insert("streams".to_owned(), json!(picture.streams));
+        fields.insert("version".to_owned(), Value::from(snapshot.version.clone()));
+        fields.insert("uptime_ms".to_owned(), Value::from(snapshot.uptime_ms));
+        fields.insert("generation".to_owned(), Value::from(snapshot.generation));
+        fields.insert("streams".to_owned(), json!(snapshot.streams));
     }
     value
 }
 
-fn processes(picture: &Picture) -> Value {
-    let mut value = answer(picture, "processes", &picture.processes);
+fn processes(snapshot: &Snapshot) -> Value {
+    let mut value = answer(snapshot, "processes", &snapshot.processes);
     if let Value::Object(fields) = &mut value {
-        fields.insert("totals".to_owned(), json!(picture.totals));
-        fields.insert("ended".to_owned(), json!(picture.ended));
-        fields.insert("externals".to_owned(), json!(picture.externals));
+        fields.insert("totals".to_owned(), json!(snapshot.totals));
+        fields.insert("ended".to_owned(), json!(snapshot.ended));
+        fields.insert("externals".to_owned(), json!(snapshot.externals));
     }
     value
 }
 
-fn streams(picture: &Picture) -> Value {
-    answer(picture, "streams", &picture.streams)
+fn streams(snapshot: &Snapshot) -> Value {
+    answer(snapshot, "streams", &snapshot.streams)
 }
 
-fn hls(picture: &Picture) -> Value {
-    answer(picture, "hls", &picture.hls)
+fn hls(snapshot: &Snapshot) -> Value {
+    answer(snapshot, "hls", &snapshot.hls)
 }
 
-fn dvr(picture: &Picture) -> Value {
+fn dvr(snapshot: &Snapshot) -> Value {
     json!({
-        "code": 0, "server": picture.server, "recordings": picture.dvr.recordings, "recorded": picture.dvr.recorded
+        "code": 0, "server": snapshot.server, "recordings": snapshot.dvr.recordings, "recorded": snapshot.dvr.recorded
     })
 }
 
 /// Records a stream from now on, or no longer; with several servers, wherever it is.
-fn record(places: &[Place], format: Format, vhost: &str, stream: &str, on: bool) -> Result<ExitCode, String> {
+fn record(
+    servers: &[ServerAddress],
+    format: Format,
+    vhost: &str,
+    stream: &str,
+    on: bool,
+) -> Result<ExitCode, String> {
     let (app, name) =
         stream.trim_matches('/').rsplit_once('/').ok_or_else(|| format!("{stream} is not APP/NAME"))?;
     let order = api::Record { vhost: vhost.to_owned(), app: app.to_owned(), name: name.to_owned(), on };
     let mut trouble = String::new();
-    for place in places {
-        match place.record(&order) {
+    for server in servers {
+        match server.record(&order) {
             Ok(api::RecordAnswer { error: None, recording }) => {
                 let said = if recording { "is recorded" } else { "is not recorded any more" };
                 show(format, &json!({"code": 0, "recording": recording}), |_| {
@@ -220,22 +229,22 @@ fn record(places: &[Place], format: Format, vhost: &str, stream: &str, on: bool)
     Err(trouble)
 }
 
-fn vhosts(picture: &Picture) -> Value {
-    answer(picture, "vhosts", &picture.vhosts)
+fn vhosts(snapshot: &Snapshot) -> Value {
+    answer(snapshot, "vhosts", &snapshot.vhosts)
 }
 
-fn clients(places: &[Place], format: Format, stream: Option<&str>) -> Result<ExitCode, String> {
-    let (mut pictures, errors) = look_at_all(places, Want::Clients);
+fn clients(servers: &[ServerAddress], format: Format, stream: Option<&str>) -> Result<ExitCode, String> {
+    let (mut snapshots, errors) = look_at_all(servers, Detail::Clients);
     if let Some(stream) = stream {
-        for picture in &mut pictures {
-            picture.clients.retain(|client| is_named(&client.vhost, &client.stream, stream));
+        for snapshot in &mut snapshots {
+            snapshot.clients.retain(|client| is_named(&client.vhost, &client.stream, stream));
         }
     }
     present(
-        &pictures,
+        &snapshots,
         &errors,
         format,
-        |picture| answer(picture, "clients", &picture.clients),
+        |snapshot| answer(snapshot, "clients", &snapshot.clients),
         table::clients,
     )
 }
@@ -247,33 +256,33 @@ fn is_named(vhost: &str, path: &str, said: &str) -> bool {
 }
 
 /// One stream and who has to do with it.
-fn stream(places: &[Place], format: Format, name: &str) -> Result<ExitCode, String> {
-    let (mut pictures, errors) = look_at_all(places, Want::Clients);
-    for picture in &mut pictures {
+fn stream(servers: &[ServerAddress], format: Format, name: &str) -> Result<ExitCode, String> {
+    let (mut snapshots, errors) = look_at_all(servers, Detail::Clients);
+    for snapshot in &mut snapshots {
         let path = |stream: &api::Stream| format!("{}/{}", stream.app, stream.name);
-        picture.streams.retain(|stream| is_named(&stream.vhost, &path(stream), name));
-        picture.clients.retain(|client| is_named(&client.vhost, &client.stream, name));
+        snapshot.streams.retain(|stream| is_named(&stream.vhost, &path(stream), name));
+        snapshot.clients.retain(|client| is_named(&client.vhost, &client.stream, name));
     }
-    if pictures.iter().all(|picture| picture.streams.is_empty() && picture.clients.is_empty())
+    if snapshots.iter().all(|snapshot| snapshot.streams.is_empty() && snapshot.clients.is_empty())
         && errors.is_empty()
     {
         return Err(format!("there is no stream {name}"));
     }
-    let form = |picture: &Picture| {
-        let mut value = answer(picture, "streams", &picture.streams);
+    let form = |snapshot: &Snapshot| {
+        let mut value = answer(snapshot, "streams", &snapshot.streams);
         if let Value::Object(fields) = &mut value {
-            fields.insert("clients".to_owned(), json!(picture.clients));
+            fields.insert("clients".to_owned(), json!(snapshot.clients));
         }
         value
     };
-    present(&pictures, &errors, format, form, |pictures, colours| {
-        let (streams, clients) = (table::streams(pictures, colours), table::clients(pictures, colours));
-        format!("{streams}\n\n{}\n\n{clients}", media_table::tracks(pictures, colours))
+    present(&snapshots, &errors, format, form, |snapshots, colours| {
+        let (streams, clients) = (table::streams(snapshots, colours), table::clients(snapshots, colours));
+        format!("{streams}\n\n{}\n\n{clients}", media_table::tracks(snapshots, colours))
     })
 }
 
 /// Ids that are given as such, and those of the publishers (or viewers) of streams.
-fn ids_of(places: &[Place], whom: &[String], viewers: bool) -> Result<Vec<u64>, String> {
+fn ids_of(servers: &[ServerAddress], whom: &[String], viewers: bool) -> Result<Vec<u64>, String> {
     let mut ids = Vec::new();
     for who in whom {
         if let Ok(id) = who.parse() {
@@ -283,8 +292,8 @@ fn ids_of(places: &[Place], whom: &[String], viewers: bool) -> Result<Vec<u64>, 
         if !who.contains('/') {
             return Err(format!("{who} is neither a connection's id nor a stream, APP/NAME"));
         }
-        let (pictures, _) = look_at_all(places, Want::Clients);
-        let clients = pictures.iter().flat_map(|picture| &picture.clients);
+        let (snapshots, _) = look_at_all(servers, Detail::Clients);
+        let clients = snapshots.iter().flat_map(|snapshot| &snapshot.clients);
         let is_it =
             |client: &&api::Client| is_named(&client.vhost, &client.stream, who) && client.publish != viewers;
         let found: Vec<u64> = clients.filter(is_it).map(|client| client.id).collect();
@@ -297,12 +306,12 @@ fn ids_of(places: &[Place], whom: &[String], viewers: bool) -> Result<Vec<u64>, 
 }
 
 /// Closes connections; with several servers, whoever has them.
-fn kick(places: &[Place], format: Format, ids: &[u64]) -> Result<ExitCode, String> {
+fn kick(servers: &[ServerAddress], format: Format, ids: &[u64]) -> Result<ExitCode, String> {
     let mut done = Vec::new();
     for id in ids {
         let (mut kicked, mut trouble) = (false, None);
-        for place in places {
-            match place.kick(*id) {
+        for server in servers {
+            match server.kick(*id) {
                 Ok(done) => kicked |= done,
                 Err(error) => trouble = Some(error),
             }
@@ -326,14 +335,19 @@ fn kick(places: &[Place], format: Format, ids: &[u64]) -> Result<ExitCode, Strin
 }
 
 /// Reloads. Fails when the configuration was refused, or not every process has applied it.
-fn reload(place: &Place, dry_run: bool, format: Format) -> Result<bool, String> {
-    let result = place.reload(dry_run)?;
-    show(format, &result, |_| told::told(&result, dry_run))?;
+fn reload(server: &ServerAddress, dry_run: bool, format: Format) -> Result<bool, String> {
+    let result = server.reload(dry_run)?;
+    show(format, &result, |_| reload_text::told(&result, dry_run))?;
     Ok(result.error.is_none() && result.applied >= result.processes)
 }
 
-fn drain(place: &Place, process: &str, within_s: Option<u64>, format: Format) -> Result<bool, String> {
-    let done = place.drain(process, within_s)?;
+fn drain(
+    server: &ServerAddress,
+    process: &str,
+    within_s: Option<u64>,
+    format: Format,
+) -> Result<bool, String> {
+    let done = server.drain(process, within_s)?;
     if let Some(error) = done.error {
         return Err(error);
     }
@@ -376,8 +390,8 @@ fn check(file: &Path, format: Format) -> Result<ExitCode, String> {
     Ok(if checked.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn doctor(places: &[Place], format: Format) -> Result<ExitCode, String> {
-    let server = first(places)?.look(Want::Streams);
+fn doctor(servers: &[ServerAddress], format: Format) -> Result<ExitCode, String> {
+    let server = first(servers)?.look(Detail::Streams);
     let findings = doctor::look(server.as_ref());
     show(format, &json!({"code": 0, "findings": findings}), |_| doctor::text(&findings))?;
     let bad = findings.iter().any(|finding| finding.verdict == doctor::Verdict::Bad);
@@ -385,9 +399,9 @@ fn doctor(places: &[Place], format: Format) -> Result<ExitCode, String> {
 }
 
 /// The versions; a server that can't be asked has none, which is no error.
-fn version(places: &[Place], format: Format) -> Result<ExitCode, String> {
+fn version(servers: &[ServerAddress], format: Format) -> Result<ExitCode, String> {
     let client = env!("CARGO_PKG_VERSION");
-    let server = first(places)?.version();
+    let server = first(servers)?.version();
     show(format, &json!({"client": client, "server": server.as_ref().ok()}), |_| match &server {
         Ok(server) => format!("srs-cli {client}\nserver  {server}"),
         Err(cause) => format!("srs-cli {client}\nserver  unknown: {cause}"),

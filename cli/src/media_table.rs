@@ -3,8 +3,8 @@
 use comfy_table::{Cell, Color};
 
 use crate::output;
-use crate::picture::Picture;
 use crate::quantity;
+use crate::snapshot::Snapshot;
 use crate::table::{self, Column, Lines, plain, stream_name};
 
 /// Finished recordings that a table shows: the newest.
@@ -32,10 +32,10 @@ const TRACKS: [Column; 4] = [("STREAM", false), ("TRACK", false), ("CODEC", fals
 const FILES: [Column; 4] = [("FILE", false), ("STREAM", false), ("LENGTH", true), ("BYTES", true)];
 
 /// The tracks of streams, one a line, and what outputs lack.
-pub(crate) fn tracks(pictures: &[Picture], colours: bool) -> String {
-    let mut lines = Lines::new(&TRACKS, pictures, colours);
-    for picture in pictures {
-        for stream in &picture.streams {
+pub(crate) fn tracks(snapshots: &[Snapshot], colours: bool) -> String {
+    let mut lines = Lines::new(&TRACKS, snapshots, colours);
+    for snapshot in snapshots {
+        for stream in &snapshot.streams {
             for track in &stream.tracks {
                 let (kind, what) = match (&track.video, &track.audio) {
                     (Some(video), _) => ("video", table::video(Some(video))),
@@ -51,20 +51,20 @@ pub(crate) fn tracks(pictures: &[Picture], colours: bool) -> String {
                     Cell::new(what),
                     Cell::new(quantity::kbps(track.kbps)),
                 ];
-                lines.add(&picture.node, cells);
+                lines.add(&snapshot.node, cells);
             }
         }
     }
-    let lacks = pictures.iter().flat_map(|picture| &picture.streams);
+    let lacks = snapshots.iter().flat_map(|snapshot| &snapshot.streams);
     let lacks = lacks.map(|one| (format!("{}/{}/{}", one.vhost, one.app, one.name), &one.left_out));
     format!("{}{}", lines.text("no tracks"), left_out(lacks))
 }
 
 /// Streams that have HLS, one a line.
-pub(crate) fn hls(pictures: &[Picture], colours: bool) -> String {
-    let mut lines = Lines::new(&HLS, pictures, colours);
-    for picture in pictures {
-        for hls in &picture.hls {
+pub(crate) fn hls(snapshots: &[Snapshot], colours: bool) -> String {
+    let mut lines = Lines::new(&HLS, snapshots, colours);
+    for snapshot in snapshots {
+        for hls in &snapshot.hls {
             let (state, colour) = if hls.live { ("live", Color::Green) } else { ("rests", Color::Yellow) };
             let cells = vec![
                 Cell::new(stream_name(&hls.vhost, &format!("{}/{}", hls.app, hls.name), lines.wide)),
@@ -77,12 +77,13 @@ pub(crate) fn hls(pictures: &[Picture], colours: bool) -> String {
                 Cell::new(hls.clients),
                 lines.cell(hls.lost, (hls.lost > 0).then_some(Color::Red)),
             ];
-            lines.add(&picture.node, cells);
+            lines.add(&snapshot.node, cells);
         }
     }
-    let lacks = pictures.iter().flat_map(|picture| &picture.hls);
+    let lacks = snapshots.iter().flat_map(|snapshot| &snapshot.hls);
     let lacks = lacks.map(|hls| (format!("{}/{}/{}", hls.vhost, hls.app, hls.name), &hls.left_out));
-    let further = pictures.iter().flat_map(|picture| &picture.hls).filter(|hls| !hls.renditions.is_empty());
+    let further =
+        snapshots.iter().flat_map(|snapshot| &snapshot.hls).filter(|hls| !hls.renditions.is_empty());
     let further: String = further
         .map(|hls| {
             let name = format!("{}/{}/{}", hls.vhost, hls.app, hls.name);
@@ -112,12 +113,12 @@ fn some_of(all: &[String], between: &str) -> String {
 }
 
 /// Streams that are recorded, then the files that were finished.
-pub(crate) fn dvr(pictures: &[Picture], colours: bool) -> String {
-    let mut recordings = Lines::new(&RECORDINGS, pictures, colours);
-    let mut files = Lines::new(&FILES, pictures, colours);
+pub(crate) fn dvr(snapshots: &[Snapshot], colours: bool) -> String {
+    let mut recordings = Lines::new(&RECORDINGS, snapshots, colours);
+    let mut files = Lines::new(&FILES, snapshots, colours);
     let mut older = 0;
-    for picture in pictures {
-        for one in &picture.dvr.recordings {
+    for snapshot in snapshots {
+        for one in &snapshot.dvr.recordings {
             let (state, colour) = if one.open { ("records", Color::Green) } else { ("waits", Color::Yellow) };
             let plan = if one.by_operator { format!("{}, by order", one.plan) } else { one.plan.clone() };
             let cells = vec![
@@ -127,22 +128,22 @@ pub(crate) fn dvr(pictures: &[Picture], colours: bool) -> String {
                 Cell::new(quantity::duration(one.duration_ms)),
                 Cell::new(quantity::bytes(one.bytes)),
             ];
-            recordings.add(&picture.node, cells);
+            recordings.add(&snapshot.node, cells);
         }
-        let all = picture.dvr.recorded.len();
+        let all = snapshot.dvr.recorded.len();
         let left_out = if output::is_wide() { 0 } else { all.saturating_sub(NEWEST) };
         older += left_out;
-        for file in picture.dvr.recorded.iter().skip(left_out) {
+        for file in snapshot.dvr.recorded.iter().skip(left_out) {
             let cells = vec![
                 Cell::new(plain(&file.path)),
                 Cell::new(stream_name(&file.vhost, &format!("{}/{}", file.app, file.name), files.wide)),
                 Cell::new(quantity::duration(file.duration_ms)),
                 Cell::new(quantity::bytes(file.bytes)),
             ];
-            files.add(&picture.node, cells);
+            files.add(&snapshot.node, cells);
         }
     }
-    let lacks = pictures.iter().flat_map(|picture| &picture.dvr.recordings);
+    let lacks = snapshots.iter().flat_map(|snapshot| &snapshot.dvr.recordings);
     let lacks = lacks.map(|one| (format!("{}/{}/{}", one.vhost, one.app, one.name), &one.left_out));
     let lacks = left_out(lacks);
     let mut text = format!(

@@ -7,8 +7,8 @@ use api::{Done, Order, Record, RecordAnswer, Reload, Token};
 
 use crate::arguments::Target;
 use crate::control;
-use crate::picture::{Picture, Want};
-use crate::question::{self, Api};
+use crate::http_api::{self, HttpApi};
+use crate::snapshot::{Detail, Snapshot};
 
 /// Control sockets that are tried when none is named, in this order.
 const SOCKETS: [&str; 2] = ["./objs/srs.sock", "/run/srs/srs.sock"];
@@ -17,24 +17,24 @@ const OTHERS: &str = "./objs";
 
 /// A server to ask.
 #[derive(Debug, Clone)]
-pub(crate) enum Place {
+pub(crate) enum ServerAddress {
     Socket(PathBuf),
-    Http(Api),
+    Http(HttpApi),
 }
 
 /// The servers that the command line names.
-pub(crate) fn places(target: &Target) -> Result<Vec<Place>, String> {
+pub(crate) fn servers(target: &Target) -> Result<Vec<ServerAddress>, String> {
     let token = match &target.token_file {
         Some(path) => {
-            Some(question::token(path).ok_or_else(|| format!("there is no token in {}", path.display()))?)
+            Some(http_api::token(path).ok_or_else(|| format!("there is no token in {}", path.display()))?)
         }
         None => None,
     };
     if target.api.is_empty() {
         let socket = target.socket.clone().map_or_else(find_socket, Ok)?;
-        return Ok(vec![Place::Socket(socket)]);
+        return Ok(vec![ServerAddress::Socket(socket)]);
     }
-    Ok(target.api.iter().map(|place| one(place, token.as_ref())).collect())
+    Ok(target.api.iter().map(|server| one(server, token.as_ref())).collect())
 }
 
 /// The control socket of the server on this host: the usual ones first, then the only one below `./objs`.
@@ -65,42 +65,50 @@ fn find_socket() -> Result<PathBuf, String> {
     }
 }
 
-fn one(place: &str, token: Option<&Token>) -> Place {
-    let is_path = !place.contains("://") && (place.starts_with(['/', '.']) || place.contains('/'));
-    if is_path { Place::Socket(PathBuf::from(place)) } else { Place::Http(Api::new(place, token)) }
+fn one(server: &str, token: Option<&Token>) -> ServerAddress {
+    let is_path = !server.contains("://") && (server.starts_with(['/', '.']) || server.contains('/'));
+    if is_path {
+        ServerAddress::Socket(PathBuf::from(server))
+    } else {
+        ServerAddress::Http(HttpApi::new(server, token))
+    }
 }
 
 /// All servers, asked side by side; what can't be asked is told beside them.
-pub(crate) fn look_at_all(places: &[Place], want: Want) -> (Vec<Picture>, Vec<String>) {
-    let asked: Vec<_> = places
+pub(crate) fn look_at_all(servers: &[ServerAddress], want: Detail) -> (Vec<Snapshot>, Vec<String>) {
+    let asked: Vec<_> = servers
         .iter()
-        .map(|place| {
-            let place = place.clone();
-            thread::spawn(move || place.look(want))
+        .map(|server| {
+            let server = server.clone();
+            thread::spawn(move || server.look(want))
         })
         .collect();
-    let (mut pictures, mut errors) = (Vec::new(), Vec::new());
-    for (place, thread) in places.iter().zip(asked) {
+    let (mut snapshots, mut errors) = (Vec::new(), Vec::new());
+    for (server, thread) in servers.iter().zip(asked) {
         let error = match thread.join() {
-            Ok(Ok(picture)) => {
-                pictures.push(picture);
+            Ok(Ok(snapshot)) => {
+                snapshots.push(snapshot);
                 continue;
             }
             Ok(Err(error)) => error,
             Err(_) => "a question has failed".to_owned(),
         };
-        if places.len() > 1 {
-            pictures.push(Picture { node: place.node(), down: Some(error.clone()), ..Picture::default() });
+        if servers.len() > 1 {
+            snapshots.push(Snapshot {
+                node: server.node(),
+                down: Some(error.clone()),
+                ..Snapshot::default()
+            });
         }
         errors.push(error);
     }
-    if pictures.iter().all(|picture| picture.down.is_some()) {
-        pictures.clear();
+    if snapshots.iter().all(|snapshot| snapshot.down.is_some()) {
+        snapshots.clear();
     }
-    (pictures, errors)
+    (snapshots, errors)
 }
 
-impl Place {
+impl ServerAddress {
     /// What it is called beside others.
     fn node(&self) -> String {
         match self {
@@ -110,15 +118,15 @@ impl Place {
     }
 
     /// What the server is now. When the master does not answer, its API process may.
-    pub(crate) fn look(&self, want: Want) -> Result<Picture, String> {
+    pub(crate) fn look(&self, want: Detail) -> Result<Snapshot, String> {
         match self {
             Self::Http(api) => api.look(want).map_err(|error| error.to_string()),
             Self::Socket(socket) => control::look(socket, want).or_else(|error| {
                 let api = beside(socket).ok_or_else(|| error.to_string())?;
-                let mut picture = api.look(want).map_err(|_| error.to_string())?;
-                picture.node = "local".to_owned();
-                picture.note = Some(error.to_string());
-                Ok(picture)
+                let mut snapshot = api.look(want).map_err(|_| error.to_string())?;
+                snapshot.node = "local".to_owned();
+                snapshot.note = Some(error.to_string());
+                Ok(snapshot)
             }),
         }
     }
@@ -127,7 +135,7 @@ impl Place {
     pub(crate) fn version(&self) -> Result<String, String> {
         match self {
             Self::Http(api) => api.versions().map_err(|error| error.to_string()),
-            Self::Socket(_) => self.look(Want::Streams).map(|picture| picture.version),
+            Self::Socket(_) => self.look(Detail::Streams).map(|snapshot| snapshot.version),
         }
     }
 
@@ -183,14 +191,14 @@ impl Place {
         let Self::Socket(socket) = self else {
             return Err("logs are read on the server's own host: --file PATH, or --socket PATH".to_owned());
         };
-        let census: api::Census =
+        let list: api::ProcessList =
             control::order(socket, &Order::Processes).map_err(|error| error.to_string())?;
-        census.log_file.ok_or_else(|| "the server logs to its console, not to a file".to_owned())
+        list.log_file.ok_or_else(|| "the server logs to its console, not to a file".to_owned())
     }
 }
 
 /// The API of the server whose control socket this is, by the files beside it.
-fn beside(socket: &Path) -> Option<Api> {
+fn beside(socket: &Path) -> Option<HttpApi> {
     #[derive(serde::Deserialize)]
     struct Ports {
         http_api: Option<std::net::SocketAddr>,
@@ -204,6 +212,6 @@ fn beside(socket: &Path) -> Option<Api> {
             std::net::IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
         });
     }
-    let token = question::token(&directory.join("token"));
-    Some(Api::new(&address.to_string(), token.as_ref()))
+    let token = http_api::token(&directory.join("token"));
+    Some(HttpApi::new(&address.to_string(), token.as_ref()))
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 /// How much is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Want {
+pub(crate) enum Detail {
     /// Processes and streams.
     Streams,
     /// Clients and vhosts, too.
@@ -18,7 +18,7 @@ pub(crate) enum Want {
 
 /// A server.
 #[derive(Debug, Clone, Default, Serialize)]
-pub(crate) struct Picture {
+pub(crate) struct Snapshot {
     /// Where it was asked.
     pub(crate) node: String,
     pub(crate) version: String,
@@ -42,7 +42,7 @@ pub(crate) struct Picture {
     pub(crate) down: Option<String>,
 }
 
-impl Picture {
+impl Snapshot {
     /// Takes over what was merged.
     pub(crate) fn set(&mut self, merged: Merged) {
         (self.streams, self.clients) = (merged.streams, merged.clients);

@@ -9,8 +9,8 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table};
 
 use crate::output;
-use crate::picture::Picture;
 use crate::quantity;
+use crate::snapshot::Snapshot;
 
 /// One column: its title, and whether it holds numbers.
 pub(crate) type Column = (&'static str, bool);
@@ -79,12 +79,12 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    pub(crate) fn new(columns: &[Column], pictures: &[Picture], colours: bool) -> Self {
-        let nodes = pictures.len() > 1;
+    pub(crate) fn new(columns: &[Column], snapshots: &[Snapshot], colours: bool) -> Self {
+        let nodes = snapshots.len() > 1;
         let mut all: Vec<Column> = if nodes { vec![("NODE", false)] } else { Vec::new() };
         all.extend(columns);
-        let down = pictures.iter().filter(|picture| picture.down.is_some());
-        let down = down.map(|picture| plain(&picture.node)).collect();
+        let down = snapshots.iter().filter(|snapshot| snapshot.down.is_some());
+        let down = down.map(|snapshot| plain(&snapshot.node)).collect();
         Self { table: table(&all, colours), colours, nodes, empty: true, down, wide: output::is_wide() }
     }
 
@@ -118,35 +118,35 @@ impl Lines {
 }
 
 /// One screen of each server.
-pub(crate) fn status(pictures: &[Picture], colours: bool) -> String {
+pub(crate) fn status(snapshots: &[Snapshot], colours: bool) -> String {
     let mut text = String::new();
-    for picture in pictures {
-        let node = if pictures.len() > 1 { format!("{}: ", plain(&picture.node)) } else { String::new() };
-        if let Some(error) = &picture.down {
+    for snapshot in snapshots {
+        let node = if snapshots.len() > 1 { format!("{}: ", plain(&snapshot.node)) } else { String::new() };
+        if let Some(error) = &snapshot.down {
             let _ = writeln!(text, "{node}DOWN: {}", plain(error));
             continue;
         }
         let _ = writeln!(
             text,
             "{node}SRS {}, up {}, configuration {}{}",
-            plain(&picture.version),
-            quantity::duration(picture.uptime_ms),
-            picture.generation,
-            if picture.is_sound() { "" } else { ", NOT ALL PROCESSES SERVE" }
+            plain(&snapshot.version),
+            quantity::duration(snapshot.uptime_ms),
+            snapshot.generation,
+            if snapshot.is_sound() { "" } else { ", NOT ALL PROCESSES SERVE" }
         );
-        if let Some(note) = &picture.note {
+        if let Some(note) = &snapshot.note {
             let _ = writeln!(text, "{}", plain(note));
         }
     }
-    let _ = writeln!(text, "\n{}\n", processes(pictures, colours));
-    for external in pictures.iter().flat_map(|picture| &picture.externals) {
+    let _ = writeln!(text, "\n{}\n", processes(snapshots, colours));
+    for external in snapshots.iter().flat_map(|snapshot| &snapshot.externals) {
         let _ = writeln!(text, "{}", program(external));
     }
-    for picture in pictures.iter().filter(|picture| picture.down.is_none()) {
-        if pictures.len() > 1 {
-            let _ = write!(text, "{}: ", picture.node);
+    for snapshot in snapshots.iter().filter(|snapshot| snapshot.down.is_none()) {
+        if snapshots.len() > 1 {
+            let _ = write!(text, "{}: ", snapshot.node);
         }
-        let _ = writeln!(text, "{}", totals(&picture.totals, picture.streams.len()));
+        let _ = writeln!(text, "{}", totals(&snapshot.totals, snapshot.streams.len()));
     }
     text.trim_end().to_owned()
 }
@@ -192,10 +192,10 @@ pub(crate) fn stream_name(vhost: &str, path: &str, wide: bool) -> String {
 }
 
 /// The processes, one a line.
-pub(crate) fn processes(pictures: &[Picture], colours: bool) -> String {
-    let mut lines = Lines::new(&PROCESSES, pictures, colours);
-    for picture in pictures {
-        for process in &picture.processes {
+pub(crate) fn processes(snapshots: &[Snapshot], colours: bool) -> String {
+    let mut lines = Lines::new(&PROCESSES, snapshots, colours);
+    for snapshot in snapshots {
+        for process in &snapshot.processes {
             let colour = match process.state {
                 State::Serving => Color::Green,
                 State::Starting | State::Draining => Color::Yellow,
@@ -221,7 +221,7 @@ pub(crate) fn processes(pictures: &[Picture], colours: bool) -> String {
                 }),
                 Cell::new(last_end(process)),
             ];
-            lines.add(&picture.node, cells);
+            lines.add(&snapshot.node, cells);
         }
     }
     lines.text("no processes")
@@ -265,12 +265,12 @@ pub(crate) fn audio(audio: Option<&Audio>) -> String {
 }
 
 /// The streams, one a line.
-pub(crate) fn streams(pictures: &[Picture], colours: bool) -> String {
-    let mut lines = Lines::new(&STREAMS, pictures, colours);
-    for picture in pictures {
-        for stream in &picture.streams {
+pub(crate) fn streams(snapshots: &[Snapshot], colours: bool) -> String {
+    let mut lines = Lines::new(&STREAMS, snapshots, colours);
+    for snapshot in snapshots {
+        for stream in &snapshot.streams {
             let cells = stream_cells(&lines, stream);
-            lines.add(&picture.node, cells);
+            lines.add(&snapshot.node, cells);
         }
     }
     lines.text("no streams")
@@ -296,12 +296,12 @@ fn stream_cells(lines: &Lines, stream: &Stream) -> Vec<Cell> {
 }
 
 /// The clients, one a line.
-pub(crate) fn clients(pictures: &[Picture], colours: bool) -> String {
-    let mut lines = Lines::new(&CLIENTS, pictures, colours);
-    for picture in pictures {
-        for client in &picture.clients {
+pub(crate) fn clients(snapshots: &[Snapshot], colours: bool) -> String {
+    let mut lines = Lines::new(&CLIENTS, snapshots, colours);
+    for snapshot in snapshots {
+        for client in &snapshot.clients {
             let cells = client_cells(&lines, client);
-            lines.add(&picture.node, cells);
+            lines.add(&snapshot.node, cells);
         }
     }
     lines.text("no clients")
@@ -325,12 +325,12 @@ fn client_cells(lines: &Lines, client: &Client) -> Vec<Cell> {
 }
 
 /// The vhosts, one a line.
-pub(crate) fn vhosts(pictures: &[Picture], colours: bool) -> String {
-    let mut lines = Lines::new(&VHOSTS, pictures, colours);
-    for picture in pictures {
-        for vhost in &picture.vhosts {
+pub(crate) fn vhosts(snapshots: &[Snapshot], colours: bool) -> String {
+    let mut lines = Lines::new(&VHOSTS, snapshots, colours);
+    for snapshot in snapshots {
+        for vhost in &snapshot.vhosts {
             let cells = vhost_cells(&lines, vhost);
-            lines.add(&picture.node, cells);
+            lines.add(&snapshot.node, cells);
         }
     }
     lines.text("no vhosts")
@@ -416,9 +416,9 @@ mod tests {
 
     #[test]
     fn numbers_stand_to_the_right() {
-        let streams_of = |names: &[(&str, u64)]| Picture {
+        let streams_of = |names: &[(&str, u64)]| Snapshot {
             streams: names.iter().map(|(name, frames)| stream(name, *frames)).collect(),
-            ..Picture::default()
+            ..Snapshot::default()
         };
         let text = streams(&[streams_of(&[("a", 5), ("b\u{1b}[2J", 12_345)])], false);
         let lines: Vec<&str> = text.lines().collect();
@@ -429,8 +429,8 @@ mod tests {
         assert!(lines[1].contains("H264 640x360"), "{}", lines[1]);
         assert!(lines[2].contains("b?[2J") && !text.contains('\u{1b}'));
         assert!(streams(&[streams_of(&[("a", 5)])], true).contains('\u{1b}'));
-        assert_eq!(streams(&[Picture::default()], false), "no streams");
-        assert_eq!(clients(&[Picture::default()], false), "no clients");
+        assert_eq!(streams(&[Snapshot::default()], false), "no streams");
+        assert_eq!(clients(&[Snapshot::default()], false), "no clients");
         let mut two = [streams_of(&[("a", 5)]), streams_of(&[("b", 5)])];
         two[1].node = "other:1985".to_owned();
         assert!(streams(&two, false).lines().nth(2).unwrap().starts_with("other:1985"));

@@ -17,29 +17,29 @@ use ratatui::widgets::{Cell, Paragraph, Row, Table, Wrap};
 use ratatui::{DefaultTerminal, Frame};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use crate::picture::{Picture, Want};
-use crate::place::{Place, look_at_all};
+use crate::server_address::{ServerAddress, look_at_all};
+use crate::snapshot::{Detail, Snapshot};
 use crate::{quantity, table};
 
-/// How long a key is waited for before it is looked whether a new picture is there.
+/// How long a key is waited for before it is looked whether a new snapshot is there.
 const KEY_WAIT: Duration = Duration::from_millis(50);
 
 /// From this width on all columns are there.
 const WIDE: u16 = 150;
 
-type Look = (Vec<Picture>, Vec<String>);
+type Look = (Vec<Snapshot>, Vec<String>);
 
 /// Shows it until the user has seen enough.
-pub(crate) fn run(places: Vec<Place>, interval: Duration) -> Result<(), String> {
+pub(crate) fn run(servers: Vec<ServerAddress>, interval: Duration) -> Result<(), String> {
     if !std::io::stdout().is_terminal() {
         return Err("top needs a terminal; `srs-cli status` is the same once".to_owned());
     }
-    let doors = places.clone();
+    let doors = servers.clone();
     let terminal = ratatui::try_init().map_err(|cause| format!("top needs a terminal: {cause}"))?;
     let (sender, looks) = sync_channel(1);
     // A thread of its own: a server that hangs never makes a key wait.
     thread::spawn(move || {
-        while sender.send(look_at_all(&places, Want::Streams)).is_ok() {
+        while sender.send(look_at_all(&servers, Detail::Streams)).is_ok() {
             thread::sleep(interval);
         }
     });
@@ -79,9 +79,10 @@ enum Sort {
 
 impl View {
     /// The streams that are wanted, in their order, each with its server.
-    fn streams<'p>(&self, pictures: &'p [Picture]) -> Vec<(&'p Picture, &'p Stream)> {
-        let all =
-            pictures.iter().flat_map(|picture| picture.streams.iter().map(move |stream| (picture, stream)));
+    fn streams<'p>(&self, snapshots: &'p [Snapshot]) -> Vec<(&'p Snapshot, &'p Stream)> {
+        let all = snapshots
+            .iter()
+            .flat_map(|snapshot| snapshot.streams.iter().map(move |stream| (snapshot, stream)));
         let mut streams: Vec<_> = all.filter(|(_, stream)| name_of(stream).contains(&self.filter)).collect();
         streams.sort_by(|(_, a), (_, b)| match self.sort {
             Sort::Name => name_of(a).cmp(&name_of(b)),
@@ -93,7 +94,7 @@ impl View {
     }
 
     /// Takes a key; false when the user has seen enough.
-    fn key(&mut self, code: KeyCode, pictures: &[Picture], places: &[Place]) -> bool {
+    fn key(&mut self, code: KeyCode, snapshots: &[Snapshot], servers: &[ServerAddress]) -> bool {
         if self.typing {
             match code {
                 KeyCode::Enter => self.typing = false,
@@ -107,7 +108,7 @@ impl View {
         }
         if let Some((id, name)) = self.asked.take() {
             self.said = match code {
-                KeyCode::Char('y') => close(places, id, &name),
+                KeyCode::Char('y') => close(servers, id, &name),
                 _ => String::new(),
             };
             return true;
@@ -125,7 +126,7 @@ impl View {
             KeyCode::Char('o') => self.sort = Sort::Out,
             KeyCode::Char('/') => self.typing = true,
             KeyCode::Char('x') => {
-                let chosen = self.streams(pictures).get(self.scroll).map(|(_, stream)| *stream);
+                let chosen = self.streams(snapshots).get(self.scroll).map(|(_, stream)| *stream);
                 self.asked = chosen
                     .filter(|stream| stream.publish.active)
                     .map(|stream| (stream.publish.cid, name_of(stream)));
@@ -152,10 +153,10 @@ fn name_of(stream: &Stream) -> String {
 }
 
 /// Closes a connection, at whichever server it is; what to say of it.
-fn close(places: &[Place], id: u64, name: &str) -> String {
+fn close(servers: &[ServerAddress], id: u64, name: &str) -> String {
     let mut said = format!("the publisher of {name} has gone");
-    for place in places {
-        match place.kick(id) {
+    for server in servers {
+        match server.kick(id) {
             Ok(true) => return format!("the publisher of {name} is closed"),
             Ok(false) => {}
             Err(error) => said = table::plain(&error),
@@ -167,7 +168,7 @@ fn close(places: &[Place], id: u64, name: &str) -> String {
 fn show(
     mut terminal: DefaultTerminal,
     looks: &Receiver<Look>,
-    places: &[Place],
+    servers: &[ServerAddress],
     ended: &AtomicBool,
 ) -> std::io::Result<()> {
     let mut last: Look = (Vec::new(), Vec::new());
@@ -194,7 +195,7 @@ fn show(
         match event::read()? {
             Event::Key(key) if key.kind == KeyEventKind::Press => match key.code {
                 KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return Ok(()),
-                code if !view.key(code, &last.0, places) => return Ok(()),
+                code if !view.key(code, &last.0, servers) => return Ok(()),
                 _ => {}
             },
             Event::Resize(..) => {}
@@ -204,24 +205,24 @@ fn show(
     }
 }
 
-fn draw(frame: &mut Frame<'_>, (pictures, errors): &Look, view: &View) {
+fn draw(frame: &mut Frame<'_>, (snapshots, errors): &Look, view: &View) {
     let mut head: Vec<Line<'_>> = Vec::new();
-    for picture in pictures.iter().filter(|picture| picture.down.is_none()) {
-        let state = if picture.is_sound() { "" } else { ", NOT ALL PROCESSES SERVE" };
+    for snapshot in snapshots.iter().filter(|snapshot| snapshot.down.is_none()) {
+        let state = if snapshot.is_sound() { "" } else { ", NOT ALL PROCESSES SERVE" };
         head.push(Line::from(format!(
             "{}  SRS {}, up {}, configuration {}{state}",
-            table::plain(&picture.node),
-            table::plain(&picture.version),
-            quantity::duration(picture.uptime_ms),
-            picture.generation
+            table::plain(&snapshot.node),
+            table::plain(&snapshot.version),
+            quantity::duration(snapshot.uptime_ms),
+            snapshot.generation
         )));
-        head.push(Line::from(table::totals(&picture.totals, picture.streams.len())));
+        head.push(Line::from(table::totals(&snapshot.totals, snapshot.streams.len())));
     }
     head.extend(errors.iter().map(|error| Line::styled(table::plain(error), Style::new().fg(Color::Red))));
-    if pictures.is_empty() && errors.is_empty() {
+    if snapshots.is_empty() && errors.is_empty() {
         head.push(Line::from("asking …"));
     }
-    let processes: usize = pictures.iter().map(|picture| picture.processes.len()).sum();
+    let processes: usize = snapshots.iter().map(|snapshot| snapshot.processes.len()).sum();
     // Lines that are too long go on in the next one; words may leave a third of a line empty.
     let width = usize::from(frame.area().width).max(1);
     let lines: usize = head.iter().map(|line| (line.width() * 4 / 3).div_ceil(width).max(1)).sum();
@@ -236,9 +237,9 @@ fn draw(frame: &mut Frame<'_>, (pictures, errors): &Look, view: &View) {
     .areas(frame.area());
     let narrow = frame.area().width < WIDE;
     frame.render_widget(Paragraph::new(head).wrap(Wrap { trim: false }), top);
-    frame.render_widget(process_table(pictures, narrow), middle);
+    frame.render_widget(process_table(snapshots, narrow), middle);
     frame.render_widget(Paragraph::new(""), gap);
-    frame.render_widget(stream_table(pictures, view, narrow), bottom);
+    frame.render_widget(stream_table(snapshots, view, narrow), bottom);
     frame.render_widget(Paragraph::new(view.foot()), last);
 }
 
@@ -251,16 +252,16 @@ fn bold() -> Style {
 }
 
 /// Of several servers each line says which.
-fn node_of(pictures: &[Picture], picture: &Picture) -> String {
-    if pictures.len() > 1 { table::plain(&picture.node) } else { String::new() }
+fn node_of(snapshots: &[Snapshot], snapshot: &Snapshot) -> String {
+    if snapshots.len() > 1 { table::plain(&snapshot.node) } else { String::new() }
 }
 
-fn node_width(pictures: &[Picture]) -> u16 {
-    if pictures.len() > 1 { 16 } else { 0 }
+fn node_width(snapshots: &[Snapshot]) -> u16 {
+    if snapshots.len() > 1 { 16 } else { 0 }
 }
 
-fn node_title(pictures: &[Picture]) -> &'static str {
-    if pictures.len() > 1 { "NODE" } else { "" }
+fn node_title(snapshots: &[Snapshot]) -> &'static str {
+    if snapshots.len() > 1 { "NODE" } else { "" }
 }
 
 /// Columns of a table: title, width, and whether it is there in a narrow terminal.
@@ -284,17 +285,18 @@ fn fitted<'t, const N: usize>(rows: Vec<[Cell<'t>; N]>, columns: Columns<N>, nar
     Table::new(rows.into_iter().map(pick), widths).header(Row::new(titles).style(bold()))
 }
 
-fn process_table(pictures: &[Picture], narrow: bool) -> Table<'_> {
-    let rows =
-        pictures.iter().flat_map(|picture| picture.processes.iter().map(move |process| (picture, process)));
-    let rows = rows.map(|(picture, process)| {
+fn process_table(snapshots: &[Snapshot], narrow: bool) -> Table<'_> {
+    let rows = snapshots
+        .iter()
+        .flat_map(|snapshot| snapshot.processes.iter().map(move |process| (snapshot, process)));
+    let rows = rows.map(|(snapshot, process)| {
         let colour = match process.state {
             State::Serving => Color::Green,
             State::Starting | State::Draining => Color::Yellow,
             State::Hung | State::Dead | State::Out => Color::Red,
         };
         [
-            Cell::from(node_of(pictures, picture)),
+            Cell::from(node_of(snapshots, snapshot)),
             Cell::from(process.name()),
             Cell::from(process.state.word()).style(Style::new().fg(colour)),
             Cell::from(process.pid.to_string()),
@@ -310,7 +312,7 @@ fn process_table(pictures: &[Picture], narrow: bool) -> Table<'_> {
         ]
     });
     let columns = [
-        (node_title(pictures), Constraint::Length(node_width(pictures)), pictures.len() > 1),
+        (node_title(snapshots), Constraint::Length(node_width(snapshots)), snapshots.len() > 1),
         ("PROCESS", Constraint::Length(13), true),
         ("STATE", Constraint::Length(8), true),
         ("PID", Constraint::Length(7), true),
@@ -327,14 +329,14 @@ fn process_table(pictures: &[Picture], narrow: bool) -> Table<'_> {
     fitted(rows.collect(), columns, narrow)
 }
 
-fn stream_table<'p>(pictures: &'p [Picture], view: &View, narrow: bool) -> Table<'p> {
+fn stream_table<'p>(snapshots: &'p [Snapshot], view: &View, narrow: bool) -> Table<'p> {
     let rows =
-        view.streams(pictures).into_iter().enumerate().skip(view.scroll).map(|(at, (picture, stream))| {
+        view.streams(snapshots).into_iter().enumerate().skip(view.scroll).map(|(at, (snapshot, stream))| {
             let viewers = stream.clients.saturating_sub(u64::from(stream.publish.active));
             let state = if stream.publish.active { "live" } else { "waiting" };
             let name = Cell::from(name_of(stream));
             [
-                Cell::from(node_of(pictures, picture)),
+                Cell::from(node_of(snapshots, snapshot)),
                 if at == view.scroll {
                     name.style(Style::new().add_modifier(Modifier::REVERSED))
                 } else {
@@ -350,7 +352,7 @@ fn stream_table<'p>(pictures: &'p [Picture], view: &View, narrow: bool) -> Table
             ]
         });
     let columns = [
-        (node_title(pictures), Constraint::Length(node_width(pictures)), pictures.len() > 1),
+        (node_title(snapshots), Constraint::Length(node_width(snapshots)), snapshots.len() > 1),
         ("STREAM", Constraint::Fill(2), true),
         ("STATE", Constraint::Length(8), true),
         ("VIEWERS", Constraint::Length(7), true),

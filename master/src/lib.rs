@@ -8,8 +8,8 @@
 pub mod daemon;
 pub mod inherited;
 pub mod listen;
+mod log_sink;
 pub mod logging;
-mod outlet;
 pub mod pidfile;
 pub mod plan;
 pub mod relatives;

@@ -19,16 +19,16 @@ const PLAIN: &str = "\x1b[0m";
 
 /// Where lines go.
 #[derive(Debug)]
-pub(crate) enum Outlet {
+pub(crate) enum LogSink {
     /// Standard output.
-    Console { colours: bool, way: Way },
+    Console { colours: bool, mode: StdoutMode },
     /// A file that only grows.
     File(File),
 }
 
 /// How lines get to standard output.
 #[derive(Debug)]
-pub(crate) enum Way {
+pub(crate) enum StdoutMode {
     /// A pipe or a terminal, opened once more: that it does not wait is our affair alone, and not that of all who have it.
     Own(File),
     /// A socket.
@@ -37,11 +37,14 @@ pub(crate) enum Way {
     Plain,
 }
 
-impl Outlet {
+impl LogSink {
     /// Opens a file, or standard output where there is none.
     pub(crate) fn open(file: Option<&Path>) -> io::Result<Self> {
         let Some(path) = file else {
-            return Ok(Self::Console { colours: io::stdout().is_terminal(), way: Way::of_standard_output() });
+            return Ok(Self::Console {
+                colours: io::stdout().is_terminal(),
+                mode: StdoutMode::of_standard_output(),
+            });
         };
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             std::fs::create_dir_all(parent)?;
@@ -74,7 +77,7 @@ impl Outlet {
         line.push('\n');
         match self {
             Self::File(file) => whole(file, &line),
-            Self::Console { way, .. } => way.write(&line),
+            Self::Console { mode, .. } => mode.write(&line),
         }
     }
 }
@@ -93,7 +96,7 @@ fn whole(mut file: &File, line: &str) -> bool {
     file.write(line.as_bytes()).is_ok_and(|count| count == line.len())
 }
 
-impl Way {
+impl StdoutMode {
     fn of_standard_output() -> Self {
         // By its name in /proc a pipe or a terminal is opened anew; a file would begin at its start again.
         let path = Path::new("/proc/self/fd/1");
@@ -133,14 +136,14 @@ mod tests {
 
     #[test]
     fn a_file_gets_whole_lines_and_long_ones_are_cut_between_characters() {
-        let path = std::env::temp_dir().join(format!("srs-outlet-{}", std::process::id()));
-        let outlet = Outlet::open(Some(&path)).unwrap();
-        assert!(outlet.write(Level::ERROR, "one".to_owned()));
-        assert!(outlet.write(Level::INFO, format!("x{}", "\u{fc}".repeat(4000))));
+        let path = std::env::temp_dir().join(format!("srs-sink-{}", std::process::id()));
+        let sink = LogSink::open(Some(&path)).unwrap();
+        assert!(sink.write(Level::ERROR, "one".to_owned()));
+        assert!(sink.write(Level::INFO, format!("x{}", "\u{fc}".repeat(4000))));
         let text = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!((lines[0], lines[1].len()), ("one", 4095));
         std::fs::remove_file(&path).unwrap();
-        assert!(!Outlet::open(Some(Path::new("/dev/full"))).unwrap().write(Level::INFO, "x".to_owned()));
+        assert!(!LogSink::open(Some(Path::new("/dev/full"))).unwrap().write(Level::INFO, "x".to_owned()));
     }
 }

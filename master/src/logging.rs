@@ -25,7 +25,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-use crate::outlet::{Outlet, complain};
+use crate::log_sink::{LogSink, complain};
 
 /// Lines that may wait for the disk.
 const MAX_WAITING: usize = 1024;
@@ -153,49 +153,49 @@ pub fn trouble() -> Option<String> {
 
 /// The writing thread.
 fn write(jobs: &Receiver<Job>) {
-    let mut outlet: Option<Outlet> = None;
+    let mut sink: Option<LogSink> = None;
     let mut path: Option<PathBuf> = None;
     let mut looked_ms = 0;
     while let Ok(job) = jobs.recv() {
         match job {
             Job::Line(level, line) => {
-                look(&mut outlet, path.as_deref(), &mut looked_ms);
-                if !outlet.as_ref().is_some_and(|outlet| outlet.write(level, line)) {
+                look(&mut sink, path.as_deref(), &mut looked_ms);
+                if !sink.as_ref().is_some_and(|sink| sink.write(level, line)) {
                     LOST.fetch_add(1, Ordering::Relaxed);
                     continue;
                 }
                 let lost = LOST.swap(0, Ordering::Relaxed);
-                if lost > 0 && !own_line(outlet.as_ref(), &format!("{lost} lines before that were lost")) {
+                if lost > 0 && !own_line(sink.as_ref(), &format!("{lost} lines before that were lost")) {
                     LOST.fetch_add(lost, Ordering::Relaxed);
                 }
             }
             Job::Open(file, told) => {
-                open(&mut outlet, file.as_deref(), told);
+                open(&mut sink, file.as_deref(), told);
                 path = file;
             }
-            Job::Look => look(&mut outlet, path.as_deref(), &mut looked_ms),
+            Job::Look => look(&mut sink, path.as_deref(), &mut looked_ms),
             Job::Flush(told) => drop(told.try_send(())),
         }
     }
 }
 
 /// A file that was removed, not renamed, is written for nobody: another one is made.
-fn look(outlet: &mut Option<Outlet>, path: Option<&Path>, looked_ms: &mut u64) {
+fn look(sink: &mut Option<LogSink>, path: Option<&Path>, looked_ms: &mut u64) {
     let now_ms = reactor::now_ms();
     if now_ms.saturating_sub(*looked_ms) < LOOK_MS {
         return;
     }
     *looked_ms = now_ms;
-    if outlet.as_ref().is_some_and(Outlet::is_removed) {
-        open(outlet, path, None);
-        if outlet.as_ref().is_some_and(|outlet| !outlet.is_removed()) {
-            own_line(outlet.as_ref(), "the log file was removed: this is another one");
+    if sink.as_ref().is_some_and(LogSink::is_removed) {
+        open(sink, path, None);
+        if sink.as_ref().is_some_and(|sink| !sink.is_removed()) {
+            own_line(sink.as_ref(), "the log file was removed: this is another one");
         }
     }
 }
 
-fn open(outlet: &mut Option<Outlet>, file: Option<&Path>, told: Option<SyncSender<io::Result<()>>>) {
-    let result = Outlet::open(file).map(|opened| *outlet = Some(opened));
+fn open(sink: &mut Option<LogSink>, file: Option<&Path>, told: Option<SyncSender<io::Result<()>>>) {
+    let result = LogSink::open(file).map(|opened| *sink = Some(opened));
     let failed = result.as_ref().err().filter(|_| told.is_none()).map(|error| {
         let path = file.map_or_else(|| "standard output".into(), Path::to_string_lossy);
         format!("{path} can't be opened: {error}")
@@ -208,14 +208,14 @@ fn open(outlet: &mut Option<Outlet>, file: Option<&Path>, told: Option<SyncSende
         // Where it was until now nobody may read it any more: it may be removed.
         let text = format!("the log stays as it is: {error}");
         complain(&own(&text));
-        own_line(outlet.as_ref(), &text);
+        own_line(sink.as_ref(), &text);
     }
     *trouble = failed;
 }
 
 /// A warning of the log about itself.
-fn own_line(outlet: Option<&Outlet>, text: &str) -> bool {
-    outlet.is_some_and(|outlet| outlet.write(Level::WARN, own(text)))
+fn own_line(sink: Option<&LogSink>, text: &str) -> bool {
+    sink.is_some_and(|sink| sink.write(Level::WARN, own(text)))
 }
 
 fn own(text: &str) -> String {

@@ -239,7 +239,7 @@ impl Server {
 
     /// What the master says of all, asked at its control socket; `None` while it has no answer.
     #[must_use]
-    pub fn census(&self) -> Option<api::Census> {
+    pub fn census(&self) -> Option<api::ProcessList> {
         use std::io::{BufRead, BufReader, Write};
         let mut socket = std::os::unix::net::UnixStream::connect(self.socket()).ok()?;
         socket.set_read_timeout(Some(Duration::from_secs(2))).ok()?;

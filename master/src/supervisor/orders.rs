@@ -1,6 +1,6 @@
 //! What operators want of the master: a reload, what it would do, who is there, the end of one process.
 
-use api::{Census, Done, Order, Reload};
+use api::{Done, Order, ProcessList, Reload};
 use ipc::{MasterToChild, Role};
 
 use super::child::Child;
@@ -14,8 +14,8 @@ impl Supervisor {
             Ok(Order::Reload { dry_run: false }) => self.processes.reloads.ask(Some(operator)),
             Ok(Order::Reload { dry_run: true }) => self.preview(operator),
             Ok(Order::Processes) => {
-                let census = self.census();
-                self.operators.answer(operator, &census);
+                let process_list_for_operators = self.process_list_for_operators();
+                self.operators.answer(operator, &process_list_for_operators);
             }
             Ok(Order::Drain { process, within_ms }) => self.drain(operator, &process, within_ms),
             Err(error) => {
@@ -48,10 +48,10 @@ impl Supervisor {
     }
 
     /// What an operator needs to ask each process itself.
-    pub(super) fn census(&self) -> Census {
+    pub(super) fn process_list_for_operators(&self) -> ProcessList {
         let (processes, totals) = self.processes.statistics.describe(&self.processes.process_list());
         let config = self.processes.configuration.in_force();
-        Census {
+        ProcessList {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             generation: self.processes.configuration.generation(),

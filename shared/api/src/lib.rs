@@ -19,7 +19,7 @@ pub use machine::{
     Authors, Data, MemInfo, RUsage, Request, SelfProcStat, SelfSummary, Server, Summaries, SystemProcStat,
     SystemSummary,
 };
-pub use process::{Census, LastEnd, Process, Processes, State, Totals};
+pub use process::{LastEnd, Process, ProcessList, Processes, State, Totals};
 pub use recording::{Dvr, ELSEWHERE, Hls, HlsList, Record, RecordAnswer, Recorded, Recording};
 pub use report::{Merged, Report, merge, merge_ended, vhosts};
 pub use stream::{Audio, Kbps, Publish, Stream, Switch, Track, Vhost, Video, Viewers};
@@ -103,7 +103,7 @@ pub enum Order {
         #[serde(default)]
         dry_run: bool,
     },
-    /// Who is there. Answered with [`Census`].
+    /// Who is there. Answered with [`ProcessList`].
     Processes,
     /// A stream process takes nobody more, and ends with its last client. Answered with [`Done`].
     Drain {

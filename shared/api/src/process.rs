@@ -138,7 +138,7 @@ pub struct Totals {
 
 /// What the master says of the server: enough to ask each process oneself.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Census {
+pub struct ProcessList {
     /// Version of the server.
     pub version: String,
     /// Process id of the master.

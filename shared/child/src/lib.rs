@@ -4,15 +4,15 @@
 
 #![forbid(unsafe_code)]
 
-mod census;
 mod control;
 mod log;
 mod loopback;
 mod private_api;
 mod process;
+mod process_list;
 mod sandbox;
 
-pub use census::Observer;
 pub use control::{Control, ControlError, terminate_flag};
 pub use log::{LogHooks, configure_log, log_trouble, reopen_log, set_log_hooks};
 pub use process::{Process, Woken, run};
+pub use process_list::Observer;

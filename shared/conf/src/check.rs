@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::diagnostic::{Place, Report, quoted};
+use crate::diagnostic::{Report, SourcePos, quoted};
 use crate::directive::{self, Body, Directive, MANY, Repeat};
 use crate::encode::Pair;
 use crate::tree::Node;
@@ -13,14 +13,14 @@ use crate::value::{Kind, Value};
 #[derive(Debug, Clone)]
 pub(crate) struct Item {
     pub(crate) value: Value,
-    pub(crate) place: Place,
+    pub(crate) place: SourcePos,
 }
 
 /// One directive that fits the table.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) row: &'static Directive,
-    pub(crate) place: Place,
+    pub(crate) place: SourcePos,
     pub(crate) items: Vec<Item>,
     /// What its braces hold, if it has any and the table knows what may stand there.
     pub(crate) block: Option<Vec<Self>>,
@@ -56,7 +56,7 @@ pub(crate) fn check(nodes: &[Node], path: &'static str, block: &str, report: &mu
 #[derive(Debug, Default)]
 struct Checked {
     entries: Vec<Entry>,
-    seen: HashMap<(*const Directive, String), Place>,
+    seen: HashMap<(*const Directive, String), SourcePos>,
 }
 
 impl Checked {
@@ -238,10 +238,10 @@ fn split(node: &Node, at: usize) -> (Node, Node) {
     (one, next)
 }
 
-fn line(place: &Place) -> u32 {
+fn line(place: &SourcePos) -> u32 {
     match place {
-        Place::File { line, .. } => *line,
-        Place::Whole(_) | Place::Variable(_) => 0,
+        SourcePos::File { line, .. } => *line,
+        SourcePos::Whole(_) | SourcePos::Variable(_) => 0,
     }
 }
 

@@ -16,7 +16,7 @@ const MAX_QUOTED: usize = 60;
 
 /// Where something stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Place {
+pub enum SourcePos {
     /// A character of a file; line and column count from 1, columns in characters.
     File {
         /// File name as it was given.
@@ -32,7 +32,7 @@ pub enum Place {
     Variable(Arc<str>),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourcePos {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { file, line, column } => write!(f, "{file}:{line}:{column}"),
@@ -57,7 +57,7 @@ pub struct Diagnostic {
     /// Error or warning.
     pub severity: Severity,
     /// What it is about.
-    pub place: Place,
+    pub place: SourcePos,
     /// One line, without the place.
     pub message: String,
 }
@@ -76,13 +76,13 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn error(&mut self, place: &Place, message: String) {
+    pub(crate) fn error(&mut self, place: &SourcePos, message: String) {
         if !self.is_full() {
             self.errors.push(Diagnostic { severity: Severity::Error, place: place.clone(), message });
         }
     }
 
-    pub(crate) fn warn(&mut self, place: &Place, message: String) {
+    pub(crate) fn warn(&mut self, place: &SourcePos, message: String) {
         if self.warnings.len() < MAX_KEPT {
             self.warnings.push(Diagnostic { severity: Severity::Warning, place: place.clone(), message });
         }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::{Entry, Item, is_grouping, nearest};
 use crate::config::DEFAULT_VHOST;
-use crate::diagnostic::{Place, Report, quoted};
+use crate::diagnostic::{Report, SourcePos, quoted};
 use crate::directive::{self, Body, Directive, Repeat};
 use crate::value::Value;
 
@@ -45,7 +45,7 @@ impl Environment {
     pub(crate) fn apply(&self, entries: &mut Vec<Entry>, report: &mut Report) {
         for (variable, value) in &self.0 {
             let Some(rest) = variable.strip_prefix(PREFIX) else { continue };
-            let place = Place::Variable(variable.as_str().into());
+            let place = SourcePos::Variable(variable.as_str().into());
             match resolve("", rest) {
                 None if OF_OTHERS.contains(&variable.as_str())
                     || FAMILIES_OF_OTHERS.iter().any(|family| variable.starts_with(family)) => {}
@@ -93,7 +93,7 @@ fn spellings(path: &str, name: &str) -> Vec<String> {
     std::iter::once(name).chain(short).map(str::to_ascii_uppercase).collect()
 }
 
-fn read(chain: &[&'static Directive], value: &str, place: &Place, report: &mut Report) -> Option<Entry> {
+fn read(chain: &[&'static Directive], value: &str, place: &SourcePos, report: &mut Report) -> Option<Entry> {
     let row = *chain.last()?;
     let words: Vec<&str> =
         if row.max_args == 1 { vec![value.trim()] } else { value.split_ascii_whitespace().collect() };
@@ -145,7 +145,7 @@ fn put(entries: &mut Vec<Entry>, chain: &[&'static Directive], entry: Entry) {
     list.push(entry);
 }
 
-fn block_entry(row: &'static Directive, place: &Place) -> Entry {
+fn block_entry(row: &'static Directive, place: &SourcePos) -> Entry {
     let name = Item { value: Value::Text(DEFAULT_VHOST.into()), place: place.clone() };
     let items = if row.name == "vhost" { vec![name] } else { Vec::new() };
     Entry { row, place: place.clone(), items, block: Some(Vec::new()), pairs: Vec::new(), opaque_on: false }
@@ -154,7 +154,7 @@ fn block_entry(row: &'static Directive, place: &Place) -> Entry {
 /// The default vhost of a configuration that comes from the environment alone.
 pub(crate) fn default_vhost() -> Option<Entry> {
     let row = directive::find("", "vhost")?;
-    Some(block_entry(row, &Place::Whole("environment".into())))
+    Some(block_entry(row, &SourcePos::Whole("environment".into())))
 }
 
 /// Names of all variables, for hints.

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::diagnostic::{Place, Report, quoted};
+use crate::diagnostic::{Report, SourcePos, quoted};
 use crate::tree::{self, MAX_FILE_BYTES, Node};
 
 /// Longest chain of files that include each other.
@@ -33,7 +33,7 @@ impl Reader {
                 self.text(name, &text, path.parent().unwrap_or_else(|| Path::new("")), 0, report)
             }
             Err(error) => {
-                report.error(&Place::Whole(name), format!("cannot be read: {error}"));
+                report.error(&SourcePos::Whole(name), format!("cannot be read: {error}"));
                 Vec::new()
             }
         }
@@ -51,7 +51,7 @@ impl Reader {
         self.bytes = self.bytes.saturating_add(text.len());
         if self.bytes > MAX_TOTAL_BYTES {
             let message = format!("the configuration has more than {MAX_TOTAL_BYTES} bytes in all its files");
-            report.error(&Place::Whole(name), message);
+            report.error(&SourcePos::Whole(name), message);
             return Vec::new();
         }
         match tree::parse(&name, text) {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::diagnostic::{Place, quoted};
+use crate::diagnostic::{SourcePos, quoted};
 
 /// One argument or name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,9 +13,9 @@ pub struct Word {
     /// The text without its quotes; no control characters but newline, carriage return and tab.
     pub text: String,
     /// Of its first character.
-    pub place: Place,
+    pub place: SourcePos,
     /// Just behind its last character.
-    pub end: Place,
+    pub end: SourcePos,
     /// Whether it stood in quotes.
     pub quoted: bool,
 }
@@ -25,19 +25,19 @@ pub struct Word {
 pub(crate) enum Token {
     Word(Word),
     /// `;`
-    Semicolon(Place),
+    Semicolon(SourcePos),
     /// `{`
-    Open(Place),
+    Open(SourcePos),
     /// `}` where a word could begin
-    Close(Place),
+    Close(SourcePos),
     /// End of the text.
-    End(Place),
+    End(SourcePos),
 }
 
 /// A text that cannot be cut into words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LexError {
-    pub(crate) place: Place,
+    pub(crate) place: SourcePos,
     pub(crate) message: String,
 }
 
@@ -57,8 +57,8 @@ impl<'a> Lexer<'a> {
         Self { rest, file, line: 1, column: 1 }
     }
 
-    fn place(&self) -> Place {
-        Place::File { file: Arc::clone(&self.file), line: self.line, column: self.column }
+    fn place(&self) -> SourcePos {
+        SourcePos::File { file: Arc::clone(&self.file), line: self.line, column: self.column }
     }
 
     fn peek(&self) -> Option<u8> {
@@ -123,7 +123,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    fn plain_word(&mut self, place: Place) -> Result<Word, LexError> {
+    fn plain_word(&mut self, place: SourcePos) -> Result<Word, LexError> {
         let mut bytes = Vec::new();
         while let Some(byte) = self.peek() {
             if ends_word(byte) {
@@ -136,7 +136,7 @@ impl<'a> Lexer<'a> {
         Ok(Word { text, place, end: self.place(), quoted: false })
     }
 
-    fn quoted_word(&mut self, place: Place, quote: u8) -> Result<Word, LexError> {
+    fn quoted_word(&mut self, place: SourcePos, quote: u8) -> Result<Word, LexError> {
         self.bump();
         let mut bytes = Vec::new();
         loop {
@@ -176,7 +176,7 @@ fn quoted_mark(quote: u8) -> &'static str {
     if quote == b'"' { "double quote" } else { "single quote" }
 }
 
-fn text_of(bytes: Vec<u8>, place: &Place) -> Result<String, LexError> {
+fn text_of(bytes: Vec<u8>, place: &SourcePos) -> Result<String, LexError> {
     let text = String::from_utf8(bytes).map_err(|error| LexError {
         place: place.clone(),
         message: format!("{} is not UTF-8 text", quoted(&String::from_utf8_lossy(error.as_bytes()))),

@@ -41,7 +41,7 @@ mod web;
 use std::path::{Path, PathBuf};
 
 pub use config::{Config, Lookup};
-pub use diagnostic::{Diagnostic, Failure, Place, Severity};
+pub use diagnostic::{Diagnostic, Failure, Severity, SourcePos};
 pub use env::Environment;
 
 use diagnostic::Report;

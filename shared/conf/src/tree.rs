@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::diagnostic::{Place, quoted};
+use crate::diagnostic::{SourcePos, quoted};
 pub use crate::lexer::Word;
 use crate::lexer::{LexError, Lexer, Token};
 
@@ -30,7 +30,7 @@ pub struct Node {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyntaxError {
     /// Where it was noticed, or where the open block began.
-    pub place: Place,
+    pub place: SourcePos,
     /// One line.
     pub message: String,
 }
@@ -45,7 +45,7 @@ impl From<LexError> for SyntaxError {
 struct Open {
     name: Word,
     args: Vec<Word>,
-    brace: Place,
+    brace: SourcePos,
     outer: Vec<Node>,
 }
 
@@ -54,7 +54,7 @@ struct Open {
 /// # Errors
 /// The first offence against the grammar or a size limit; after it nothing in the file can be trusted.
 pub fn parse(file: &Arc<str>, text: &[u8]) -> Result<Vec<Node>, SyntaxError> {
-    let whole = || Place::Whole(Arc::clone(file));
+    let whole = || SourcePos::Whole(Arc::clone(file));
     if text.len() > MAX_FILE_BYTES {
         return error(whole(), format!("the file has more than {MAX_FILE_BYTES} bytes"));
     }
@@ -126,14 +126,14 @@ fn head(words: &mut Vec<Word>) -> Option<(Word, Vec<Word>)> {
     Some((all.next()?, all.collect()))
 }
 
-fn counted(count: usize, place: &Place) -> Result<usize, SyntaxError> {
+fn counted(count: usize, place: &SourcePos) -> Result<usize, SyntaxError> {
     if count >= MAX_DIRECTIVES {
         return error(place.clone(), format!("more than {MAX_DIRECTIVES} directives"));
     }
     Ok(count + 1)
 }
 
-fn error<T>(place: Place, message: String) -> Result<T, SyntaxError> {
+fn error<T>(place: SourcePos, message: String) -> Result<T, SyntaxError> {
     Err(SyntaxError { place, message })
 }
 

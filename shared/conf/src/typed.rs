@@ -16,7 +16,7 @@ use crate::config::{
     Config, Credentials, Exporter, Grace, Heartbeat, HttpApi, HttpServer, Https, Level, Limits, Listen, Log,
     PithyPrint, ProcessMode, RawApi, Reads, Ring, Stats, Tank, Workers,
 };
-use crate::diagnostic::{Place, Report};
+use crate::diagnostic::{Report, SourcePos};
 use crate::value::Value;
 
 /// Builds the configuration of the entries of the top level.
@@ -74,7 +74,7 @@ fn listeners(name: &str, top: &Block<'_>, rtmp: &Block<'_>, report: &mut Report)
     let tried = !report.errors.is_empty();
     if listeners.is_empty() && !tried {
         report.error(
-            &Place::Whole(name.into()),
+            &SourcePos::Whole(name.into()),
             "no listen directive (expected at least one RTMP port)".into(),
         );
     }

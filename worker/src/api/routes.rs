@@ -310,7 +310,7 @@ impl Asked<'_> {
     fn last_reload(&self) -> Reload {
         let mut reload = self.known.reload();
         if reload.generation == 0 {
-            let census = master::order::<api::Census>(&self.config.runtime_dir, &Order::Processes);
+            let census = master::order::<api::ProcessList>(&self.config.runtime_dir, &Order::Processes);
             reload.generation = census.map_or(1, |census| census.generation);
         }
         reload
