@@ -4,7 +4,7 @@ use flv::aac::AacConfig;
 use media::Kind;
 use ts::adts::Adts;
 use ts::annexb::{self, Format};
-use ts::{Access, Muxer, TRACKS, Track, VideoType};
+use ts::{Access, Muxer, TRACKS, Ticks, Track, VideoType};
 
 use crate::lineup::{AudioTrack, Coded, Lineup, Refused, VideoTrack};
 
@@ -40,8 +40,8 @@ struct Sounds {
 /// What is to be known of a track of pictures.
 #[derive(Debug, Clone, Copy, Default)]
 struct Pictures {
-    /// DTS of the last one, 90 kHz.
-    last_90k: Option<i64>,
+    /// DTS of the last one.
+    last: Option<Ticks>,
     /// The next one has the parameter sets with it, though it be none that a decoder begins with.
     owes_sets: bool,
 }
@@ -68,7 +68,7 @@ impl TsPackager {
     /// Pictures are shown before their DTS by up to so many ms, as is known beforehand.
     pub fn set_lead(&mut self, lead_ms: i64) {
         self.lead_ms = self.lead_ms.max(lead_ms.min(MAX_LEAD_MS));
-        self.muxer.set_lead(self.lead_ms * 90);
+        self.muxer.set_lead(Ticks::of_ms(self.lead_ms));
     }
 
     /// Begins a segment, or a live stream, or repeats in it what it consists of.
@@ -141,27 +141,28 @@ impl TsPackager {
         }
         let composition_ms = i64::from(coded.composition_ms).clamp(-MAX_LEAD_MS, MAX_COMPOSITION_MS);
         self.set_lead(-composition_ms);
-        let dts_90k = self.decoded_90k(dts_ms, known.last_90k);
+        let dts = self.decoded(dts_ms, known.last);
         let access = Access {
             track: Track::Video(coded.track),
-            dts_90k,
+            dts,
             // A few ticks late at most, and where the lead has just grown.
-            pts_90k: dts_ms.saturating_add(composition_ms).saturating_mul(90).max(dts_90k),
+            pts: Ticks::of_ms(dts_ms.saturating_add(composition_ms)).max(dts),
             random_access: coded.is_key,
             data: &self.picture,
         };
         self.muxer.write(out, &access);
         if let Some(pictures) = self.pictures.get_mut(place) {
-            *pictures = Pictures { last_90k: Some(dts_90k), owes_sets: false };
+            *pictures = Pictures { last: Some(dts), owes_sets: false };
         }
         Ok(())
     }
 
     /// When a picture is decoded: behind the one before it also where the lead has just grown.
-    fn decoded_90k(&self, dts_ms: i64, last_90k: Option<i64>) -> i64 {
-        let wanted = dts_ms.saturating_sub(self.lead_ms).saturating_mul(90);
-        let behind = last_90k.filter(|last| (0..=self.lead_ms * 90).contains(&(last - wanted)));
-        behind.map_or(wanted, |last| last + 1)
+    fn decoded(&self, dts_ms: i64, last: Option<Ticks>) -> Ticks {
+        let wanted = Ticks::of_ms(dts_ms.saturating_sub(self.lead_ms));
+        let lead = Ticks::of_ms(self.lead_ms);
+        let behind = last.filter(|last| (Ticks::ZERO..=lead).contains(&(*last - wanted)));
+        behind.map_or(wanted, |last| last + Ticks::ONE)
     }
 
     fn sound(
@@ -206,11 +207,11 @@ impl Sounds {
         if self.bytes.is_empty() {
             return;
         }
-        let time_90k = self.first_ms.saturating_mul(90);
+        let time = Ticks::of_ms(self.first_ms);
         let access = Access {
             track: Track::Audio(self.track),
-            dts_90k: time_90k,
-            pts_90k: time_90k,
+            dts: time,
+            pts: time,
             random_access: !muxer.tracks().has_video(),
             data: &self.bytes,
         };
@@ -361,8 +362,8 @@ mod tests {
             };
             let shown = stamp(9);
             times.push((
-                shown - ts::DELAY_90K,
-                if pes[7] & 0x40 != 0 { stamp(14) } else { shown } - ts::DELAY_90K,
+                shown - ts::DELAY.count(),
+                if pes[7] & 0x40 != 0 { stamp(14) } else { shown } - ts::DELAY.count(),
             ));
         }
         let wanted: Vec<i64> =

@@ -11,7 +11,9 @@ mod muxer;
 pub mod opus;
 mod packet;
 mod tables;
+mod ticks;
 
-pub use muxer::{Access, DELAY_90K, Muxer, PCR_INTERVAL_90K};
+pub use muxer::{Access, DELAY, Muxer, PCR_INTERVAL};
 pub use packet::PACKET_BYTES;
 pub use tables::{AudioType, TRACKS, Track, Tracks, VideoType};
+pub use ticks::Ticks;

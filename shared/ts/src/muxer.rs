@@ -2,25 +2,26 @@
 
 use crate::packet::{Adaptation, Continuity, write_pcr, write_unit};
 use crate::tables::{AudioType, Tables, Track, Tracks};
+use crate::ticks::Ticks;
 
-/// How much later than the clock an access unit is decoded, 90 kHz (800 ms): what decoders may buffer.
-pub const DELAY_90K: i64 = 72_000;
-/// Longest step of the clock, 90 kHz: below the 100 ms that the specification allows.
-pub const PCR_INTERVAL_90K: i64 = 90 * 90;
+/// How much later than the clock an access unit is decoded: what decoders may buffer.
+pub const DELAY: Ticks = Ticks::of_ms(800);
+/// Longest step of the clock: below the 100 ms that the specification allows.
+pub const PCR_INTERVAL: Ticks = Ticks::of_ms(90);
 /// Shortest: more would say nothing new.
-const PCR_LEAST_90K: i64 = 20 * 90;
+const PCR_LEAST: Ticks = Ticks::of_ms(20);
 /// A hole in the media that is longer is not filled with clock packets.
-const LONGEST_HOLE_90K: i64 = 10 * 90_000;
+const LONGEST_HOLE: Ticks = Ticks::of_ms(10_000);
 
 /// One picture, or sounds that belong together.
 #[derive(Debug, Clone, Copy)]
 pub struct Access<'a> {
     /// What it is.
     pub track: Track,
-    /// When it is decoded, 90 kHz, on a time line that does not wrap.
-    pub dts_90k: i64,
+    /// When it is decoded.
+    pub dts: Ticks,
     /// When it is shown or heard.
-    pub pts_90k: i64,
+    pub pts: Ticks,
     /// A decoder can begin here.
     pub random_access: bool,
     /// The coded bytes: Annex B, ADTS or MPEG audio frames.
@@ -36,9 +37,9 @@ pub struct Muxer {
     written: Vec<(Track, Continuity)>,
     /// The first packet of a track does not follow what was before.
     is_broken: bool,
-    last_pcr_90k: Option<i64>,
-    /// How much earlier pictures are decoded than their place among the sounds says, 90 kHz.
-    lead_90k: i64,
+    last_pcr: Option<Ticks>,
+    /// How much earlier pictures are decoded than their place among the sounds says.
+    lead: Ticks,
 }
 
 impl Muxer {
@@ -59,13 +60,13 @@ impl Muxer {
         if tracks != self.tracks {
             self.tracks = tracks;
             self.tables.next_version();
-            self.last_pcr_90k = None;
+            self.last_pcr = None;
         }
     }
 
-    /// Pictures are decoded so much earlier than their place among the sounds says, 90 kHz: the clock goes by them.
-    pub fn set_lead(&mut self, lead_90k: i64) {
-        self.lead_90k = lead_90k;
+    /// Pictures are decoded so much earlier than their place among the sounds says: the clock goes by them.
+    pub fn set_lead(&mut self, lead: Ticks) {
+        self.lead = lead;
     }
 
     /// Begins anew as if nothing had been written, and says so in the packets: what follows depends on nothing before.
@@ -73,7 +74,7 @@ impl Muxer {
         self.tables.restart();
         self.written.clear();
         self.is_broken = true;
-        self.last_pcr_90k = None;
+        self.last_pcr = None;
     }
 
     /// Writes the tables. They stand at the beginning of each segment, and are repeated in a live stream.
@@ -86,16 +87,16 @@ impl Muxer {
     pub fn write(&mut self, out: &mut Vec<u8>, access: &Access<'_>) {
         let clock = self.tracks.clock();
         let is_clock = access.track == clock;
-        let now_90k = self.now(access);
-        self.fill(out, clock, now_90k);
-        let due = self.last_pcr_90k.is_none_or(|last| {
-            let step = now_90k - last;
-            access.random_access || !(0..PCR_LEAST_90K).contains(&step)
+        let now = self.now(access);
+        self.fill(out, clock, now);
+        let due = self.last_pcr.is_none_or(|last| {
+            let step = now - last;
+            access.random_access || !(Ticks::ZERO..PCR_LEAST).contains(&step)
         });
         let mut first = Adaptation { random_access: access.random_access, ..Adaptation::default() };
         if is_clock && due {
-            first.pcr_90k = Some(wrap(now_90k));
-            self.last_pcr_90k = Some(now_90k);
+            first.pcr_90k = Some(now.wrapped());
+            self.last_pcr = Some(now);
         }
         let stream_id = match access.track {
             Track::Video(number) => 0xe0 | number & 0x0f,
@@ -118,37 +119,32 @@ impl Muxer {
     }
 
     /// What the clock says at an access unit. Where the lead has become larger it stands until that is made up.
-    fn now(&self, access: &Access<'_>) -> i64 {
-        let lead = if matches!(access.track, Track::Audio(_)) { self.lead_90k } else { 0 };
-        let now = access.dts_90k.saturating_sub(lead);
-        self.last_pcr_90k.filter(|last| (1..=self.lead_90k).contains(&(last - now))).unwrap_or(now)
+    fn now(&self, access: &Access<'_>) -> Ticks {
+        let lead = if matches!(access.track, Track::Audio(_)) { self.lead } else { Ticks::ZERO };
+        let now = access.dts - lead;
+        self.last_pcr.filter(|last| (Ticks::ONE..=self.lead).contains(&(*last - now))).unwrap_or(now)
     }
 
     /// Clock packets up to `now`, where the clock would stand still for too long.
-    fn fill(&mut self, out: &mut Vec<u8>, clock: Track, now_90k: i64) {
+    fn fill(&mut self, out: &mut Vec<u8>, clock: Track, now: Ticks) {
         let known = self.written.iter().find(|(track, _)| *track == clock);
         let continuity = known.map_or_else(Continuity::default, |(_, continuity)| *continuity);
-        let Some(mut last) = self.last_pcr_90k else { return };
-        if now_90k - last > LONGEST_HOLE_90K {
+        let Some(mut last) = self.last_pcr else { return };
+        if now - last > LONGEST_HOLE {
             return;
         }
-        while now_90k - last > PCR_INTERVAL_90K {
-            last += PCR_INTERVAL_90K;
-            write_pcr(out, clock.pid(), continuity, wrap(last));
+        while now - last > PCR_INTERVAL {
+            last = last + PCR_INTERVAL;
+            write_pcr(out, clock.pid(), continuity, last.wrapped());
         }
-        self.last_pcr_90k = Some(last);
+        self.last_pcr = Some(last);
     }
-}
-
-/// 33 bits.
-fn wrap(time_90k: i64) -> u64 {
-    time_90k.rem_euclid(1 << 33).cast_unsigned()
 }
 
 /// A PES header, and how long it is.
 fn pes_header(stream_id: u8, access: &Access<'_>) -> ([u8; 19], usize) {
-    let pts = wrap(access.pts_90k + DELAY_90K);
-    let dts = wrap(access.dts_90k + DELAY_90K);
+    let pts = (access.pts + DELAY).wrapped();
+    let dts = (access.dts + DELAY).wrapped();
     let (flags, stamps, len) = if pts == dts { (0x80, 5, 14) } else { (0xc0, 10, 19) };
     // From behind the length field; unbounded (0) where it does not fit, which is allowed for pictures only.
     let size = u16::try_from(access.data.len() + 3 + stamps).unwrap_or(0);
@@ -203,24 +199,18 @@ mod tests {
         muxer.write_tables(&mut out);
         for n in 0..100_i64 {
             let (track, step) = if n % 40 == 0 { (Track::Video(0), 0) } else { (Track::Audio(0), n * 2090) };
-            let dts_90k = if step == 0 { n * 2090 } else { step };
-            let access = Access { track, dts_90k, pts_90k: dts_90k, random_access: n == 0, data: &[1; 300] };
+            let dts = Ticks::new(if step == 0 { n * 2090 } else { step });
+            let access = Access { track, dts, pts: dts, random_access: n == 0, data: &[1; 300] };
             muxer.write(&mut out, &access);
         }
         assert_dense(&clocks(&out), 0x100);
         let mut muxer = Muxer::new(Tracks::of(None, Some(AudioType::Aac)));
         let mut out = Vec::new();
         for n in 0..20 {
-            let dts_90k = n * 18_000;
+            let dts = Ticks::of_ms(n * 200);
             muxer.write(
                 &mut out,
-                &Access {
-                    track: Track::Audio(0),
-                    dts_90k,
-                    pts_90k: dts_90k,
-                    random_access: false,
-                    data: &[1; 90],
-                },
+                &Access { track: Track::Audio(0), dts, pts: dts, random_access: false, data: &[1; 90] },
             );
         }
         assert_dense(&clocks(&out), 0x101);
@@ -230,12 +220,11 @@ mod tests {
     fn counters_go_on_and_times_wrap() {
         let mut muxer = Muxer::new(Tracks::of(Some(VideoType::H264), None));
         let mut out = Vec::new();
-        let late = (1 << 33) - DELAY_90K - 3600;
+        let late = Ticks::new((1 << 33) - 3600) - DELAY;
         for n in 0..40 {
-            let dts_90k = late + n * 3600;
-            let pts_90k = dts_90k + 3600;
-            let access =
-                Access { track: Track::Video(0), dts_90k, pts_90k, random_access: false, data: &[7; 5000] };
+            let dts = late + Ticks::of_ms(40) * n;
+            let pts = dts + Ticks::of_ms(40);
+            let access = Access { track: Track::Video(0), dts, pts, random_access: false, data: &[7; 5000] };
             muxer.write(&mut out, &access);
         }
         let mut counter = 0;
