@@ -5,6 +5,7 @@
 
 use crate::{Error, Limits, Value};
 use media::cursor::Cursor;
+use media::number::as_len;
 
 /// What a value is charged for beside its text: about the size of a property in memory.
 const NODE_CHARGE: usize = 56;
@@ -144,7 +145,7 @@ impl Decoder<'_> {
 
     fn long_text(&mut self, cursor: &mut Cursor<'_>) -> Result<String, Error> {
         let at = cursor.position();
-        let len = usize::try_from(cursor.u32()?).unwrap_or(usize::MAX);
+        let len = as_len(cursor.u32()?);
         self.text(cursor, at, len)
     }
 

@@ -2,6 +2,7 @@
 
 use crate::Value;
 use bytes::BufMut;
+use media::number::{as_len, len_u32};
 
 /// Appends `value` to `out`.
 ///
@@ -36,14 +37,14 @@ pub fn encode(value: &Value, out: &mut impl BufMut) {
         }
         Value::EcmaArray(properties) => {
             out.put_u8(0x08);
-            out.put_u32(u32::try_from(properties.len()).unwrap_or(u32::MAX));
+            out.put_u32(len_u32(properties.len()));
             encode_properties(properties, out);
         }
         Value::StrictArray(elements) => {
             out.put_u8(0x0A);
-            let count = u32::try_from(elements.len()).unwrap_or(u32::MAX);
+            let count = len_u32(elements.len());
             out.put_u32(count);
-            for element in elements.iter().take(usize::try_from(count).unwrap_or(usize::MAX)) {
+            for element in elements.iter().take(as_len(count)) {
                 encode(element, out);
             }
         }
@@ -85,10 +86,10 @@ fn key(name: &str, out: &mut impl BufMut) {
 }
 
 fn long(marker: u8, text: &str, out: &mut impl BufMut) {
-    let most = usize::try_from(u32::MAX).unwrap_or(usize::MAX);
+    let most = as_len(u32::MAX);
     let text = cut(text, most);
     out.put_u8(marker);
-    out.put_u32(u32::try_from(text.len()).unwrap_or(u32::MAX));
+    out.put_u32(len_u32(text.len()));
     out.put_slice(text.as_bytes());
 }
 

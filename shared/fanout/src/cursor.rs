@@ -1,6 +1,7 @@
 //! Where a viewer stands in a stream, and all that its bytes depend on.
 
 use media::Kind;
+use media::number::low_u32;
 use mediaring::{Flags, Lapped, Record};
 use serde::{Deserialize, Serialize};
 
@@ -351,7 +352,7 @@ impl Cursor {
             Some(base) if base != 0 => (dts_ms - base).max(0),
             _ => dts_ms,
         };
-        u32::try_from(time & 0xffff_ffff).unwrap_or(0)
+        low_u32(time.cast_unsigned())
     }
 
     /// Whether this packet is passed over.

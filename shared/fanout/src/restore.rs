@@ -4,6 +4,7 @@
 use crate::cursor::{Cursor, Tracks};
 use crate::packets::Packets;
 use crate::step::{Step, Stream, Wire};
+use media::number::as_len;
 
 /// A viewer as its former owner left it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +62,7 @@ impl Cursor {
                 Step::Own => {
                     let made = out.len() as u64;
                     if made > left {
-                        let rest = out.split_off(usize::try_from(left).unwrap_or(usize::MAX));
+                        let rest = out.split_off(as_len(left));
                         return Ok(Restored { cursor: self, rest });
                     }
                     left -= made;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use media::Kind;
+use media::number::as_i64;
 use mediaring::{Flags, HeaderKind, Record};
 
 use crate::cursor::{Cursor, Delivery, Place, Reason, Tracks};
@@ -144,7 +145,7 @@ impl Cursor {
             self.delta_base = Tracks::default();
         }
         if let (Some(duration), None, true) = (self.duration_ms, self.until_ms, is_frame) {
-            self.until_ms = Some(record.dts_ms.saturating_add(i64::try_from(duration).unwrap_or(i64::MAX)));
+            self.until_ms = Some(record.dts_ms.saturating_add(as_i64(duration)));
         }
         if is_frame && self.until_ms.is_some_and(|until| record.dts_ms >= until) {
             return Step::Finished;

@@ -6,6 +6,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use media::Kind;
+use media::number::as_len;
 
 /// Largest tag body the format can express.
 pub const MAX_TAG_BYTES: usize = 0x00ff_ffff;
@@ -92,7 +93,7 @@ impl Reader {
             if offset < 9 {
                 return Err(FlvError::DataOffset(offset));
             }
-            self.skip = usize::try_from(offset).unwrap_or(usize::MAX).saturating_add(4);
+            self.skip = as_len(offset).saturating_add(4);
             self.header_read = true;
         }
         let skip = self.skip.min(self.buffer.len());

@@ -13,6 +13,7 @@
 pub mod cursor;
 mod key;
 mod kind;
+pub mod number;
 pub mod timeline;
 
 pub use key::StreamKey;

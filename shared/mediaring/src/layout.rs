@@ -17,6 +17,7 @@
 //! ```
 
 use media::Kind;
+use media::number::{as_len, low_u32};
 use serde::{Deserialize, Serialize};
 
 use crate::RingError;
@@ -109,7 +110,7 @@ impl Shape {
 
     /// First word of the index slot of `seq`.
     pub(crate) fn slot(self, seq: u64) -> usize {
-        usize::try_from(INDEX_AT / 8 + (seq % self.records) * RECORD_WORDS).unwrap_or(usize::MAX)
+        as_len(INDEX_AT / 8 + (seq % self.records) * RECORD_WORDS)
     }
 
     /// The one or two spans of memory that hold the positions `from..from + len`.
@@ -241,7 +242,7 @@ impl Record {
 
     pub(crate) fn from_words(seq: u64, words: RecordWords) -> Option<Self> {
         let [position, dts, arrival_ns, packed] = words;
-        let low = |value: u64| u32::try_from(value & 0xffff_ffff).unwrap_or(0);
+        let low = |value: u64| low_u32(value);
         Some(Self {
             seq,
             position,

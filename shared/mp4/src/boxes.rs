@@ -1,12 +1,13 @@
 //! Boxes: a length, four characters, and what is inside.
 
+use media::number::len_u32;
 /// Appends a box; what `inside` appends is its content.
 pub(crate) fn boxed(out: &mut Vec<u8>, name: [u8; 4], inside: impl FnOnce(&mut Vec<u8>)) {
     let at = out.len();
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&name);
     inside(out);
-    let len = u32::try_from(out.len() - at).unwrap_or(u32::MAX);
+    let len = len_u32(out.len() - at);
     patch(out, at, len);
 }
 

@@ -1,6 +1,7 @@
 //! A fragment: where its samples are and when (`moof`), and the samples (`mdat`).
 
 use bytes::Bytes;
+use media::number::len_u32;
 
 use crate::boxes::{boxed, full, patch, u32, u64};
 
@@ -43,12 +44,12 @@ pub fn fragment(sequence: u32, runs: &[Run]) -> Vec<u8> {
                 full(out, *b"tfhd", 0, 0x02_0000, |out| u32(out, run.track));
                 full(out, *b"tfdt", 1, 0, |out| u64(out, run.dts_ms));
                 full(out, *b"trun", 1, 0xf01, |out| {
-                    u32(out, u32::try_from(run.samples.len()).unwrap_or(u32::MAX));
+                    u32(out, len_u32(run.samples.len()));
                     offsets.push(out.len());
                     u32(out, 0);
                     for sample in &run.samples {
                         u32(out, sample.duration_ms);
-                        u32(out, u32::try_from(sample.data.len()).unwrap_or(u32::MAX));
+                        u32(out, len_u32(sample.data.len()));
                         u32(out, if sample.is_sync { 0x0200_0000 } else { 0x0101_0000 });
                         u32(out, sample.composition_ms.cast_unsigned());
                     }

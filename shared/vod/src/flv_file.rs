@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use flv::unit::{Body, Unit, by_track, take_apart};
 use media::Kind;
+use media::number::as_len;
 use remux::{Lineup, Refused, Seen};
 
 use crate::index::{Index, Part, Sample};
@@ -33,14 +34,14 @@ struct Window<'s, S: ?Sized> {
 impl<S: Storage + ?Sized> Window<'_, S> {
     /// `len` bytes from `at` on (fewer at the file's end).
     fn get(&mut self, at: u64, len: usize) -> Result<&[u8], VodError> {
-        let len = usize::try_from(self.storage.len().saturating_sub(at)).unwrap_or(usize::MAX).min(len);
+        let len = as_len(self.storage.len().saturating_sub(at)).min(len);
         let inside = at >= self.at && at + len as u64 <= self.at + self.bytes.len() as u64;
         if !inside {
-            let block = usize::try_from(self.storage.len() - at).unwrap_or(usize::MAX).min(BLOCK.max(len));
+            let block = as_len(self.storage.len() - at).min(BLOCK.max(len));
             self.bytes = take(self.storage, at, block)?;
             self.at = at;
         }
-        let from = usize::try_from(at - self.at).unwrap_or(usize::MAX);
+        let from = as_len(at - self.at);
         Ok(self.bytes.get(from..from + len).unwrap_or(&[]))
     }
 }
@@ -70,7 +71,7 @@ pub(crate) fn read(storage: &(impl Storage + ?Sized)) -> Result<Index, VodError>
         let peek = Bytes::copy_from_slice(body.get(..size as usize).unwrap_or(body));
         match take_apart(kind, &peek).filter(|_| kind != Kind::Data && size > 0) {
             Some(Unit { body: Body::Config(_), .. }) => {
-                let len = usize::try_from(size).unwrap_or(usize::MAX).min(MAX_CONFIG);
+                let len = as_len(size).min(MAX_CONFIG);
                 let body = Bytes::copy_from_slice(window.get(body_at, len)?);
                 if let Ok(Seen::Config { changed: true }) = film.lineup.see(kind, &body) {
                     film.changed = true;
@@ -230,7 +231,7 @@ pub fn start(storage: &(impl Storage + ?Sized), from: From) -> Result<Start, Vod
         let unit = if kind == Kind::Data { None } else { take_apart(kind, &peek) };
         let info = flv::classify(kind, &peek);
         if (info.sequence_header || info.beside) && end <= storage.len() {
-            let len = usize::try_from(end - at).unwrap_or(usize::MAX);
+            let len = as_len(end - at);
             if len <= MAX_CONFIG {
                 headers.keep(kind, info.beside, Bytes::copy_from_slice(window.get(at, len)?));
             }

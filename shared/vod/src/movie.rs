@@ -1,5 +1,6 @@
 //! MP4 files, progressive and fragmented (ISO/IEC 14496-12): which samples there are and where.
 
+use media::number::{as_i64, as_len};
 use remux::Lineup;
 
 use crate::index::{Index, Part, Sample};
@@ -45,7 +46,7 @@ struct Track {
 impl Track {
     fn ms(&self, time: i64) -> i64 {
         let ms = i128::from(time) * 1000 / i128::from(self.timescale.max(1));
-        i64::try_from(ms).unwrap_or(i64::MAX)
+        as_i64(ms)
     }
 
     fn push(&mut self, dts: i64, offset: i64, at: u64, len: u32, is_key: bool) -> Result<(), VodError> {
@@ -93,7 +94,7 @@ pub(crate) fn read(storage: &(impl Storage + ?Sized)) -> Result<Index, VodError>
             if size > MAX_MOVIE {
                 return Err(VodError::Layout { what: "movie", at });
             }
-            let inside = take(storage, at + lead, usize::try_from(size - lead).unwrap_or(usize::MAX))?;
+            let inside = take(storage, at + lead, as_len(size - lead))?;
             if name == b"moof" {
                 fragment(&inside, at, storage.len(), &mut known.tracks)?;
             } else if known.tracks.is_empty() {
@@ -257,7 +258,7 @@ fn listed(stbl: &[u8], file_len: u64, track: &mut Track, at: u64) -> Result<(), 
     if count == 0 {
         return Ok(());
     }
-    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    let count = as_len(count);
     if count > crate::MAX_SAMPLES {
         return Err(VodError::TooLong);
     }

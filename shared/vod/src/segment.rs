@@ -1,5 +1,6 @@
 //! HLS of a file: where it is cut, the list, and the bytes of a segment.
 
+use media::number::as_len;
 use std::fmt::Write as _;
 
 use bytes::Bytes;
@@ -133,10 +134,10 @@ impl<S: Storage + ?Sized> Reader<'_, S> {
                 }
                 to = to.max(next_end);
             }
-            self.bytes = take(self.storage, from, usize::try_from(to - from).unwrap_or(usize::MAX))?.into();
+            self.bytes = take(self.storage, from, as_len(to - from))?.into();
             self.at = from;
         }
-        let from = usize::try_from(sample.at - self.at).unwrap_or(usize::MAX);
+        let from = as_len(sample.at - self.at);
         Ok(self.bytes.slice(from..from + sample.len as usize))
     }
 }
