@@ -199,10 +199,19 @@ fn run_master(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Err
         eprintln!("the configuration of {file} is good");
         return Ok(ExitCode::SUCCESS);
     }
-    let config = loaded.config;
     if config.daemon && !daemon::is_daemon() {
         return Ok(ExitCode::from(u8::try_from(daemon::launch()?).unwrap_or(1)));
     }
+    serve(arguments, loaded, &file)
+}
+
+/// Serves until the server is told to end.
+fn serve(
+    arguments: &Arguments,
+    loaded: conf::Loaded,
+    file: &str,
+) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let conf::Loaded { config, warnings, .. } = loaded;
     if config.daemon {
         inherited::close_others();
         daemon::detach()?;
@@ -219,7 +228,7 @@ fn run_master(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Err
         format!("the log file {path} can't be opened: {error}; set another `srs_log_file`, or `srs_log_tank console`")
     })?;
     tracing::info!("srs {} begins, configuration {file}", env!("CARGO_PKG_VERSION"));
-    for warning in &loaded.warnings {
+    for warning in &warnings {
         tracing::warn!("{warning}");
     }
     if nix::unistd::geteuid().is_root() {
@@ -233,29 +242,45 @@ fn run_master(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Err
         ProcessMode::Multi => Spawner::Processes { log: settings, detached: config.daemon },
         ProcessMode::Single => Spawner::Threads { main: role_main },
     };
-    let (daemon, has_pages) = (config.daemon, config.http_server.console);
-    let open: Vec<String> = config
-        .vhosts
-        .iter()
-        .filter(|vhost| vhost.lets_anybody_publish())
-        .map(|vhost| vhost.name.clone())
-        .collect();
+    let welcome = Welcome::of(&config);
     let prepared = Supervisor::prepare(config, spawner, loader, signals);
     for (name, address) in inherited::close_rest() {
         tracing::warn!(
             "the service manager passed {name}, listening on {address}; no `listen` says that address: closed"
         );
     }
-    let mut supervisor = prepared?;
-    supervisor.run(|serving| {
+    prepared?.run(|serving| welcome.say(serving))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is said when the server serves for the first time.
+struct Welcome {
+    is_daemon: bool,
+    has_pages: bool,
+    /// Vhosts on which anybody may publish.
+    open: Vec<String>,
+}
+
+impl Welcome {
+    fn of(config: &Config) -> Self {
+        let open = config.vhosts.iter().filter(|vhost| vhost.lets_anybody_publish());
+        Self {
+            is_daemon: config.daemon,
+            has_pages: config.http_server.console,
+            open: open.map(|vhost| vhost.name.clone()).collect(),
+        }
+    }
+
+    /// Says it: in the log, to the service manager, and to whoever waits for a daemon.
+    fn say(&self, serving: &Serving) {
         for address in &serving.rtmp {
             tracing::info!("listening on rtmp://{address}");
         }
         let beyond = serving.rtmp.iter().find(|address| !address.ip().to_canonical().is_loopback());
-        if let Some(address) = beyond.filter(|_| !open.is_empty()) {
+        if let Some(address) = beyond.filter(|_| !self.open.is_empty()) {
             tracing::warn!(
                 "anybody who reaches {address} may publish (vhost {}): this version asks nobody; a firewall, or `listen 127.0.0.1:1935`, keeps strangers out",
-                open.join(", ")
+                self.open.join(", ")
             );
         }
         if let Some(address) = serving.http_api {
@@ -269,15 +294,16 @@ fn run_master(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Err
             tracing::info!("publish: ffmpeg -re -i FILE -c copy -f flv rtmp://{place}/live/NAME");
             tracing::info!("play:    ffplay rtmp://{place}/live/NAME");
         }
-        if let Some(address) = serving.http_server.filter(|_| has_pages) {
+        if let Some(address) = serving.http_server.filter(|_| self.has_pages) {
             tracing::info!("look:    http://{}/ in a browser", place(address, 80));
         }
         systemd::ready(&summary(serving));
-        if daemon && let Err(error) = daemon::ready() {
+        if self.is_daemon
+            && let Err(error) = daemon::ready()
+        {
             tracing::warn!("the terminal can't be let go: {error}");
         }
-    })?;
-    Ok(ExitCode::SUCCESS)
+    }
 }
 
 /// Where a program on this host finds an address; without the usual port.
