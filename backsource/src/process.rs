@@ -100,7 +100,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
         publishes: FxHashMap::default(),
         readers: Readers::default(),
         links: Links::new(shards),
-        next_stream_id: control.start.slot + shards,
+        next_stream_id: control.start.number + shards,
         shards,
         advanced: Vec::new(),
         amf: metadata::limits(&config.limits),
@@ -207,8 +207,8 @@ impl BackSource {
     fn message(&mut self, hub: &mut Hub, message: ToBackSource, fds: Vec<OwnedFd>) {
         let mut fds = fds.into_iter();
         match (message, fds.next(), fds.next()) {
-            (ToBackSource::Reader { role, slot, link }, Some(channel), Some(wake)) => {
-                let (key, events) = self.readers.add(&hub.reactor, (role, slot), link, (channel, wake));
+            (ToBackSource::Reader { role, number, link }, Some(channel), Some(wake)) => {
+                let (key, events) = self.readers.add(&hub.reactor, (role, number), link, (channel, wake));
                 for event in events {
                     self.reader_event(hub, event);
                 }
@@ -525,7 +525,7 @@ impl BackSource {
 
     /// Takes back the counters of streams that a predecessor had and nobody has now.
     fn forget_lost_tallies(&self, hub: &Hub) {
-        let ours = |stream_id: u32| stream_id % self.shards == self.control.start.slot;
+        let ours = |stream_id: u32| stream_id % self.shards == self.control.start.number;
         let lost = hub
             .board()
             .tallies()

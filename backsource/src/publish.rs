@@ -64,7 +64,7 @@ impl Host for BackSource {
         let Some(cid) = hub.connection(connection).map(endpoint::Connection::id) else { return };
         let msid = request.msid;
         let owner = key.shard(self.shards);
-        if owner != self.control.start.slot {
+        if owner != self.control.start.number {
             // A second publish on a connection that already lives here.
             let why = "Streams of different back-sources can't be published on one connection";
             hub.reject_publish(self, connection, msid, why);
@@ -179,7 +179,7 @@ impl Host for BackSource {
     }
 
     fn wanted(&mut self, hub: &mut Hub, audience: AudienceId, key: &StreamKey) {
-        if key.shard(self.shards) != self.control.start.slot {
+        if key.shard(self.shards) != self.control.start.number {
             self.links.watch(audience, key);
         } else if let Some(stream_id) = self.by_key.get(key).copied() {
             self.bring_here(hub, stream_id);
@@ -198,7 +198,7 @@ impl Host for BackSource {
     }
 
     fn pace(&mut self, _: &mut Hub, key: &StreamKey, ms: u32) -> bool {
-        if key.shard(self.shards) == self.control.start.slot {
+        if key.shard(self.shards) == self.control.start.number {
             return false;
         }
         self.links.pace(key, ms);

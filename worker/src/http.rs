@@ -75,7 +75,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     reactor.register_readable(readers.bell(), READERS_TOKEN)?;
     let pictures = pictures::Pictures::new()?;
     reactor.register_readable(pictures.bell(), PICTURES_TOKEN)?;
-    let place = (start.slot, start.board_slot);
+    let place = (start.number, start.board_slot);
     let memory = (Arc::clone(&control.board), Arc::clone(&control.work));
     let mut web = Web::new(config, memory, place, start.first_connection_id, (disk, vod, readers, pictures));
     web.review_dvr();
@@ -98,12 +98,12 @@ impl Process for HttpProcess {
                 (Some(wake), Some(channel)) => web.connect(reactor, shard, link, (channel, wake)),
                 _ => self.control.link_down(link),
             },
-            ToHttp::Sibling { slot, link } => match fds.pop() {
-                Some(channel) => web.meet_sibling(reactor, slot, link, channel),
+            ToHttp::Sibling { number, link } => match fds.pop() {
+                Some(channel) => web.meet_sibling(reactor, number, link, channel),
                 None => self.control.link_down(link),
             },
-            ToHttp::Lend { slot, addresses } => web.listeners.borrow(reactor, slot, &addresses, fds),
-            ToHttp::TakeBack(slot) => web.listeners.give_back(reactor, slot),
+            ToHttp::Lend { number, addresses } => web.listeners.borrow(reactor, number, &addresses, fds),
+            ToHttp::TakeBack(number) => web.listeners.give_back(reactor, number),
             ToHttp::Remembered(state) => web.remember_records(&state),
             ToHttp::Download { id, state } => web.resume_download(reactor, id, &state, fds),
             ToHttp::StopListening(addresses) => web.stop_listening(reactor, &addresses),

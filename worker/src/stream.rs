@@ -160,10 +160,10 @@ impl StreamProcess {
                     hub.adopt(self, socket, peer);
                 }
             }
-            ToStream::Lend { slot, addresses } => {
-                self.listeners.borrow(&hub.reactor, slot, &addresses, fds);
+            ToStream::Lend { number, addresses } => {
+                self.listeners.borrow(&hub.reactor, number, &addresses, fds);
             }
-            ToStream::TakeBack(slot) => self.listeners.give_back(&hub.reactor, slot),
+            ToStream::TakeBack(number) => self.listeners.give_back(&hub.reactor, number),
             ToStream::Drain { within_ms } => {
                 self.drain(hub);
                 if let Some(ms) = within_ms {

@@ -240,7 +240,7 @@ fn datagrams() -> Vec<Seed> {
         ::conf::parse_text("srs.conf", b"listen 1935;", &::conf::Environment::empty()).unwrap().config;
     let start = Start {
         role: Role::Stream,
-        slot: 0,
+        number: 0,
         board_slot: 2,
         first_connection_id: 100,
         generation: 1,
@@ -253,7 +253,7 @@ fn datagrams() -> Vec<Seed> {
     };
     let process = ProcessInfo {
         role: Role::Http,
-        slot: 0,
+        number: 0,
         pid: 7,
         restarts: 0,
         private_api_port: 1,

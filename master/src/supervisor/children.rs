@@ -240,7 +240,7 @@ impl Children {
             };
             list.push(ProcessInfo {
                 role: child.role,
-                slot: child.number,
+                number: child.number,
                 pid: child.last_pid(),
                 restarts: slot.restarts,
                 private_api_port: child.port(),

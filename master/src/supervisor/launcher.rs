@@ -77,7 +77,7 @@ impl Launcher {
         let (token, key) = self.keys(role, number);
         let start = Start {
             role,
-            slot: number,
+            number,
             board_slot: u32::try_from(slot).unwrap_or(u32::MAX),
             first_connection_id: self.spawned * ID_BLOCK + 100,
             generation,

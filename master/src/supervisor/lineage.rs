@@ -44,7 +44,7 @@ impl Lineage {
     pub(super) fn describe(&self, generation: u64) -> ProcessInfo {
         ProcessInfo {
             role: Role::Master,
-            slot: 0,
+            number: 0,
             pid: std::process::id(),
             restarts: self.masters,
             private_api_port: 0,

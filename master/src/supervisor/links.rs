@@ -156,13 +156,13 @@ fn make(children: &mut Children, (one, other): Pair, link: u64) -> std::io::Resu
     let role = |slot: usize| children.get(slot).map_or(Role::Master, |child| child.role);
     let (number_of_one, number_of_other, role_of_one) = (number(one), number(other), role(one));
     let (to_one, to_other, ends) = if role(other) == Role::Http {
-        let to_one = MasterToChild::Sibling { slot: number_of_other, link };
-        let to_other = MasterToChild::Sibling { slot: number_of_one, link };
+        let to_one = MasterToChild::Sibling { number: number_of_other, link };
+        let to_other = MasterToChild::Sibling { number: number_of_one, link };
         (to_one, to_other, (vec![of_one], vec![of_other]))
     } else {
         let (reader_wake, source_wake) = Channel::pair()?;
         let to_one = MasterToChild::Source { shard: number_of_other, link };
-        let to_other = MasterToChild::Reader { role: role_of_one, slot: number_of_one, link };
+        let to_other = MasterToChild::Reader { role: role_of_one, number: number_of_one, link };
         (to_one, to_other, (vec![of_one, reader_wake], vec![of_other, source_wake]))
     };
     if let Some(child) = children.get_mut(one) {

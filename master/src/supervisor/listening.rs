@@ -296,7 +296,7 @@ impl Listening {
         }
         if let Some(substitute) = children.substitute(slot, role) {
             tracing::warn!("{} takes the clients of {}#{number} meanwhile", substitute.name(), role.name());
-            substitute.tell(&MasterToChild::Lend { slot: number, addresses }, sockets);
+            substitute.tell(&MasterToChild::Lend { number, addresses }, sockets);
         }
     }
 }
@@ -306,7 +306,7 @@ pub(super) fn take_back(children: &mut Children, slot: usize) {
     let Some((role, number)) = children.get(slot).and_then(faces_clients) else { return };
     for (at, child) in children.iter_mut().enumerate() {
         if at != slot && child.role == role && child.is_up() {
-            child.tell(&MasterToChild::TakeBack { slot: number }, Vec::new());
+            child.tell(&MasterToChild::TakeBack { number }, Vec::new());
         }
     }
 }

@@ -252,7 +252,7 @@ impl Control {
         let hello = Hello {
             pid: std::process::id(),
             role: self.start.role,
-            number: self.start.slot,
+            number: self.start.number,
             board_slot: self.start.board_slot,
             ingest: self.start.ingest.clone(),
             generation: self.start.generation,
@@ -316,7 +316,7 @@ impl Control {
     /// Name in reports, such as `stream#1`.
     #[must_use]
     pub fn name(&self) -> String {
-        format!("{}#{}", self.start.role.name(), self.start.slot)
+        format!("{}#{}", self.start.role.name(), self.start.number)
     }
 }
 

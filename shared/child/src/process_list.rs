@@ -77,7 +77,7 @@ impl Observer {
         let counter = |counter| info.board_slot.map_or(0, |slot| board.get(slot as usize, counter));
         Process {
             role: info.role.name().to_owned(),
-            slot: info.slot,
+            slot: info.number,
             pid: info.pid,
             generation: info.generation,
             state,

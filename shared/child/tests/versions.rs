@@ -18,7 +18,7 @@ fn start() -> MasterToChild {
     let config = conf::parse_text("srs.conf", b"listen 1935;", &conf::Environment::empty()).unwrap().config;
     MasterToChild::Start(Start {
         role: Role::Stream,
-        slot: 0,
+        number: 0,
         board_slot: 0,
         first_connection_id: 100,
         generation: 1,
@@ -49,7 +49,7 @@ fn what_a_child_does_not_understand_is_said_to_the_master_and_passed_over() {
     master.send(&MasterToChild::ListenHttp { address, tls: false }, Vec::new()).unwrap();
     master.send(&start(), Vec::new()).unwrap();
     master.send(&MasterToChild::Ping, Vec::new()).unwrap();
-    master.send(&MasterToChild::TakeBack { slot: 7 }, Vec::new()).unwrap();
+    master.send(&MasterToChild::TakeBack { number: 7 }, Vec::new()).unwrap();
     master.send(&MasterToChild::Stop, Vec::new()).unwrap();
 
     let (message, _) = control.receive::<ToStream>().unwrap().unwrap();

@@ -53,7 +53,8 @@ pub struct Start {
     /// What it is.
     pub role: Role,
     /// Its number among those of its role, from 0.
-    pub slot: u32,
+    #[serde(rename = "slot")]
+    pub number: u32,
     /// Its place on the scoreboard.
     pub board_slot: u32,
     /// First id for its connections: the ids of two processes never meet.
@@ -85,7 +86,8 @@ pub struct ProcessInfo {
     /// What it is.
     pub role: Role,
     /// Its number among those of its role.
-    pub slot: u32,
+    #[serde(rename = "slot")]
+    pub number: u32,
     /// Process id (in single mode the same for all).
     pub pid: u32,
     /// How often this slot was started before.
@@ -132,7 +134,8 @@ pub enum MasterToChild {
         /// What it is.
         role: Role,
         /// Its number.
-        slot: u32,
+        #[serde(rename = "slot")]
+        number: u32,
         /// Number of this link, never used again.
         #[serde(default)]
         link: u64,
@@ -183,14 +186,16 @@ pub enum MasterToChild {
     /// Accept on these too, which belong to another process that can't be started. Descriptors as for [`Self::Listen`].
     Lend {
         /// The number of that process.
-        slot: u32,
+        #[serde(rename = "slot")]
+        number: u32,
         /// Where they are bound.
         addresses: Vec<SocketAddr>,
     },
     /// That process is there again: accept no more on what was lent of it.
     TakeBack {
         /// Its number.
-        slot: u32,
+        #[serde(rename = "slot")]
+        number: u32,
     },
     /// Serve files and streams over HTTP on this. Descriptor: the listening socket.
     ListenHttp {
@@ -202,7 +207,8 @@ pub enum MasterToChild {
     /// Another http process is there. Descriptor: the channel to it.
     Sibling {
         /// Its number.
-        slot: u32,
+        #[serde(rename = "slot")]
+        number: u32,
         /// Number of this link, never used again.
         #[serde(default)]
         link: u64,

@@ -56,7 +56,7 @@ pub enum ToBackSource {
         /// What it is.
         role: Role,
         /// Its number.
-        slot: u32,
+        number: u32,
         /// Number of the link.
         link: u64,
     },
@@ -88,7 +88,7 @@ pub enum ToStream {
     /// See [`MasterToChild::Lend`].
     Lend {
         /// Number of the process that is not there.
-        slot: u32,
+        number: u32,
         /// Where its sockets are bound.
         addresses: Vec<SocketAddr>,
     },
@@ -144,7 +144,7 @@ pub enum ToHttp {
     /// See [`MasterToChild::Lend`].
     Lend {
         /// Number of the process that is not there.
-        slot: u32,
+        number: u32,
         /// Where its sockets are bound.
         addresses: Vec<SocketAddr>,
     },
@@ -160,7 +160,7 @@ pub enum ToHttp {
     /// See [`MasterToChild::Sibling`].
     Sibling {
         /// Its number.
-        slot: u32,
+        number: u32,
         /// Number of the link.
         link: u64,
     },
@@ -249,7 +249,7 @@ impl ToRole for ToBackSource {
     fn take(message: MasterToChild) -> Result<Self, Box<MasterToChild>> {
         Ok(match message {
             MasterToChild::Source { shard, link } => Self::Source { shard, link },
-            MasterToChild::Reader { role, slot, link } => Self::Reader { role, slot, link },
+            MasterToChild::Reader { role, number, link } => Self::Reader { role, number, link },
             MasterToChild::Ring { stream } => Self::Ring(stream),
             MasterToChild::Configure { generation, config } => Self::Configure { generation, config },
             MasterToChild::Preview { id, config } => Self::Preview { id, config },
@@ -265,8 +265,8 @@ impl ToRole for ToStream {
         Ok(match message {
             MasterToChild::Listen { addresses } => Self::Listen(addresses),
             MasterToChild::StopListening { addresses } => Self::StopListening(addresses),
-            MasterToChild::Lend { slot, addresses } => Self::Lend { slot, addresses },
-            MasterToChild::TakeBack { slot } => Self::TakeBack(slot),
+            MasterToChild::Lend { number, addresses } => Self::Lend { number, addresses },
+            MasterToChild::TakeBack { number } => Self::TakeBack(number),
             MasterToChild::Source { shard, link } => Self::Source { shard, link },
             MasterToChild::Drain => Self::Drain { within_ms: None },
             MasterToChild::DrainWithin { ms } => Self::Drain { within_ms: Some(ms) },
@@ -285,10 +285,10 @@ impl ToRole for ToHttp {
         Ok(match message {
             MasterToChild::ListenHttp { address, tls } => Self::Listen { address, tls },
             MasterToChild::StopListening { addresses } => Self::StopListening(addresses),
-            MasterToChild::Lend { slot, addresses } => Self::Lend { slot, addresses },
-            MasterToChild::TakeBack { slot } => Self::TakeBack(slot),
+            MasterToChild::Lend { number, addresses } => Self::Lend { number, addresses },
+            MasterToChild::TakeBack { number } => Self::TakeBack(number),
             MasterToChild::Source { shard, link } => Self::Source { shard, link },
-            MasterToChild::Sibling { slot, link } => Self::Sibling { slot, link },
+            MasterToChild::Sibling { number, link } => Self::Sibling { number, link },
             MasterToChild::Remembered { state } => Self::Remembered(state),
             MasterToChild::Download { id, state } => Self::Download { id, state },
             MasterToChild::Configure { generation, config } => Self::Configure { generation, config },

@@ -69,7 +69,7 @@ fn from_the_master(store: &mut Store) {
     let token = api::Token::from_random(&[7; 32]);
     let start = Start {
         role: Role::Stream,
-        slot: 1,
+        number: 1,
         board_slot: 2,
         first_connection_id: 100,
         generation: 3,
@@ -82,7 +82,7 @@ fn from_the_master(store: &mut Store) {
     };
     let process = ProcessInfo {
         role: Role::Http,
-        slot: 0,
+        number: 0,
         pid: 4711,
         restarts: 2,
         private_api_port: 40_000,
@@ -97,7 +97,7 @@ fn from_the_master(store: &mut Store) {
         ("Start", MasterToChild::Start(start)),
         ("Listen", MasterToChild::Listen { addresses: addresses() }),
         ("Source", MasterToChild::Source { shard: 1, link: 9 }),
-        ("Reader", MasterToChild::Reader { role: Role::Http, slot: 1, link: 9 }),
+        ("Reader", MasterToChild::Reader { role: Role::Http, number: 1, link: 9 }),
         ("Ring", MasterToChild::Ring { stream: stream() }),
         ("Processes", MasterToChild::Processes(vec![process])),
         ("Stop", MasterToChild::Stop),
@@ -110,10 +110,10 @@ fn from_the_master(store: &mut Store) {
         ("Reloaded", MasterToChild::Reloaded(api::Reload { generation: 4, ..api::Reload::default() })),
         ("Preview", MasterToChild::Preview { id: 5, config: config() }),
         ("Ping", MasterToChild::Ping),
-        ("Lend", MasterToChild::Lend { slot: 1, addresses: addresses() }),
-        ("TakeBack", MasterToChild::TakeBack { slot: 1 }),
+        ("Lend", MasterToChild::Lend { number: 1, addresses: addresses() }),
+        ("TakeBack", MasterToChild::TakeBack { number: 1 }),
         ("ListenHttp", MasterToChild::ListenHttp { address: addresses()[0], tls: true }),
-        ("Sibling", MasterToChild::Sibling { slot: 1, link: 9 }),
+        ("Sibling", MasterToChild::Sibling { number: 1, link: 9 }),
         ("Remembered", MasterToChild::Remembered { state: vec![1, 2, 3] }),
         ("Download", MasterToChild::Download { id: 8, state: vec![1, 2, 3] }),
         ("State", MasterToChild::State { state: vec![1, 2, 3] }),
