@@ -104,6 +104,14 @@ fn a_graceful_end_lets_publishers_finish() {
     watcher.wait_seen(5);
     server.signal(Signal::SIGQUIT);
     wait_until("nobody is taken any more", || TcpStream::connect(server.address()).is_err());
+    let state = |role: &str| {
+        let processes = server.census()?.processes;
+        processes.into_iter().find(|process| process.role == role).map(|process| process.state)
+    };
+    for role in ["master", "stream"] {
+        wait_until("operators see that it drains", || state(role) == Some(api::State::Draining));
+    }
+    assert_eq!(state("backsource"), Some(api::State::Serving));
     live.wait_more(50);
     watcher.wait_seen(live.sent());
     let sent = live.stop();

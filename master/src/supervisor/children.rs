@@ -31,12 +31,21 @@ pub(super) struct Children {
     corpses: Vec<Running>,
     /// When it was last said that descriptors are missing, monotonic ms.
     complained_ms: u64,
+    /// A graceful end: nobody is taken any more.
+    pub(super) take_nobody: bool,
 }
 
 impl Children {
     /// Of the places of a plan.
     pub(super) fn new(plan: Plan, places: Vec<Child>) -> Self {
-        Self { places, plan, unread: BTreeSet::new(), corpses: Vec::new(), complained_ms: 0 }
+        Self {
+            places,
+            plan,
+            unread: BTreeSet::new(),
+            corpses: Vec::new(),
+            complained_ms: 0,
+            take_nobody: false,
+        }
     }
 
     /// Of these roles and numbers, and ingests; none runs yet.
@@ -228,13 +237,13 @@ impl Children {
 
     /// All processes, and the places of those that are down.
     pub(super) fn process_list(&self, lineage: &Lineage, generation: u64) -> Vec<ProcessInfo> {
-        let mut list = vec![lineage.describe(generation)];
+        let mut list = vec![lineage.describe(generation, self.take_nobody)];
         for (index, (child, slot)) in self.planned().enumerate() {
             let state = match slot.state {
                 SlotState::Free => continue,
                 SlotState::Out => State::Out,
                 _ if !child.is_alive() => State::Dead,
-                _ if child.draining => State::Draining,
+                _ if child.draining || (self.take_nobody && child.role == Role::Stream) => State::Draining,
                 _ if child.is_ready() => State::Serving,
                 _ => State::Starting,
             };

@@ -41,7 +41,7 @@ impl Lineage {
     }
 
     /// This master, as operators see it.
-    pub(super) fn describe(&self, generation: u64) -> ProcessInfo {
+    pub(super) fn describe(&self, generation: u64, is_draining: bool) -> ProcessInfo {
         ProcessInfo {
             role: Role::Master,
             number: 0,
@@ -50,7 +50,7 @@ impl Lineage {
             private_api_port: 0,
             board_slot: None,
             generation,
-            state: State::Serving,
+            state: if is_draining { State::Draining } else { State::Serving },
             started_ms: self.began_ms,
             last_end: self.last_master.clone(),
         }

@@ -104,11 +104,13 @@ impl Supervisor {
     }
 
     fn close_listeners(&mut self) {
+        self.processes.children.take_nobody = true;
         let addresses = self.processes.listening.close(Purpose::Rtmp);
         self.processes.listening.keep();
         for child in self.processes.children.of_roles(&[Role::Stream]) {
             child.tell(&MasterToChild::StopListening { addresses: addresses.clone() }, Vec::new());
         }
+        self.processes.tell_processes();
     }
 }
 
