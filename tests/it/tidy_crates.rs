@@ -164,3 +164,44 @@ fn what_is_public_is_used() {
     let used: Vec<String> = listed.filter(is_used).map(str::to_owned).collect();
     assert_none("listed as unused, but used: take them out of the list", &used);
 }
+
+#[test]
+fn the_lexicon_names_crates_and_types_that_there_are() {
+    let text = fs::read_to_string(source_tree().join("docs/lexicon.md")).unwrap();
+    let (_, table) = text.split_once("## Nouns by crate").unwrap();
+    let sources = files(".rs");
+    let mut faults = Vec::new();
+    let mut rows = BTreeSet::new();
+    for line in table.lines().filter(|line| line.starts_with("| `")) {
+        let mut quoted = line.split('`').skip(1).step_by(2);
+        let name = quoted.next().unwrap();
+        rows.insert(name.to_owned());
+        let room = Path::new(name).join("src");
+        let is_of = |path: &Path| {
+            let path = path.strip_prefix(source_tree()).unwrap();
+            path.starts_with(&room) || path.starts_with(Path::new("shared").join(&room))
+        };
+        let texts: Vec<&String> =
+            sources.iter().filter(|(path, _)| is_of(path)).map(|(_, text)| text).collect();
+        let is_there = |noun: &str| {
+            ["struct", "enum", "trait"].iter().any(|kind| {
+                let item = format!("{kind} {noun}");
+                texts.iter().any(|text| {
+                    text.split(&item).skip(1).any(|rest| !rest.starts_with(|c: char| c.is_alphanumeric()))
+                })
+            })
+        };
+        // Fields and boxes of formats are no types.
+        let nouns = quoted.filter(|noun| noun.starts_with(|c: char| c.is_ascii_uppercase()));
+        faults.extend(nouns.filter(|noun| !is_there(noun)).map(|noun| format!("{name}: {noun}")));
+    }
+    for (path, manifest) in files("Cargo.toml") {
+        let room = path.parent().unwrap();
+        let name = room.file_name().unwrap().to_string_lossy().into_owned();
+        let is_ours = manifest.contains("[package]") && !["fuzz", "tests", "srs"].contains(&name.as_str());
+        if is_ours && !rows.contains(&name) {
+            faults.push(format!("{name} is in no row"));
+        }
+    }
+    assert_none("docs/lexicon.md", &faults);
+}

@@ -1,13 +1,6 @@
 //! Conversions between widths, each with what happens to a value that does not fit. Everywhere else a conversion that may fail is an
 //! error or has its own reason.
 
-/// The lowest 8 bits.
-#[must_use]
-pub const fn low_u8(value: u64) -> u8 {
-    let [low, ..] = value.to_le_bytes();
-    low
-}
-
 /// The lowest 32 bits: RTMP's times and counts wrap there.
 #[must_use]
 pub const fn low_u32(value: u64) -> u32 {
@@ -39,7 +32,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_cut_or_the_greatest() {
-        assert_eq!((low_u8(0x1ff), low_u32(0x1_0000_0007)), (0xff, 7));
+        assert_eq!(low_u32(0x1_0000_0007), 7);
         assert_eq!((as_len(5_u32), as_len(-1_i64), as_len(u128::MAX)), (5, usize::MAX, usize::MAX));
         assert_eq!((len_u32(7), as_i64(u64::MAX), as_i64(9_usize)), (7, i64::MAX, 9));
     }
