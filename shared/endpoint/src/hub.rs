@@ -1,19 +1,18 @@
 //! The connections and audiences of one process, and the loop's work on them.
 
-mod ask;
+mod decide;
 mod handover;
+mod io;
+mod join;
 mod lifetime;
-mod play;
 mod preview;
 mod report;
 mod status;
 mod tick;
-mod transfer;
 
 pub use lifetime::unestablished_places;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -133,7 +132,7 @@ impl Hub {
         board_slot: u32,
         work: Arc<WorkRecord>,
         first_id: u64,
-    ) -> io::Result<Self> {
+    ) -> std::io::Result<Self> {
         Ok(Self {
             reactor: Reactor::new()?,
             version: "",
@@ -235,7 +234,7 @@ impl Hub {
     ///
     /// # Errors
     /// When the kernel refuses to wait.
-    pub fn turn(&mut self, until_ms: u64, others: &mut Vec<Ready>) -> io::Result<()> {
+    pub fn turn(&mut self, until_ms: u64, others: &mut Vec<Ready>) -> std::io::Result<()> {
         let mut ready = Vec::new();
         self.reactor.wait(Some(self.next_deadline().min(until_ms)), &mut ready)?;
         self.now_ms = reactor::now_ms();

@@ -3,7 +3,7 @@
 use mediaring::Counter;
 use rtmp::Output;
 
-use super::play::count_sent;
+use super::join::count_sent;
 use super::{Host, Hub, READ_BYTES};
 use crate::audience::{Audience, AudienceId, Served};
 use crate::connection::{Connection, ReadTurn};
