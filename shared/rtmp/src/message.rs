@@ -75,6 +75,17 @@ pub const fn csid_of(kind: MediaKind) -> u8 {
     }
 }
 
+/// The kind of a packet that a message of a type carries; `None` for what is not of a stream.
+#[must_use]
+pub const fn kind_of(type_id: u8) -> Option<MediaKind> {
+    match type_id {
+        AUDIO => Some(MediaKind::Audio),
+        VIDEO => Some(MediaKind::Video),
+        DATA | DATA_AMF3 => Some(MediaKind::Data),
+        _ => None,
+    }
+}
+
 /// Whether messages of a type are data of a stream (metadata, cue points) or shared objects: what a connection does
 /// without.
 #[must_use]

@@ -165,12 +165,7 @@ impl ClientSession {
         self.wire.reader.chunk_size()
     }
 
-    /// Counts media bytes that the owner wrote itself.
-    pub fn note_sent(&mut self, bytes: u64) {
-        self.wire.sent += bytes;
-    }
-
-    /// Bytes of all `Transmit` outputs and of [`Self::note_sent`].
+    /// Bytes of all `Transmit` outputs.
     #[must_use]
     pub fn bytes_sent(&self) -> u64 {
         self.wire.sent
@@ -275,13 +270,10 @@ impl ClientSession {
     }
 
     fn handle_media(&mut self, message: Message) {
-        let (kind, payload) = match message.type_id {
-            message::AUDIO => (MediaKind::Audio, message.payload),
-            message::VIDEO => (MediaKind::Video, message.payload),
-            message::DATA | message::DATA_AMF3 => {
-                (MediaKind::Data, message::amf0_payload(message.type_id, &message.payload))
-            }
-            _ => return,
+        let Some(kind) = message::kind_of(message.type_id) else { return };
+        let payload = match kind {
+            MediaKind::Data => message::amf0_payload(message.type_id, &message.payload),
+            _ => message.payload,
         };
         if kind == MediaKind::Data && is_server_talk(&payload) {
             return;

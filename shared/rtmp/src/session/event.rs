@@ -242,6 +242,17 @@ pub enum RejectReason {
     Denied,
 }
 
+impl RejectReason {
+    /// The code of the status by which the publisher is told.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::BadName => "NetStream.Publish.BadName",
+            Self::Denied => "NetStream.Publish.Denied",
+        }
+    }
+}
+
 /// Why a play is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PlayReject {
@@ -249,6 +260,17 @@ pub enum PlayReject {
     StreamNotFound,
     /// `NetStream.Play.Failed`
     Failed,
+}
+
+impl PlayReject {
+    /// The code of the status by which the player is told.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::StreamNotFound => "NetStream.Play.StreamNotFound",
+            Self::Failed => "NetStream.Play.Failed",
+        }
+    }
 }
 
 /// What a client session tells.

@@ -8,6 +8,7 @@
 //! together with the question. What each command does in each state stands in the table of `server/commands.rs`.
 
 mod commands;
+mod connected;
 mod replies;
 mod streams;
 
@@ -26,9 +27,9 @@ use crate::handshake::Handshake;
 use crate::limits::Limits;
 use crate::message::{self, MediaKind, Message};
 use bytes::{Buf, BytesMut};
+use connected::Connection;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use streams::{Role, Streams};
 
 /// Who this server says it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +85,19 @@ pub struct Counters {
     pub too_long: u64,
 }
 
+impl Counters {
+    /// Counts what was left out. Returns how often that was so, when it is to be told: for each cause the first time, then when
+    /// it has doubled, so that a flood of it is no flood of events.
+    fn note(&mut self, what: Dropped) -> Option<u64> {
+        let count = match what {
+            Dropped::Stray { .. } => &mut self.stray_media,
+            Dropped::TooLong { .. } => &mut self.too_long,
+        };
+        *count += 1;
+        count.is_power_of_two().then_some(*count)
+    }
+}
+
 /// A server session; see [`crate::session`] for the contract.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ServerSession {
@@ -112,20 +126,19 @@ enum State {
     Connected(Box<Connection>),
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Connection {
-    request: Arc<ConnectRequest>,
-    streams: Streams,
-    /// Whether releaseStream or FCPublish announced a publish.
-    announced: bool,
-    toggles: Toggles,
-}
+impl State {
+    /// The number by which a connect is answered.
+    fn connect_transaction(&self) -> f64 {
+        match self {
+            Self::AwaitConnect { transaction } if *transaction > 0.0 => *transaction,
+            _ => 1.0,
+        }
+    }
 
-/// Pauses, seeks and switches within the current second.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-struct Toggles {
-    since_ms: u64,
-    count: u32,
+    /// Whether a stream is published or played.
+    fn is_active(&self) -> bool {
+        matches!(self, Self::Connected(connection) if connection.streams.is_active())
+    }
 }
 
 impl ServerSession {
@@ -218,28 +231,10 @@ impl ServerSession {
     /// Names of the message streams that publish, with their ids, in order of creation.
     #[must_use]
     pub fn publishing(&self) -> Vec<(u32, &str)> {
-        self.streams_with(|role| match role {
-            Role::Publishing { name, .. } => Some(name),
-            _ => None,
-        })
-    }
-
-    /// Names of the message streams that play, with their ids, in order of creation.
-    #[must_use]
-    pub fn playing(&self) -> Vec<(u32, &str)> {
-        self.streams_with(|role| match role {
-            Role::Playing { name } => Some(name),
-            _ => None,
-        })
-    }
-
-    fn streams_with(&self, name: impl Fn(&Role) -> Option<&String>) -> Vec<(u32, &str)> {
-        let State::Connected(connection) = &self.state else { return Vec::new() };
-        connection
-            .streams
-            .iter()
-            .filter_map(|stream| Some((stream.id, name(&stream.role)?.as_str())))
-            .collect()
+        match &self.state {
+            State::Connected(connection) => connection.streams.publishing().collect(),
+            _ => Vec::new(),
+        }
     }
 
     /// Changes our chunk size to 128..=65536 (clamped) and tells the client when it is another one.
@@ -262,23 +257,6 @@ impl ServerSession {
     #[must_use]
     pub fn out_chunk_size(&self) -> u32 {
         self.wire.chunk_size
-    }
-
-    /// Counts media bytes that the owner wrote itself.
-    pub fn note_sent(&mut self, bytes: u64) {
-        self.wire.sent += bytes;
-    }
-
-    /// Bytes of all `Transmit` outputs and of [`Self::note_sent`].
-    #[must_use]
-    pub fn bytes_sent(&self) -> u64 {
-        self.wire.sent
-    }
-
-    /// Bytes given to [`Self::handle_input`].
-    #[must_use]
-    pub fn bytes_received(&self) -> u64 {
-        self.wire.received
     }
 
     /// Bytes that are kept but not parsed.
@@ -310,12 +288,6 @@ impl ServerSession {
             connection.streams.compact();
             pool.share(&mut connection.request);
         }
-    }
-
-    /// Harmless oddities so far.
-    #[must_use]
-    pub fn counters(&self) -> Counters {
-        Counters { dropped_partials: self.wire.reader.dropped_partials(), ..self.counters }
     }
 
     /// The whole session as bytes, at any moment: partial messages, unread bytes, undrained outputs and the pending
@@ -382,7 +354,6 @@ impl ServerSession {
             let message = self.wire.read(input);
             // Told also when what follows is an error.
             for Skipped { type_id, length, max } in self.wire.reader.take_skipped() {
-                self.counters.too_long += 1;
                 self.dropped(Dropped::TooLong { type_id, length, max });
             }
             let Some(message) = message? else { break };
@@ -394,17 +365,16 @@ impl ServerSession {
     }
 
     fn handle_message(&mut self, now_ms: u64, message: Message) -> Result<(), SessionError> {
+        if let Some(kind) = message::kind_of(message.type_id) {
+            self.handle_media(kind, message);
+            return Ok(());
+        }
         match message.type_id {
-            message::AUDIO => self.handle_media(MediaKind::Audio, message),
-            message::VIDEO => self.handle_media(MediaKind::Video, message),
-            message::DATA | message::DATA_AMF3 => self.handle_media(MediaKind::Data, message),
             message::AGGREGATE => {
                 for part in aggregate::split(&message, self.limits.max_aggregate_parts)? {
-                    match part.type_id {
-                        message::AUDIO => self.handle_media(MediaKind::Audio, part),
-                        message::VIDEO => self.handle_media(MediaKind::Video, part),
-                        message::DATA | message::DATA_AMF3 => self.handle_media(MediaKind::Data, part),
-                        _ => self.counters.ignored_messages += 1,
+                    match message::kind_of(part.type_id) {
+                        Some(kind) => self.handle_media(kind, part),
+                        None => self.counters.ignored_messages += 1,
                     }
                 }
             }
@@ -429,7 +399,6 @@ impl ServerSession {
             _ => None,
         };
         let Some(msid) = msid else {
-            self.counters.stray_media += 1;
             self.dropped(Dropped::Stray { msid: message.stream_id, kind });
             return;
         };
@@ -440,14 +409,9 @@ impl ServerSession {
         self.wire.event(ServerEvent::Media { msid, kind, timestamp: message.timestamp, payload });
     }
 
-    /// Tells what was dropped: for each cause the first time, then when it has doubled, so that a flood of it is no
-    /// flood of events.
+    /// Tells what was left out, when it is to be told.
     fn dropped(&mut self, what: Dropped) {
-        let count = match what {
-            Dropped::Stray { .. } => self.counters.stray_media,
-            Dropped::TooLong { .. } => self.counters.too_long,
-        };
-        if count.is_power_of_two() {
+        if let Some(count) = self.counters.note(what) {
             self.wire.event(ServerEvent::Dropped { what, count });
         }
     }
@@ -476,10 +440,6 @@ impl ServerSession {
 
     /// Without an active stream the client has `timeout_ms` to start one.
     fn rearm(&mut self, now_ms: u64, timeout_ms: u64) {
-        let active = match &self.state {
-            State::Connected(connection) => connection.streams.is_active(),
-            _ => false,
-        };
-        self.deadline_ms = (!active).then(|| now_ms.saturating_add(timeout_ms));
+        self.deadline_ms = (!self.state.is_active()).then(|| now_ms.saturating_add(timeout_ms));
     }
 }

@@ -95,6 +95,14 @@ impl<E> Wire<E> {
         self.send(csid, 0, message::COMMAND, msid, &Command::encode(name, transaction, args));
     }
 
+    /// `_result` with a null object and one value, when an answer is wanted.
+    pub(super) fn result(&mut self, command: &Command, value: Value) {
+        if command.transaction > 0.0 {
+            let args = [Value::Null, value];
+            self.command(message::CSID_COMMAND, 0, "_result", command.transaction, &args);
+        }
+    }
+
     /// An `onStatus` on a message stream.
     pub(super) fn status(&mut self, msid: u32, info: Value) {
         self.command(message::CSID_STATUS, msid, "onStatus", 0.0, &[Value::Null, info]);

@@ -13,12 +13,10 @@
 
 use super::super::connect;
 use super::super::error::SessionError;
-use super::super::event::{PlayRequest, PublishKind, PublishRequest, ServerEvent};
-use super::streams::Role;
-use super::{Connection, Pending, ServerSession, State};
+use super::super::event::{PublishRequest, ServerEvent};
+use super::connected::{Connection, Stopped, play_request, say_subscribed};
+use super::{Pending, ServerSession, State};
 use crate::command::Command;
-use crate::control::Control;
-use crate::message;
 use crate::status;
 use crate::url::{self, StreamName, UrlError};
 use amf0::Value;
@@ -44,7 +42,7 @@ impl ServerSession {
                 let max = self.limits.max_message_streams;
                 let Some(connection) = self.connection() else { return Ok(()) };
                 let id = connection.streams.create(max)?;
-                self.result(command, Value::from(id));
+                self.wire.result(command, Value::from(id));
             }
             "releaseStream" | "FCPublish" | "FCUnpublish" => self.on_announce(now_ms, command),
             "publish" => return self.on_publish(msid, command),
@@ -56,11 +54,13 @@ impl ServerSession {
                 self.on_close_stream(now_ms, id, true);
             }
             "pause" | "pauseRaw" | "seek" | "receiveAudio" | "receiveVideo" => {
-                return self.on_toggle(now_ms, msid, command);
+                let max = self.limits.max_toggles_per_second;
+                let State::Connected(connection) = &mut self.state else { return Ok(()) };
+                return connection.toggle(&mut self.wire, (now_ms, max), msid, command);
             }
-            "FCSubscribe" => self.on_fc_subscribe(command),
+            "FCSubscribe" => say_subscribed(&mut self.wire, command),
             "_result" | "_error" | "onStatus" => self.counters.ignored_messages += 1,
-            _ => self.result(command, Value::Null),
+            _ => self.wire.result(command, Value::Null),
         }
         Ok(())
     }
@@ -89,72 +89,26 @@ impl ServerSession {
         }
     }
 
-    /// `_result` with a null object and one value, when an answer is wanted.
-    fn result(&mut self, command: &Command, value: Value) {
-        if command.transaction > 0.0 {
-            self.wire.command(
-                message::CSID_COMMAND,
-                0,
-                "_result",
-                command.transaction,
-                &[Value::Null, value],
-            );
-        }
-    }
-
-    /// releaseStream, FCPublish and FCUnpublish: for a name that this connection publishes they end the publish; for
-    /// any other they only tell that an FMLE-like encoder is at work.
     fn on_announce(&mut self, now_ms: u64, command: &Command) {
         let name = command.arg(0).and_then(Value::as_str);
-        let name = name.and_then(|name| self.parse_name(name).ok());
-        let Some(connection) = self.connection() else { return };
-        match name.and_then(|name| connection.streams.publisher_of(&name.name)) {
-            Some(id) => {
-                connection.announced = false;
-                self.wire.command(
-                    message::CSID_STATUS,
-                    id,
-                    "onFCUnpublish",
-                    0.0,
-                    &[Value::Null, status::fc_unpublish()],
-                );
-                self.result(command, Value::Null);
-                self.stop_stream(now_ms, id);
-            }
-            None => {
-                if command.name != "FCUnpublish" {
-                    connection.announced = true;
-                }
-                self.result(command, Value::Null);
-            }
+        let name = name.and_then(|name| self.parse_name(name).ok()).map(|name| name.name);
+        let State::Connected(connection) = &mut self.state else { return };
+        let publisher = connection.announce(&mut self.wire, command, name.as_deref());
+        self.wire.result(command, Value::Null);
+        if let Some(msid) = publisher {
+            self.stop_stream(now_ms, msid);
         }
     }
 
     fn on_publish(&mut self, msid: u32, command: &Command) -> Result<(), SessionError> {
         let name = self.stream_name(msid, command, "publish")?;
         let max = self.limits.max_message_streams;
-        let Some(connection) = self.connection() else { return Ok(()) };
-        let msid = connection.streams.resolve(msid, max)?;
-        let fmle = connection.announced;
-        match connection.streams.get(msid).map(|stream| &stream.role) {
-            Some(Role::Publishing { name: own, .. }) if *own == name.name => return Ok(()),
-            Some(Role::Publishing { .. } | Role::Playing { .. }) => {
-                let info = status::error("NetStream.Publish.BadName", "The message stream is in use.");
-                self.wire.status(msid, info);
-                return Ok(());
-            }
-            Some(Role::Idle) | None => {}
+        let State::Connected(connection) = &mut self.state else { return Ok(()) };
+        if let Some(request) = connection.publish(&mut self.wire, (msid, max), command, name)? {
+            let request = PublishRequest { request: self.next_request(), ..request };
+            self.pending = Some(Box::new(Pending::Publish(request.clone())));
+            self.wire.event(ServerEvent::Publish(request));
         }
-        let kind = match command.arg(1).and_then(Value::as_str) {
-            Some("record") => PublishKind::Record,
-            Some("append") => PublishKind::Append,
-            _ => PublishKind::Live,
-        };
-        let request = self.next_request();
-        let StreamName { name, params } = name;
-        let request = PublishRequest { request, msid, name, params, kind, fmle };
-        self.pending = Some(Box::new(Pending::Publish(request.clone())));
-        self.wire.event(ServerEvent::Publish(request));
         Ok(())
     }
 
@@ -164,32 +118,15 @@ impl ServerSession {
             self.on_close_stream(now_ms, msid, false);
             return Ok(());
         }
-        let StreamName { name, params } = self.stream_name(msid, command, "play")?;
+        let name = self.stream_name(msid, command, "play")?;
         let max = self.limits.max_message_streams;
-        let Some(connection) = self.connection() else { return Ok(()) };
-        let msid = connection.streams.resolve(msid, max)?;
-        if connection.streams.is_publishing(msid) {
-            self.wire.status(msid, status::error("NetStream.Play.Failed", "The message stream publishes."));
-            return Ok(());
+        let State::Connected(connection) = &mut self.state else { return Ok(()) };
+        if let Some(msid) = connection.playable(&mut self.wire, (msid, max))? {
+            self.stop_stream(now_ms, msid);
+            let request = play_request(command, self.next_request(), msid, name);
+            self.pending = Some(Box::new(Pending::Play(request.clone())));
+            self.wire.event(ServerEvent::Play(request));
         }
-        self.stop_stream(now_ms, msid);
-        let number = |index| command.arg(index).and_then(Value::as_f64).filter(|number| number.is_finite());
-        let reset = match command.arg(3) {
-            Some(Value::Boolean(reset)) => *reset,
-            Some(Value::Number(reset)) => *reset != 0.0,
-            _ => true,
-        };
-        let request = PlayRequest {
-            request: self.next_request(),
-            msid,
-            name,
-            params,
-            start: number(1).unwrap_or(-2.0),
-            duration_ms: number(2).filter(|duration| *duration > 0.0).map(whole_ms),
-            reset,
-        };
-        self.pending = Some(Box::new(Pending::Play(request.clone())));
-        self.wire.event(ServerEvent::Play(request));
         Ok(())
     }
 
@@ -230,71 +167,16 @@ impl ServerSession {
 
     /// Ends what a stream does and tells both sides.
     pub(super) fn stop_stream(&mut self, now_ms: u64, msid: u32) {
-        let Some(connection) = self.connection() else { return };
-        match connection.streams.stop(msid) {
-            Role::Idle => {}
-            Role::Publishing { .. } => {
-                self.wire.status(msid, status::unpublish());
-                self.wire.event(ServerEvent::Unpublish { msid });
-                self.rearm(now_ms, self.limits.republish_timeout_ms);
-            }
-            Role::Playing { .. } => {
-                self.wire.event(ServerEvent::StopPlay { msid });
-                self.rearm(now_ms, self.limits.replay_timeout_ms);
-            }
+        let State::Connected(connection) = &mut self.state else { return };
+        match connection.stop(&mut self.wire, msid) {
+            Stopped::Nothing => {}
+            Stopped::Publish => self.rearm(now_ms, self.limits.republish_timeout_ms),
+            Stopped::Play => self.rearm(now_ms, self.limits.replay_timeout_ms),
         }
-    }
-
-    fn on_toggle(&mut self, now_ms: u64, msid: u32, command: &Command) -> Result<(), SessionError> {
-        let max = self.limits.max_toggles_per_second;
-        let Some(connection) = self.connection() else { return Ok(()) };
-        let toggles = &mut connection.toggles;
-        if now_ms.saturating_sub(toggles.since_ms) >= 1_000 {
-            (toggles.since_ms, toggles.count) = (now_ms, 0);
-        }
-        toggles.count += 1;
-        if toggles.count > max {
-            return Err(SessionError::TooManyToggles { max });
-        }
-        let Some(msid) = connection.streams.resolve_known(msid) else { return Ok(()) };
-        if !connection.streams.is_playing(msid) {
-            return Ok(());
-        }
-        let flag = command.arg(0).and_then(Value::as_bool).unwrap_or(true);
-        let time = |index| command.arg(index).and_then(Value::as_f64).map_or(0, whole_ms);
-        match command.name.as_str() {
-            "seek" => {
-                self.wire.status(msid, status::seek_notify());
-                self.wire.status(msid, status::play_start());
-                self.wire.event(ServerEvent::Seek { msid, time_ms: time(0) });
-            }
-            "receiveAudio" => self.wire.event(ServerEvent::ReceiveAudio { msid, on: flag }),
-            "receiveVideo" => self.wire.event(ServerEvent::ReceiveVideo { msid, on: flag }),
-            _ => {
-                self.wire.status(msid, status::pause_notify(flag));
-                self.wire.control(if flag { Control::StreamEof(msid) } else { Control::StreamBegin(msid) });
-                self.wire.event(ServerEvent::Pause { msid, paused: flag, time_ms: time(1) });
-            }
-        }
-        Ok(())
-    }
-
-    /// Limelight's players ask for this before play.
-    fn on_fc_subscribe(&mut self, command: &Command) {
-        self.result(command, Value::Null);
-        let name = command.arg(0).and_then(Value::as_str).unwrap_or_default();
-        let info = status::status("status", "NetStream.Play.Start", name);
-        self.wire.command(message::CSID_COMMAND, 0, "onFCSubscribe", 0.0, &[Value::Null, info]);
     }
 }
 
 /// The error for an argument that is not there: what stands in its place, if that is no value.
 pub(in crate::session) fn missing(command: &Command, error: SessionError) -> SessionError {
     command.garbage.clone().map_or(error, SessionError::Command)
-}
-
-/// A number of milliseconds from outside: not negative, and at most a hundred years or so.
-fn whole_ms(number: f64) -> u64 {
-    const MOST: f64 = 4e12;
-    Value::Number(number.clamp(0.0, MOST).floor()).as_u64().unwrap_or_default()
 }

@@ -3,8 +3,9 @@
 use super::super::connect;
 use super::super::error::SessionError;
 use super::super::event::{CloseReason, PlayReject, RejectReason};
-use super::streams::{Role, Streams};
-use super::{Connection, Pending, ServerSession, State, Toggles};
+use super::connected::{Connection, say_play_begins, say_play_ended, say_publish_begins};
+use super::streams::Role;
+use super::{Pending, ServerSession, State};
 use crate::control::Control;
 use crate::message;
 use crate::status;
@@ -22,7 +23,7 @@ impl ServerSession {
         else {
             return Err(SessionError::NothingPending);
         };
-        let transaction = self.connect_transaction();
+        let transaction = self.state.connect_transaction();
         if self.out_window > 0 {
             self.wire.control(Control::WindowAckSize(self.out_window));
             self.wire.control(Control::SetPeerBandwidth { window: self.out_window, kind: 2 });
@@ -33,8 +34,7 @@ impl ServerSession {
         };
         self.wire.command(message::CSID_COMMAND, 0, "_result", transaction, &answer);
         self.wire.command(message::CSID_COMMAND, 0, "onBWDone", 0.0, &[Value::Null]);
-        let (streams, toggles) = (Streams::default(), Toggles::default());
-        self.state = State::Connected(Box::new(Connection { request, streams, announced: false, toggles }));
+        self.state = State::Connected(Box::new(Connection::new(request)));
         self.rearm(now_ms, self.limits.identify_timeout_ms);
         self.go_on(now_ms)
     }
@@ -57,16 +57,7 @@ impl ServerSession {
             return Err(SessionError::NothingPending);
         };
         self.wire.announce_chunk_size(self.wanted_chunk_size);
-        if request.fmle {
-            self.wire.command(
-                message::CSID_STATUS,
-                msid,
-                "onFCPublish",
-                0.0,
-                &[Value::Null, status::fc_publish()],
-            );
-        }
-        self.wire.status(msid, status::publish_start());
+        say_publish_begins(&mut self.wire, msid, request.fmle);
         if let Some(connection) = self.connection() {
             connection.announced = false;
             if let Some(stream) = connection.streams.get_mut(msid) {
@@ -80,11 +71,7 @@ impl ServerSession {
     /// Rejects the pending publish with a status, then closes. Nothing happens when none is pending for `msid`.
     pub fn reject_publish(&mut self, msid: u32, reason: RejectReason, description: &str) {
         if self.take_publish(msid).is_some() {
-            let code = match reason {
-                RejectReason::BadName => "NetStream.Publish.BadName",
-                RejectReason::Denied => "NetStream.Publish.Denied",
-            };
-            self.wire.status(msid, status::error(code, description));
+            self.wire.status(msid, status::error(reason.code(), description));
             self.close(CloseReason::PublishRejected);
         }
     }
@@ -98,12 +85,7 @@ impl ServerSession {
             return Err(SessionError::NothingPending);
         };
         self.wire.announce_chunk_size(self.wanted_chunk_size);
-        self.wire.control(Control::StreamBegin(msid));
-        self.wire.status(msid, status::play_reset());
-        self.wire.status(msid, status::play_start());
-        for data in [status::sample_access(), status::data_start()] {
-            self.wire.send(message::CSID_STATUS, 0, message::DATA, msid, &data);
-        }
+        say_play_begins(&mut self.wire, msid);
         if let Some(stream) = self.connection().and_then(|connection| connection.streams.get_mut(msid)) {
             stream.role = Role::Playing { name: request.name };
         }
@@ -114,11 +96,7 @@ impl ServerSession {
     /// Rejects the pending play with a status, then closes. Nothing happens when none is pending for `msid`.
     pub fn reject_play(&mut self, msid: u32, reason: PlayReject, description: &str) {
         if self.take_play(msid).is_some() {
-            let code = match reason {
-                PlayReject::StreamNotFound => "NetStream.Play.StreamNotFound",
-                PlayReject::Failed => "NetStream.Play.Failed",
-            };
-            self.wire.status(msid, status::error(code, description));
+            self.wire.status(msid, status::error(reason.code(), description));
             self.close(CloseReason::PlayRejected);
         }
     }
@@ -134,7 +112,7 @@ impl ServerSession {
             return;
         };
         connection.streams.stop(msid);
-        self.say_play_ended(msid);
+        say_play_ended(&mut self.wire, msid);
         self.rearm(now_ms, self.limits.replay_timeout_ms);
     }
 
@@ -144,50 +122,17 @@ impl ServerSession {
             return;
         }
         if let State::Connected(connection) = &self.state {
-            let roles: Vec<_> =
-                connection.streams.iter().map(|stream| (stream.id, stream.role.clone())).collect();
-            for (msid, role) in roles {
-                match role {
-                    Role::Idle => {}
-                    Role::Publishing { fmle, .. } => {
-                        if fmle {
-                            let info = status::fc_unpublish();
-                            self.wire.command(
-                                message::CSID_STATUS,
-                                msid,
-                                "onFCUnpublish",
-                                0.0,
-                                &[Value::Null, info],
-                            );
-                        }
-                        self.wire.status(msid, status::unpublish());
-                    }
-                    Role::Playing { .. } => self.say_play_ended(msid),
-                }
-            }
+            connection.say_goodbye(&mut self.wire);
             self.wire.status(0, status::status("status", "NetConnection.Connect.Closed", description));
         }
         self.close(CloseReason::Goodbye);
     }
 
-    fn say_play_ended(&mut self, msid: u32) {
-        self.wire.status(msid, status::play_unpublish_notify());
-        self.wire.status(msid, status::play_stop());
-        self.wire.control(Control::StreamEof(msid));
-    }
-
     /// `_error` for the connect in hand.
     pub(super) fn refuse_connect(&mut self, description: &str) {
-        let transaction = self.connect_transaction();
+        let transaction = self.state.connect_transaction();
         let info = status::error("NetConnection.Connect.Rejected", description);
         self.wire.command(message::CSID_COMMAND, 0, "_error", transaction, &[Value::Null, info]);
-    }
-
-    fn connect_transaction(&self) -> f64 {
-        match self.state {
-            State::AwaitConnect { transaction } if transaction > 0.0 => transaction,
-            _ => 1.0,
-        }
     }
 
     fn take_publish(&mut self, msid: u32) -> Option<Pending> {

@@ -35,6 +35,14 @@ impl Streams {
         self.list.iter()
     }
 
+    /// Names of those that publish, with their ids.
+    pub(super) fn publishing(&self) -> impl Iterator<Item = (u32, &str)> {
+        self.list.iter().filter_map(|stream| match &stream.role {
+            Role::Publishing { name, .. } => Some((stream.id, name.as_str())),
+            _ => None,
+        })
+    }
+
     pub(super) fn get(&self, id: u32) -> Option<&Stream> {
         self.list.iter().find(|stream| stream.id == id)
     }
