@@ -10,8 +10,13 @@ mod figures;
 mod metadata;
 mod process;
 mod publish;
+mod publisher;
 mod readers;
+mod resting;
 mod source;
+mod sources;
+mod stream_ring;
+mod subscribers;
 mod tracks;
 
 pub use process::run;

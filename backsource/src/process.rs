@@ -1,42 +1,28 @@
 //! The back-source's loop.
 
-use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
 
 use child::{Control, Process, Woken};
 use conf::Config;
-use endpoint::{ConnectionId, End, Hub, LinkEvent, Links};
+use endpoint::{End, Hub, LinkEvent, Links, Wakes};
 use ipc::{ChildToMaster, ReaderToSource, SourceToReader, StreamInfo, ToBackSource};
-use media::StreamKey;
 use mediaring::{RingReader, RingWriter};
 use reactor::{Deadlines, Reactor, Ready};
 use rustc_hash::FxHashMap;
 
 use crate::metadata;
+use crate::publisher::{Publish, Publisher};
 use crate::readers::{ReaderEvent, Readers};
-use crate::source::{Bounds, Source, Subscription};
+use crate::resting::Resting;
+use crate::source::Source;
+use crate::sources::Sources;
 
 /// How long a stream that nobody publishes and nobody watches is kept, ms: an encoder that reconnects finds its timeline.
 const IDLE_MS: u64 = 10_000;
 /// How often idle streams and large rings are looked at, ms.
 const SWEEP_MS: u64 = 2_000;
-/// Share of its time that the loop works from which on it may rest.
-const RESTING_LOAD: f64 = 0.05;
-/// While it rests its share is smaller; below this it rests no more.
-const RESTED_LOAD: f64 = 0.01;
-/// Rest for this part of the time for which readers gather, at most so long, ms.
-const REST_SHARE: u64 = 7;
-const MAX_REST_MS: u64 = 50;
-/// Rest for so long at least with so many streams.
-const SHORT_REST: Duration = Duration::from_micros(500);
-const MANY_SOURCES: usize = 32;
-/// How often the readers' wishes are looked at, ms.
-const PACE_LOOK_MS: u64 = 200;
-/// Longest time between two wake-ups that a reader can ask for, ms.
-const MAX_PACE_MS: u64 = 5_000;
 /// How long clients may take to read our goodbye, ms.
 const GOODBYE_MS: u64 = 1_500;
 
@@ -44,26 +30,23 @@ const GOODBYE_MS: u64 = 1_500;
 #[derive(Debug)]
 pub(crate) struct BackSource {
     pub(crate) control: Control,
-    pub(crate) sources: FxHashMap<u32, Source>,
-    pub(crate) by_key: HashMap<StreamKey, u32>,
-    /// Which stream a connection's message stream publishes.
-    pub(crate) publishes: FxHashMap<(ConnectionId, u32), u32>,
+    pub(crate) config: Arc<Config>,
+    /// The server's version.
+    pub(crate) version: &'static str,
+    pub(crate) sources: Sources,
+    /// Which stream each publisher sends.
+    pub(crate) publishes: FxHashMap<Publisher, u32>,
     pub(crate) readers: Readers,
     /// To the other back-sources, for connections that publish here and play there.
     pub(crate) links: Links,
-    pub(crate) next_stream_id: u32,
-    pub(crate) shards: u32,
     /// Streams whose rings advanced in this turn.
     pub(crate) advanced: Vec<u32>,
+    /// Streams whose rings viewers in this process have to get.
+    pub(crate) renewed: Vec<u32>,
     pub(crate) amf: amf0::Limits,
-    /// Bytes of all rings.
-    ring_bytes: u64,
     /// When readers that gather are to be woken.
     paced: Deadlines<u32>,
-    /// The shortest time for which any reader gathers, ms, and when to look again.
-    shortest_pace_ms: u64,
-    resting: bool,
-    next_pace_ms: u64,
+    resting: Resting,
     next_sweep_ms: u64,
     /// When it was last said that descriptors are missing.
     pub(crate) short_ms: u64,
@@ -95,22 +78,19 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     // Once for the life of the process.
     hub.version = Box::leak(control.start.version.clone().into_boxed_str());
     let source = BackSource {
-        sources: FxHashMap::default(),
-        by_key: HashMap::new(),
+        sources: Sources::new(control.start.number, shards),
         publishes: FxHashMap::default(),
         readers: Readers::default(),
         links: Links::new(shards),
-        next_stream_id: control.start.number + shards,
-        shards,
         advanced: Vec::new(),
+        renewed: Vec::new(),
         amf: metadata::limits(&config.limits),
-        ring_bytes: 0,
         paced: Deadlines::default(),
-        shortest_pace_ms: 0,
-        resting: false,
-        next_pace_ms: 0,
+        resting: Resting::default(),
         next_sweep_ms: 0,
         short_ms: 0,
+        version: hub.version,
+        config,
         control,
     };
     child::run(Serving { source, hub, others: Vec::new() })
@@ -128,8 +108,7 @@ impl Process for Serving {
     }
 
     fn keep_again(&mut self) {
-        let ids: Vec<u32> = self.source.sources.keys().copied().collect();
-        for id in ids {
+        for id in self.source.sources.ids() {
             self.source.keep(id);
         }
     }
@@ -152,7 +131,7 @@ impl Process for Serving {
     }
 
     fn wait(&mut self, until_ms: u64) -> io::Result<Woken> {
-        let rest = self.source.rest(&self.hub);
+        let rest = self.source.resting.rest(&self.hub, &self.source.sources);
         if !rest.is_zero() {
             self.hub.reactor.rest(rest);
         }
@@ -175,24 +154,6 @@ impl Process for Serving {
 }
 
 impl BackSource {
-    pub(crate) fn bounds(&self, hub: &Hub) -> Bounds {
-        let ring = &hub.config().ring;
-        let total = ring.total_bytes / u64::from(self.shards);
-        let used = self.ring_bytes;
-        // Near the server's bound nobody grows any more.
-        let max = if used >= total {
-            ring.initial_bytes
-        } else {
-            ring.max_bytes.min(total - used + ring.initial_bytes)
-        };
-        Bounds { initial: ring.initial_bytes, max }
-    }
-
-    /// Adds up the rings' memory; whenever one was made, renewed or freed.
-    pub(crate) fn recount(&mut self) {
-        self.ring_bytes = self.sources.values().map(|source| source.ring.shape().total_bytes()).sum();
-    }
-
     fn other(&mut self, hub: &mut Hub, ready: Ready) {
         if self.links.owns(ready.token) {
             let events = self.links.ready(ready.token);
@@ -228,7 +189,7 @@ impl BackSource {
             (ToBackSource::Reader { link, .. } | ToBackSource::Source { link, .. }, ..) => {
                 self.control.link_down(link);
             }
-            (ToBackSource::Ring(stream), Some(fd), _) => self.adopt(hub, stream, fd),
+            (ToBackSource::Ring(stream), Some(fd), _) => self.adopt(stream, fd),
             (ToBackSource::Ring(stream), ..) => {
                 tracing::error!("the ring of {} came without its memory", stream.key);
             }
@@ -245,14 +206,14 @@ impl BackSource {
 
     fn apply_config(&mut self, hub: &mut Hub, config: Arc<Config>) {
         self.amf = metadata::limits(&config.limits);
+        self.config = Arc::clone(&config);
         hub.apply_config(self, config);
-        let ids: Vec<u32> = self.sources.keys().copied().collect();
-        for id in ids {
-            let rules = self.sources.get(&id).and_then(|source| self.rules(hub, &source.key.vhost));
-            if let (Some(rules), Some(source)) = (rules, self.sources.get_mut(&id)) {
+        for id in self.sources.ids() {
+            let rules = self.sources.get(id).and_then(|source| self.rules(&source.key.vhost));
+            if let (Some(rules), Some(source)) = (rules, self.sources.get_mut(id)) {
                 source.set_rules(rules);
                 if source.follow_chunk_size() {
-                    self.renew(hub, id);
+                    self.renew(id);
                 }
             }
         }
@@ -274,21 +235,18 @@ impl BackSource {
     }
 
     /// Takes over the ring of a predecessor.
-    fn adopt(&mut self, hub: &Hub, stream: StreamInfo, fd: OwnedFd) {
-        if self.sources.contains_key(&stream.stream_id) || self.by_key.contains_key(&stream.key) {
+    fn adopt(&mut self, stream: StreamInfo, fd: OwnedFd) {
+        if !self.sources.has_place(stream.stream_id, &stream.key) {
             return;
         }
-        self.next_stream_id = self.next_stream_id.max(stream.stream_id.saturating_add(self.shards));
-        let Some(rules) = self.rules(hub, &stream.key.vhost) else { return };
+        let Some(rules) = self.rules(&stream.key.vhost) else { return };
         match RingWriter::adopt(fd) {
             Ok(ring) => {
                 tracing::info!("stream {} goes on after {} packets", stream.key, ring.head());
-                let mut source = Source::adopt(stream.stream_id, stream.key.clone(), ring, rules);
-                source.count(hub.board());
+                let mut source = Source::adopt(stream.stream_id, stream.key, ring, rules);
+                source.claim_tally(&self.control.board);
                 source.idle_since_ms = Some(reactor::now_ms());
-                self.by_key.insert(stream.key, source.id);
-                self.sources.insert(source.id, source);
-                self.recount();
+                self.sources.insert(source);
             }
             Err(error) => tracing::error!("the ring of {} can't be taken over: {error}", stream.key),
         }
@@ -296,8 +254,8 @@ impl BackSource {
 
     /// Tells a new reader all streams.
     fn introduce(&mut self, reader: usize) {
-        for source in self.sources.values() {
-            self.readers.tell(reader, &SourceToReader::Stream(info(source)), Vec::new());
+        for source in self.sources.iter() {
+            self.readers.tell(reader, &SourceToReader::Stream(source.info()), Vec::new());
         }
         self.readers.tell(reader, &SourceToReader::Listed, Vec::new());
     }
@@ -313,54 +271,50 @@ impl BackSource {
                 }
             }
             ReaderEvent::Message(reader, ReaderToSource::Subscribe { stream_id }, _) => {
-                if let Some(source) = self.sources.get_mut(&stream_id)
-                    && source.readers.iter().all(|known| known.reader != reader)
+                if let Some(source) = self.sources.get_mut(stream_id)
+                    && source.readers.add(reader)
                 {
-                    source.readers.push(Subscription::new(reader));
                     source.idle_since_ms = None;
                     Self::bring(&mut self.readers, source, reader);
                 }
             }
             ReaderEvent::Message(reader, ReaderToSource::Unsubscribe { stream_id }, _) => {
-                if let Some(source) = self.sources.get_mut(&stream_id) {
-                    source.readers.retain(|known| known.reader != reader);
+                if let Some(source) = self.sources.get_mut(stream_id) {
+                    source.readers.remove(reader);
                 }
             }
             ReaderEvent::Message(reader, ReaderToSource::Pace { stream_id, ms }, _) => {
-                let source = self.sources.get_mut(&stream_id);
-                let known =
-                    source.and_then(|source| source.readers.iter_mut().find(|known| known.reader == reader));
-                if let Some(known) = known {
-                    known.pace_ms = u64::from(ms).min(MAX_PACE_MS);
+                if let Some(source) = self.sources.get_mut(stream_id) {
+                    source.readers.set_pace(reader, ms);
                 }
             }
             ReaderEvent::Message(_, ReaderToSource::Hold { stream_id, want_ms }, _) => {
-                if let Some(source) = self.sources.get_mut(&stream_id) {
-                    source.hold(want_ms, hub.now_ms());
+                if let Some(source) = self.sources.get_mut(stream_id) {
+                    source.ring.hold(want_ms, hub.now_ms());
                 }
             }
             ReaderEvent::Message(_, ReaderToSource::EndPublish { stream_id }, _) => {
-                let publisher = self.sources.get(&stream_id).and_then(|source| source.publisher);
-                if let Some(publisher) = publisher {
-                    tracing::warn!(cid = publisher.cid, "ended: what it publishes can't be made HLS of");
-                    hub.kick(self, publisher.cid);
+                let publish = self.sources.get(stream_id).and_then(|source| source.publish);
+                if let Some(Publish { cid, .. }) = publish {
+                    tracing::warn!(cid, "ended: what it publishes can't be made HLS of");
+                    hub.kick(self, cid);
                 }
             }
             ReaderEvent::Gone(reader, link) => {
                 self.control.link_down(link);
-                for source in self.sources.values_mut() {
-                    source.readers.retain(|known| known.reader != reader);
+                for source in self.sources.iter_mut() {
+                    source.readers.remove(reader);
                 }
             }
         }
     }
 
     /// Gives a reader the ring of a stream.
-    pub(crate) fn bring(readers: &mut Readers, source: &Source, reader: usize) {
-        match source.ring.reader_fd() {
+    fn bring(readers: &mut Readers, source: &Source, reader: usize) {
+        let ring = source.ring.writer();
+        match ring.reader_fd() {
             Ok(fd) => {
-                let message =
-                    SourceToReader::Ring { stream_id: source.id, generation: source.ring.generation() };
+                let message = SourceToReader::Ring { stream_id: source.id, generation: ring.generation() };
                 readers.tell(reader, &message, vec![fd]);
             }
             Err(error) => tracing::error!("the ring of {} can't be given away: {error}", source.key),
@@ -368,32 +322,44 @@ impl BackSource {
     }
 
     /// A ring is a new generation: tell all that use it.
-    pub(crate) fn renew(&mut self, hub: &mut Hub, stream_id: u32) {
-        let Some(source) = self.sources.get(&stream_id) else { return };
+    pub(crate) fn renew(&mut self, stream_id: u32) {
+        let Some(source) = self.sources.get(stream_id) else { return };
         tracing::debug!("the ring of {} is {} bytes now", source.key, source.ring.shape().data_bytes);
-        for reader in &source.readers {
-            Self::bring(&mut self.readers, source, reader.reader);
+        for reader in source.readers.iter() {
+            Self::bring(&mut self.readers, source, reader);
         }
-        self.recount();
+        self.sources.recount();
         self.keep(stream_id);
-        self.bring_here(hub, stream_id);
+        self.renewed.push(stream_id);
     }
 
-    /// Gives a stream's ring to its viewers in this process.
-    pub(crate) fn bring_here(&mut self, hub: &mut Hub, stream_id: u32) {
-        let Some(source) = self.sources.get(&stream_id) else { return };
-        let Some(audience) = hub.audience(&source.key) else { return };
-        match source.ring.reader_fd().and_then(RingReader::open) {
-            Ok(ring) => hub.set_ring(self, audience, ring),
-            Err(error) => tracing::error!("the ring of {} can't be opened: {error}", source.key),
+    /// A stream's ring, to be read in this process.
+    pub(crate) fn ring_here(&self, source: &Source) -> Option<RingReader> {
+        let opened = source.ring.writer().reader_fd().and_then(RingReader::open);
+        opened
+            .inspect_err(|error| tracing::error!("the ring of {} can't be opened: {error}", source.key))
+            .ok()
+    }
+
+    /// Gives rings that are new to their viewers in this process.
+    fn bring_here(&mut self, hub: &mut Hub) {
+        let mut renewed = std::mem::take(&mut self.renewed);
+        renewed.dedup();
+        for stream_id in renewed {
+            let Some(source) = self.sources.get(stream_id) else { continue };
+            if let Some(audience) = hub.audience(&source.key)
+                && let Some(ring) = self.ring_here(source)
+            {
+                hub.set_ring(self, audience, ring, Wakes::EachTurn);
+            }
         }
     }
 
     /// Gives the master a ring to keep.
     pub(crate) fn keep(&mut self, stream_id: u32) {
-        let Some(source) = self.sources.get(&stream_id) else { return };
-        match source.ring.fd().try_clone_to_owned() {
-            Ok(fd) => self.control.send(&ChildToMaster::KeepRing { stream: info(source) }, vec![fd]),
+        let Some(source) = self.sources.get(stream_id) else { return };
+        match source.ring.writer().fd().try_clone_to_owned() {
+            Ok(fd) => self.control.send(&ChildToMaster::KeepRing { stream: source.info() }, vec![fd]),
             Err(error) => tracing::error!("the ring of {} can't be kept: {error}", source.key),
         }
     }
@@ -401,7 +367,7 @@ impl BackSource {
     pub(crate) fn apply(&mut self, hub: &mut Hub, events: Vec<LinkEvent>) {
         for event in events {
             match event {
-                LinkEvent::Ring(audience, ring) => hub.set_ring(self, audience, ring),
+                LinkEvent::Ring(audience, ring) => hub.set_ring(self, audience, ring, Wakes::Paced),
                 LinkEvent::Advanced(audience) => hub.advanced(self, audience),
                 LinkEvent::Rest(audience) => hub.rest(self, audience),
                 LinkEvent::Gone(key) => hub.forget_stream(&key),
@@ -413,11 +379,12 @@ impl BackSource {
 
     /// After each turn: wake the readers of what advanced, free what is idle.
     fn end_turn(&mut self, hub: &mut Hub) {
-        // Serving our own viewers may bring new packets in, so until nothing is left.
         let now_ms = hub.now_ms();
+        self.bring_here(hub);
         while let Some(stream_id) = self.paced.pop(now_ms) {
             self.wake_readers(hub, stream_id, false);
         }
+        // Serving our own viewers may bring new packets in, so until nothing is left.
         while !self.advanced.is_empty() {
             let advanced = std::mem::take(&mut self.advanced);
             for stream_id in advanced {
@@ -425,11 +392,12 @@ impl BackSource {
                 if !hub.has_audiences() {
                     continue;
                 }
-                let Some(source) = self.sources.get(&stream_id) else { continue };
+                let Some(source) = self.sources.get(stream_id) else { continue };
                 if let Some(audience) = hub.audience(&source.key) {
                     hub.advanced(self, audience);
                 }
             }
+            self.bring_here(hub);
         }
         self.readers.wake();
         if now_ms >= self.next_sweep_ms {
@@ -438,41 +406,10 @@ impl BackSource {
         }
     }
 
-    /// How long to rest before the next turn: a busy back-source reads its publishers less often, several packets at once.
-    /// While anybody wants packets at once only with many publishers, and so shortly that nobody notices: then a turn and
-    /// a wake-up serve a dozen of packets instead of one.
-    fn rest(&mut self, hub: &Hub) -> Duration {
-        let busy = hub.reactor.busy();
-        self.resting = busy >= if self.resting { RESTED_LOAD } else { RESTING_LOAD };
-        // Who has not been read yet in the time of a turn is read at once: rests would add up.
-        if !self.resting || hub.is_behind() {
-            return Duration::ZERO;
-        }
-        let now_ms = reactor::now_ms();
-        if now_ms >= self.next_pace_ms {
-            self.next_pace_ms = now_ms + PACE_LOOK_MS;
-            let watched = self.sources.values().filter(|source| source.publisher.is_some());
-            let paces = watched.flat_map(|source| {
-                let here = hub.audience(&source.key).map(|_| 0);
-                source.readers.iter().map(|reader| reader.pace_ms).chain(here)
-            });
-            self.shortest_pace_ms = paces.min().unwrap_or(MAX_REST_MS * REST_SHARE);
-        }
-        let gathered = Duration::from_millis(self.gathering_rest_ms());
-        if self.sources.len() < MANY_SOURCES { gathered } else { gathered.max(SHORT_REST) }
-    }
-
-    /// How long a rest is while all readers gather, ms.
-    fn gathering_rest_ms(&self) -> u64 {
-        (self.shortest_pace_ms / REST_SHARE).min(MAX_REST_MS)
-    }
-
     /// Wakes the readers of a stream, now or when their time has come.
     fn wake_readers(&mut self, hub: &mut Hub, stream_id: u32, is_new: bool) {
-        // A packet may have waited for a rest before it was read, and the wake-up may wait for another one.
-        let rests_ms = if self.resting { 2 * self.gathering_rest_ms() } else { 0 };
-        let Some(source) = self.sources.get_mut(&stream_id) else { return };
-        let wakes = source.wakes(hub.now_ms(), is_new, rests_ms);
+        let Some(source) = self.sources.get_mut(stream_id) else { return };
+        let wakes = source.wakes(hub.now_ms(), is_new, self.resting.added_ms());
         for reader in wakes.now {
             self.readers.advanced(reader, stream_id);
         }
@@ -483,39 +420,37 @@ impl BackSource {
     }
 
     fn sweep(&mut self, hub: &mut Hub, now_ms: u64) {
-        let bounds = self.bounds(hub);
-        let mut idle = Vec::new();
-        let mut renewed = Vec::new();
-        let mut kick = Vec::new();
+        let bounds = self.sources.bounds(&self.config);
+        let (mut idle, mut renewed, mut unwatched) = (Vec::new(), Vec::new(), Vec::new());
         self.forget_lost_tallies(hub);
-        for source in self.sources.values_mut() {
+        for source in self.sources.iter_mut() {
             source.note_rates(hub.board(), now_ms);
-            let watched = !source.readers.is_empty() || hub.audience(&source.key).is_some();
-            if watched {
+            if !source.readers.is_empty() || hub.audience(&source.key).is_some() {
                 source.idle_since_ms = None;
             } else {
-                let since = *source.idle_since_ms.get_or_insert(now_ms);
-                let idle_ms = now_ms.saturating_sub(since);
-                match source.publisher {
+                let since_ms = *source.idle_since_ms.get_or_insert(now_ms);
+                let idle_ms = now_ms.saturating_sub(since_ms);
+                match source.publish {
                     None if idle_ms >= IDLE_MS => idle.push(source.id),
                     None => {}
-                    Some(publisher) => {
-                        let bound =
-                            hub.vhost(&source.key.vhost).map_or(0, |vhost| vhost.publish.kickoff_for_idle_ms);
-                        if bound > 0 && idle_ms > bound {
-                            kick.push(publisher.connection);
+                    Some(publish) => {
+                        let vhost = hub.vhost(&source.key.vhost);
+                        let bound_ms = vhost.map_or(0, |vhost| vhost.publish.kickoff_for_idle_ms);
+                        if bound_ms > 0 && idle_ms > bound_ms {
+                            unwatched.extend(publish.publisher.connection());
                         }
                     }
                 }
             }
-            if source.relax(now_ms, bounds) | source.follow_chunk_size() {
+            if source.ring.relax(now_ms, bounds) | source.follow_chunk_size() {
                 renewed.push(source.id);
             }
         }
         for stream_id in renewed {
-            self.renew(hub, stream_id);
+            self.renew(stream_id);
         }
-        for connection in kick {
+        self.bring_here(hub);
+        for connection in unwatched {
             hub.close(self, connection, End::PublishIdle);
         }
         for stream_id in idle {
@@ -525,22 +460,17 @@ impl BackSource {
 
     /// Takes back the counters of streams that a predecessor had and nobody has now.
     fn forget_lost_tallies(&self, hub: &Hub) {
-        let ours = |stream_id: u32| stream_id % self.shards == self.control.start.number;
-        let lost = hub
-            .board()
-            .tallies()
-            .filter(|tally| ours(tally.stream_id()) && !self.sources.contains_key(&tally.stream_id()));
+        let is_lost = |id: u32| self.sources.numbered(id) && self.sources.get(id).is_none();
+        let lost = hub.board().tallies().filter(|tally| is_lost(tally.stream_id()));
         lost.for_each(|tally| hub.board().free_tally(tally));
     }
 
     fn free(&mut self, hub: &mut Hub, stream_id: u32) {
-        let Some(mut source) = self.sources.remove(&stream_id) else { return };
+        let Some(mut source) = self.sources.remove(stream_id) else { return };
         source.ring.close();
-        if let Some(tally) = source.tally {
+        if let Some(tally) = source.figures.tally {
             hub.board().free_tally(tally);
         }
-        self.by_key.remove(&source.key);
-        self.recount();
         hub.forget_stream(&source.key);
         self.readers.tell_all(&SourceToReader::Gone { stream_id });
         self.control.send(&ChildToMaster::DropRing { stream_id }, Vec::new());
@@ -550,11 +480,7 @@ impl BackSource {
     fn report(&self, hub: &Hub, with_clients: bool) -> api::Report {
         let process = self.control.name();
         let mut report = hub.report(&process, with_clients);
-        report.streams = self.sources.values().map(|source| source.report(hub, &process)).collect();
+        report.streams = self.sources.iter().map(|source| source.report(hub, &process)).collect();
         report
     }
-}
-
-pub(crate) fn info(source: &Source) -> StreamInfo {
-    StreamInfo { stream_id: source.id, key: source.key.clone(), live: source.publisher.is_some() }
 }

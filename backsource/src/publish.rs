@@ -1,17 +1,23 @@
 //! Publishers: who may, where their packets go, and what their coming and going means to others.
 
 use std::hash::{Hash, Hasher};
+use std::os::fd::OwnedFd;
 
 use bytes::Bytes;
 use conf::vhost::{PublishTakeover, TimeJitter};
-use endpoint::{AudienceId, ConnectionId, End, Host, Hub};
+use endpoint::{
+    Asker, AudienceId, ConnectionId, ConnectionSnapshot, Host, Hub, Reason, Refusal, Verdict, Wakes,
+};
 use ipc::SourceToReader;
 use media::timeline::Jitter;
 use media::{Kind, StreamKey};
+use mediaring::RingReader;
 use rtmp::PublishRequest;
 
-use crate::process::{BackSource, info};
-use crate::source::{Publisher, Put, Rules, Source};
+use crate::process::BackSource;
+use crate::publisher::{Publish, Publisher};
+use crate::source::Rules;
+use crate::stream_ring::Put;
 
 /// Least time between two lines about descriptors that are missing, ms.
 const SHORT_MS: u64 = 5_000;
@@ -20,8 +26,8 @@ const SILENT_MS: u64 = 2_000;
 
 impl BackSource {
     /// What the vhost says of its streams; `None` when it is not there.
-    pub(crate) fn rules(&self, hub: &Hub, vhost: &str) -> Option<Rules> {
-        let vhost = hub.vhost(vhost)?;
+    pub(crate) fn rules(&self, vhost: &str) -> Option<Rules> {
+        let vhost = self.config.vhosts.iter().find(|known| known.name == vhost)?;
         Some(Rules {
             jitter: match vhost.time_jitter {
                 TimeJitter::Full => Jitter::Full,
@@ -37,175 +43,168 @@ impl BackSource {
             },
             queue_ms: vhost.queue_length_ms,
             chunk_size: vhost.chunk_size,
-            version: hub.version,
+            version: self.version,
         })
     }
 
-    /// The stream of that name, made when it is not there.
-    fn source_for(&mut self, hub: &Hub, key: &StreamKey, rules: Rules) -> Result<u32, String> {
-        if let Some(stream_id) = self.by_key.get(key) {
-            return Ok(*stream_id);
+    /// Whose place a newcomer takes, if it may; `None` when the stream's name is free.
+    fn former(
+        &self,
+        hub: &Hub,
+        connection: ConnectionId,
+        key: &StreamKey,
+        params: u64,
+    ) -> Result<Option<(Publish, &'static str)>, Refusal> {
+        let Some(current) = self.sources.find(key).and_then(|source| source.publish) else { return Ok(None) };
+        let why = may_take_over(hub, key, connection, params, current)?;
+        Ok(Some((current, why)))
+    }
+
+    /// The end of a publish, for all that read the stream.
+    fn end_publish(&mut self, publisher: Publisher) -> Option<StreamKey> {
+        let stream_id = self.publishes.remove(&publisher)?;
+        let source = self.sources.get_mut(stream_id)?;
+        let (packets, bytes) = source.figures.of_publish();
+        tracing::info!(
+            cid = source.cid(),
+            "unpublish stream={}, {packets} packets, {bytes} bytes",
+            source.key
+        );
+        source.end();
+        source.tell_live(&self.control.board);
+        source.idle_since_ms = None;
+        let (stream, key) = (source.info(), source.key.clone());
+        // What it sent last goes out before its end is told.
+        for reader in source.readers.iter() {
+            self.readers.advanced(reader, stream_id);
         }
-        let stream_id = self.next_stream_id;
-        let source = Source::create(stream_id, key.clone(), rules, self.bounds(hub))
-            .map_err(|error| format!("The server has no memory for the stream: {error}"))?;
-        self.next_stream_id = self.next_stream_id.wrapping_add(self.shards);
-        self.by_key.insert(key.clone(), stream_id);
-        let mut source = source;
-        source.count(hub.board());
-        self.sources.insert(stream_id, source);
-        self.recount();
-        Ok(stream_id)
+        self.readers.wake();
+        self.readers.tell_all(&SourceToReader::Stream(stream));
+        self.keep(stream_id);
+        Some(key)
+    }
+
+    /// No descriptors are left: said now and then.
+    fn say_short(&mut self, cid: u64, key: &StreamKey, now_ms: u64) {
+        if now_ms.saturating_sub(self.short_ms) >= SHORT_MS {
+            self.short_ms = now_ms;
+            tracing::error!(cid, "{key} can't be published: no descriptors are left; raise `ulimit -n`");
+        }
     }
 }
 
 impl Host for BackSource {
-    fn publish(&mut self, hub: &mut Hub, connection: ConnectionId, key: StreamKey, request: PublishRequest) {
-        let Some(cid) = hub.connection(connection).map(endpoint::Connection::id) else { return };
-        let msid = request.msid;
-        let owner = key.shard(self.shards);
-        if owner != self.control.start.number {
+    fn publish(&mut self, hub: &Hub, who: Asker, key: &StreamKey, request: &PublishRequest) -> Verdict {
+        if !self.sources.owns(key) {
             // A second publish on a connection that already lives here.
             let why = "Streams of different back-sources can't be published on one connection";
-            hub.reject_publish(self, connection, msid, why);
-            return;
+            return Verdict::reject(Reason::OtherBackSource, why);
         }
         // The stream needs more descriptors, here and elsewhere.
-        if hub.connection(connection).is_some_and(ipc::in_reserve) {
+        if hub.connection(who.connection).is_some_and(ipc::in_reserve) {
+            self.say_short(who.decision.connection, key, hub.now_ms());
             let why = "The server has no descriptors left for another stream";
-            if hub.now_ms().saturating_sub(self.short_ms) >= SHORT_MS {
-                self.short_ms = hub.now_ms();
-                tracing::error!(cid, "{key} can't be published: no descriptors are left; raise `ulimit -n`");
-            }
-            hub.reject_publish(self, connection, msid, why);
-            return;
+            return Verdict::reject(Reason::NoDescriptors, why);
         }
-        let Some(rules) = self.rules(hub, &key.vhost) else {
-            hub.reject_publish(self, connection, msid, "The vhost is gone");
-            return;
-        };
-        let params = hash_of(&request.params);
-        let current =
-            self.by_key.get(&key).and_then(|id| self.sources.get(id)).and_then(|source| source.publisher);
-        if let Some(current) = current {
-            match may_take_over(hub, &key, connection, params, current) {
-                Ok(why) => {
-                    tracing::info!(cid, "stream {key} is taken over from connection {}: {why}", current.cid);
-                    hub.close(self, current.connection, End::TakenOver);
-                }
-                Err(why) => {
-                    hub.reject_publish(self, connection, msid, &why);
-                    return;
-                }
-            }
+        match self.former(hub, who.connection, key, hash_of(&request.params)) {
+            Ok(_) => Verdict::Accept,
+            Err(refusal) => Verdict::Reject(refusal),
         }
-        let stream_id = match self.source_for(hub, &key, rules) {
-            Ok(stream_id) => stream_id,
-            Err(why) => {
-                hub.reject_publish(self, connection, msid, &why);
-                return;
-            }
-        };
-        if let Some(source) = self.sources.get_mut(&stream_id) {
-            source.begin(Publisher { connection, msid, cid, since_ms: hub.now_ms(), params }, rules);
-            source.tell_live(hub.board());
-            let stream = info(source);
-            let renewed = source.follow_chunk_size();
-            tracing::info!(cid, "publish stream={key}, id={stream_id}");
-            self.readers.tell_all(&SourceToReader::Stream(stream));
-            if renewed {
-                self.renew(hub, stream_id);
-            }
-        }
-        self.publishes.insert((connection, msid), stream_id);
-        self.keep(stream_id);
-        self.bring_here(hub, stream_id);
-        hub.accept_publish(self, connection, msid);
     }
 
-    fn media(
+    fn begin(
         &mut self,
-        hub: &mut Hub,
+        hub: &Hub,
         connection: ConnectionId,
-        msid: u32,
-        kind: Kind,
-        wire_ms: u32,
-        payload: Bytes,
-    ) {
-        let Some(stream_id) = self.publishes.get(&(connection, msid)).copied() else { return };
-        let bounds = self.bounds(hub);
-        let Some(source) = self.sources.get_mut(&stream_id) else { return };
+        key: &StreamKey,
+        request: &PublishRequest,
+    ) -> Result<Option<ConnectionId>, Refusal> {
+        let rules = self.rules(&key.vhost);
+        let rules = rules.ok_or_else(|| Refusal::new(Reason::VhostGone, Reason::VhostGone.sentence()))?;
+        let cid = hub.connection(connection).map_or(0, endpoint::Connection::id);
+        let params = hash_of(&request.params);
+        let former = self.former(hub, connection, key, params)?;
+        let (stream_id, is_new) = self.sources.enter(key, rules, &self.config).map_err(|error| {
+            Refusal::new(Reason::NoMemory, format!("The server has no memory for the stream: {error}"))
+        })?;
+        if let Some((former, why)) = former {
+            tracing::info!(cid, "stream {key} is taken over from connection {}: {why}", former.cid);
+            self.end_publish(former.publisher);
+        }
+        let publisher = Publisher::Encoder(connection, request.msid);
+        let publish = Publish { publisher, cid, since_ms: hub.now_ms(), params };
+        if let Some(source) = self.sources.get_mut(stream_id) {
+            if is_new {
+                source.claim_tally(&self.control.board);
+            }
+            source.begin(publish, rules);
+            source.tell_live(&self.control.board);
+            let renewed = source.follow_chunk_size();
+            tracing::info!(cid, "publish stream={key}, id={stream_id}");
+            self.readers.tell_all(&SourceToReader::Stream(source.info()));
+            if renewed {
+                self.renew(stream_id);
+            }
+        }
+        self.publishes.insert(publisher, stream_id);
+        self.keep(stream_id);
+        self.renewed.push(stream_id);
+        Ok(former.and_then(|(former, _)| former.publisher.connection()))
+    }
+
+    fn hand_over(&mut self, key: &StreamKey, _: OwnedFd, _: ConnectionSnapshot) {
+        tracing::error!("a publisher of {key} was to be handed on by a back-source: it is lost");
+    }
+
+    fn media(&mut self, connection: ConnectionId, msid: u32, kind: Kind, wire_ms: u32, payload: Bytes) {
+        let publisher = Publisher::Encoder(connection, msid);
+        let Some(stream_id) = self.publishes.get(&publisher).copied() else { return };
+        let bounds = self.sources.bounds(&self.config);
+        let Some(source) = self.sources.get_mut(stream_id) else { return };
         reactor::crash_point("before-ring");
         let put = source.put(kind, wire_ms, &payload, bounds, &self.amf);
         reactor::crash_point("after-ring");
-        if let Some(tally) = source.tally {
-            hub.board().tally_received(tally, source.bytes, source.frames);
+        if let Some(tally) = source.figures.tally {
+            self.control.board.tally_received(tally, source.figures.bytes, source.figures.frames);
         }
         match put {
             Put::Nothing => return,
             Put::InRing => {}
-            Put::InNewRing => self.renew(hub, stream_id),
+            Put::InNewRing => self.renew(stream_id),
         }
         if self.advanced.last() != Some(&stream_id) {
             self.advanced.push(stream_id);
         }
     }
 
-    fn unpublish(&mut self, hub: &mut Hub, connection: ConnectionId, msid: u32) {
-        let Some(stream_id) = self.publishes.remove(&(connection, msid)) else { return };
-        let Some(source) = self.sources.get_mut(&stream_id) else { return };
-        let cid = source.publisher.map_or(0, |publisher| publisher.cid);
-        tracing::info!(
-            cid,
-            "unpublish stream={}, {} packets, {} bytes",
-            source.key,
-            source.frames - source.begun.0,
-            source.bytes - source.begun.1
-        );
-        source.end();
-        source.tell_live(hub.board());
-        source.idle_since_ms = None;
-        let (stream, key) = (info(source), source.key.clone());
-        // What it sent last goes out before its end is told.
-        for reader in &source.readers {
-            self.readers.advanced(reader.reader, stream_id);
-        }
-        self.readers.wake();
-        self.readers.tell_all(&SourceToReader::Stream(stream));
-        self.keep(stream_id);
-        if let Some(audience) = hub.audience(&key) {
-            hub.rest(self, audience);
-        }
+    fn unpublish(&mut self, connection: ConnectionId, msid: u32) -> Option<StreamKey> {
+        self.end_publish(Publisher::Encoder(connection, msid))
     }
 
-    fn wanted(&mut self, hub: &mut Hub, audience: AudienceId, key: &StreamKey) {
-        if key.shard(self.shards) != self.control.start.number {
+    fn wanted(&mut self, audience: AudienceId, key: &StreamKey) -> Option<(RingReader, Wakes)> {
+        if !self.sources.owns(key) {
             self.links.watch(audience, key);
-        } else if let Some(stream_id) = self.by_key.get(key).copied() {
-            self.bring_here(hub, stream_id);
+            return None;
         }
+        Some((self.ring_here(self.sources.find(key)?)?, Wakes::EachTurn))
     }
 
-    fn unwanted(&mut self, _: &mut Hub, _: AudienceId, key: &StreamKey) {
+    fn unwanted(&mut self, key: &StreamKey) {
         self.links.unwatch(key);
     }
 
-    fn hold(&mut self, hub: &mut Hub, key: &StreamKey, lag_ms: u64) {
-        match self.by_key.get(key).and_then(|id| self.sources.get_mut(id)) {
-            Some(source) => source.hold(lag_ms, hub.now_ms()),
+    fn hold(&mut self, key: &StreamKey, lag_ms: u64) {
+        match self.sources.find_mut(key) {
+            Some(source) => source.ring.hold(lag_ms, reactor::now_ms()),
             None => self.links.hold(key, lag_ms),
         }
     }
 
-    fn pace(&mut self, _: &mut Hub, key: &StreamKey, ms: u32) -> bool {
-        if key.shard(self.shards) == self.control.start.number {
-            return false;
-        }
+    fn pace(&mut self, key: &StreamKey, ms: u32) {
         self.links.pace(key, ms);
-        true
     }
 
-    fn closed(&mut self, _: &mut Hub, _: ConnectionId) {}
+    fn closed(&mut self, _: ConnectionId) {}
 }
 
 /// Whether a newcomer may replace who publishes a stream, and why or why not.
@@ -219,26 +218,30 @@ fn may_take_over(
     key: &StreamKey,
     connection: ConnectionId,
     params: u64,
-    current: Publisher,
-) -> Result<&'static str, String> {
+    current: Publish,
+) -> Result<&'static str, Refusal> {
     let takeover = hub.vhost(&key.vhost).map(|vhost| vhost.publish_takeover).unwrap_or_default();
     let peer = |id| hub.connection(id).map(|connection| connection.peer().ip().to_canonical());
-    let same = params == current.params && peer(connection) == peer(current.connection);
-    let silent_ms =
-        hub.connection(current.connection).map_or(0, |it| hub.now_ms().saturating_sub(it.heard_ms()));
-    let others = current.connection != connection;
+    let theirs = current.publisher.connection();
+    let same = params == current.params && peer(connection) == theirs.and_then(peer);
+    let heard_ms = theirs.and_then(|id| hub.connection(id)).map(endpoint::Connection::heard_ms);
+    let silent_ms = heard_ms.map_or(0, |heard_ms| hub.now_ms().saturating_sub(heard_ms));
+    let others = theirs.is_some_and(|id| id != connection);
     match takeover {
         PublishTakeover::On if others => Ok("publish_takeover is on"),
         PublishTakeover::Same if others && same && silent_ms >= SILENT_MS => {
             Ok("the same client comes again, and its old connection is silent")
         }
-        _ => Err(format!(
-            "Stream {} is published already (connection {}, heard {}.{:03} s ago); publish_takeover on lets a newcomer \
-             replace it",
-            key.stream,
-            current.cid,
-            silent_ms / 1000,
-            silent_ms % 1000
+        _ => Err(Refusal::new(
+            Reason::InUse,
+            format!(
+                "Stream {} is published already (connection {}, heard {}.{:03} s ago); publish_takeover on lets a \
+                 newcomer replace it",
+                key.stream,
+                current.cid,
+                silent_ms / 1000,
+                silent_ms % 1000
+            ),
         )),
     }
 }

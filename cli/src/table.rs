@@ -403,7 +403,7 @@ mod tests {
             send_bytes: 2_500_000,
             recv_bytes: 1_250_000,
             kbps: Kbps { recv_30s: 1_000, send_30s: 2_000 },
-            publish: Publish { active: true, cid: 7 },
+            publish: Publish { active: true, cid: 7, by: None },
             video: Some(Video { codec: "H264".to_owned(), width: 640, height: 360, ..Video::default() }),
             audio: None,
             tracks: Vec::new(),

@@ -10,9 +10,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use child::{Control, Process, Woken};
-use endpoint::{AudienceId, ConnectionId, Host, Hub, LinkEvent, Links};
+use endpoint::{
+    Asker, AudienceId, ConnectionId, ConnectionSnapshot, Host, Hub, LinkEvent, Links, Reason, Refusal,
+    Verdict, Wakes,
+};
 use ipc::{ChildToMaster, ToStream};
 use media::{Kind, StreamKey};
+use mediaring::RingReader;
 use reactor::{Reactor, Ready};
 use rtmp::PublishRequest;
 
@@ -108,7 +112,6 @@ impl Process for Serving {
         }
         process.accept(hub);
         hub.run(process);
-        process.give_up_waiting(hub);
     }
 
     fn is_over(&self) -> bool {
@@ -197,7 +200,7 @@ impl StreamProcess {
     fn apply(&mut self, hub: &mut Hub, events: Vec<LinkEvent>) {
         for event in events {
             match event {
-                LinkEvent::Ring(audience, ring) => hub.set_ring(self, audience, ring),
+                LinkEvent::Ring(audience, ring) => hub.set_ring(self, audience, ring, Wakes::Paced),
                 LinkEvent::Advanced(audience) => hub.advanced(self, audience),
                 LinkEvent::Rest(audience) => hub.rest(self, audience),
                 LinkEvent::Stream(..) => {}
@@ -224,34 +227,62 @@ impl StreamProcess {
 }
 
 impl Host for StreamProcess {
-    fn publish(&mut self, hub: &mut Hub, connection: ConnectionId, key: StreamKey, _: PublishRequest) {
-        self.hand_over(hub, connection, key);
+    /// A publisher goes to the back-source of its stream: socket, session, and the bytes that were not yet read. When that
+    /// back-source is not there, the publisher waits a while.
+    fn publish(&mut self, hub: &Hub, who: Asker, key: &StreamKey, _: &PublishRequest) -> Verdict {
+        if self.links.is_up(key) {
+            return Verdict::HandOver;
+        }
+        self.waiting.add(who, key, hub.now_ms())
     }
 
-    fn media(&mut self, _: &mut Hub, _: ConnectionId, _: u32, _: Kind, _: u32, _: Bytes) {
+    fn begin(
+        &mut self,
+        _: &Hub,
+        _: ConnectionId,
+        _: &StreamKey,
+        _: &PublishRequest,
+    ) -> Result<Option<ConnectionId>, Refusal> {
+        // Nobody publishes here.
+        Err(Refusal::new(Reason::NoSource, Reason::NoSource.sentence()))
+    }
+
+    fn hand_over(&mut self, key: &StreamKey, socket: OwnedFd, connection: ConnectionSnapshot) {
+        reactor::crash_point("detached");
+        let (cid, shard) = (connection.id, self.links.shard_of(key));
+        if self.links.hand_over(key, socket, connection.to_bytes()) {
+            tracing::debug!(cid, "the publisher of {key} goes on in back-source {shard}");
+        } else {
+            tracing::warn!(cid, "the publisher of {key} is lost: its back-source took it no more");
+        }
+    }
+
+    fn media(&mut self, _: ConnectionId, _: u32, _: Kind, _: u32, _: Bytes) {
         // Publishers leave this process before their first packet is read.
     }
 
-    fn unpublish(&mut self, _: &mut Hub, _: ConnectionId, _: u32) {}
-
-    fn wanted(&mut self, _: &mut Hub, audience: AudienceId, key: &StreamKey) {
-        self.links.watch(audience, key);
+    fn unpublish(&mut self, _: ConnectionId, _: u32) -> Option<StreamKey> {
+        None
     }
 
-    fn unwanted(&mut self, _: &mut Hub, _: AudienceId, key: &StreamKey) {
+    fn wanted(&mut self, audience: AudienceId, key: &StreamKey) -> Option<(RingReader, Wakes)> {
+        self.links.watch(audience, key);
+        None
+    }
+
+    fn unwanted(&mut self, key: &StreamKey) {
         self.links.unwatch(key);
     }
 
-    fn hold(&mut self, _: &mut Hub, key: &StreamKey, lag_ms: u64) {
+    fn hold(&mut self, key: &StreamKey, lag_ms: u64) {
         self.links.hold(key, lag_ms);
     }
 
-    fn pace(&mut self, _: &mut Hub, key: &StreamKey, ms: u32) -> bool {
+    fn pace(&mut self, key: &StreamKey, ms: u32) {
         self.links.pace(key, ms);
-        true
     }
 
-    fn closed(&mut self, _: &mut Hub, connection: ConnectionId) {
+    fn closed(&mut self, connection: ConnectionId) {
         self.waiting.forget(connection);
     }
 }

@@ -2,11 +2,14 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use endpoint::{AudienceId, ConnectionId, Host, Hub};
+use endpoint::{
+    Asker, AudienceId, ConnectionId, ConnectionSnapshot, Host, Hub, Reason, Refusal, Verdict, Wakes,
+};
 use media::{Kind, StreamKey};
 use mediaring::{RingReader, Scoreboard, WorkRecord};
 use rtmp::{ClientMode, ClientSession, Output, PublishRequest};
@@ -31,18 +34,31 @@ struct Process {
 }
 
 impl Host for Process {
-    fn publish(&mut self, _: &mut Hub, _: ConnectionId, _: StreamKey, _: PublishRequest) {}
-    fn media(&mut self, _: &mut Hub, _: ConnectionId, _: u32, _: Kind, _: u32, _: Bytes) {}
-    fn unpublish(&mut self, _: &mut Hub, _: ConnectionId, _: u32) {}
-    fn wanted(&mut self, _: &mut Hub, audience: AudienceId, _: &StreamKey) {
+    fn publish(&mut self, _: &Hub, _: Asker, _: &StreamKey, _: &PublishRequest) -> Verdict {
+        Verdict::reject(Reason::Denied, "Nobody publishes here")
+    }
+    fn begin(
+        &mut self,
+        _: &Hub,
+        _: ConnectionId,
+        _: &StreamKey,
+        _: &PublishRequest,
+    ) -> Result<Option<ConnectionId>, Refusal> {
+        Ok(None)
+    }
+    fn hand_over(&mut self, _: &StreamKey, _: OwnedFd, _: ConnectionSnapshot) {}
+    fn media(&mut self, _: ConnectionId, _: u32, _: Kind, _: u32, _: Bytes) {}
+    fn unpublish(&mut self, _: ConnectionId, _: u32) -> Option<StreamKey> {
+        None
+    }
+    fn wanted(&mut self, audience: AudienceId, _: &StreamKey) -> Option<(RingReader, Wakes)> {
         self.audience = Some(audience);
+        None
     }
-    fn unwanted(&mut self, _: &mut Hub, _: AudienceId, _: &StreamKey) {}
-    fn hold(&mut self, _: &mut Hub, _: &StreamKey, _: u64) {}
-    fn pace(&mut self, _: &mut Hub, _: &StreamKey, _: u32) -> bool {
-        true
-    }
-    fn closed(&mut self, _: &mut Hub, _: ConnectionId) {}
+    fn unwanted(&mut self, _: &StreamKey) {}
+    fn hold(&mut self, _: &StreamKey, _: u64) {}
+    fn pace(&mut self, _: &StreamKey, _: u32) {}
+    fn closed(&mut self, _: ConnectionId) {}
 }
 
 /// A player at the other end.
@@ -168,7 +184,7 @@ pub fn run(batch: usize) -> Result<u64> {
     }
     let id = stage.process.audience.context("nobody plays")?;
     let ring = RingReader::open(stage.writer.ring.reader_fd()?)?;
-    stage.hub.set_ring(&mut stage.process, id, ring);
+    stage.hub.set_ring(&mut stage.process, id, ring, Wakes::Paced);
     // Everybody gets headers of its own for the first packets; after that all go the same way.
     for _ in 0..4 {
         stage.put(24);

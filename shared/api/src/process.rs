@@ -174,6 +174,9 @@ pub struct Processes {
     /// Connections that ended since the processes that run now began, by reason.
     #[serde(default)]
     pub ended: std::collections::BTreeMap<String, u64>,
+    /// What clients asked and were refused since then, by what and why, such as `publish in_use`.
+    #[serde(default)]
+    pub refused: std::collections::BTreeMap<String, u64>,
     /// Programs of others that processes run.
     #[serde(default)]
     pub externals: Vec<crate::External>,

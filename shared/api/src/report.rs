@@ -25,6 +25,15 @@ pub struct Report {
     /// Connections that ended, by reason.
     #[serde(default)]
     pub ended: Vec<(String, u64)>,
+    /// What clients asked and were refused, by what and why, such as `publish in_use`.
+    #[serde(default)]
+    pub refused: Vec<(String, u64)>,
+    /// Clients that wait for an answer.
+    #[serde(default)]
+    pub undecided: u64,
+    /// Answers that came too late, twice, or for clients that had left.
+    #[serde(default)]
+    pub unclaimed_answers: u64,
     /// Programs of others that it runs.
     #[serde(default)]
     pub externals: Vec<crate::External>,
@@ -84,8 +93,18 @@ pub fn merge(reports: Vec<Report>) -> Merged {
 /// Connections that ended, by reason, over all processes.
 #[must_use]
 pub fn merge_ended(reports: &[Report]) -> BTreeMap<String, u64> {
+    sum(reports.iter().flat_map(|report| &report.ended))
+}
+
+/// What clients asked and were refused, by what and why, over all processes.
+#[must_use]
+pub fn merge_refused(reports: &[Report]) -> BTreeMap<String, u64> {
+    sum(reports.iter().flat_map(|report| &report.refused))
+}
+
+fn sum<'a>(counts: impl Iterator<Item = &'a (String, u64)>) -> BTreeMap<String, u64> {
     let mut all = BTreeMap::new();
-    for (reason, count) in reports.iter().flat_map(|report| &report.ended) {
+    for (reason, count) in counts {
         *all.entry(reason.clone()).or_default() += count;
     }
     all

@@ -84,6 +84,24 @@ pub struct Publish {
     pub active: bool,
     /// Connection id.
     pub cid: u64,
+    /// Where the stream comes from.
+    #[serde(default)]
+    pub by: Option<PublisherKind>,
+}
+
+/// Where a stream comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PublisherKind {
+    /// From an encoder that connected to us.
+    Encoder,
+    /// From another server, from which it is pulled.
+    Pull,
+    /// From a program of this server.
+    Program,
+    /// From something that a later version knows.
+    #[serde(other)]
+    Other,
 }
 
 /// Video, as its sequence header says.

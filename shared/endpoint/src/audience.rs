@@ -30,6 +30,15 @@ impl AudienceId {
     }
 }
 
+/// How the writer of a ring wakes its readers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wakes {
+    /// At the pace that it was told ([`crate::Host::pace`]): each wake-up means "send now".
+    Paced,
+    /// In each turn in which there is something new: the hub gathers itself.
+    EachTurn,
+}
+
 /// Packets with headers of a viewer's own that are made before the socket is tried.
 const OWN_BATCH_BYTES: usize = 128 << 10;
 
@@ -61,6 +70,8 @@ pub(crate) struct Audience {
     pub(crate) latency: MwLatency,
     /// When the gathered packets are due, ms.
     pub(crate) due_ms: Option<u64>,
+    /// How the ring's writer wakes us.
+    pub(crate) wakes: Wakes,
     /// The pace at which wake-ups come, where their sender gathers, ms.
     pub(crate) pace_ms: Option<u64>,
     /// Position at which the last gathered packets were sent.
@@ -87,6 +98,7 @@ impl Audience {
             queue: QueueLimits { ms: 30_000, bytes: u64::MAX },
             latency: MwLatency::Fixed(0),
             due_ms: None,
+            wakes: Wakes::EachTurn,
             pace_ms: None,
             flushed: 0,
             awaits_track: false,
@@ -99,7 +111,8 @@ impl Audience {
     /// Reads from another ring from now on. A next generation, or the same ring from a successor of its writer, has the
     /// same positions, so viewers go on; a ring that knows less than what was already read is another stream: everybody
     /// begins anew.
-    pub(crate) fn set_ring(&mut self, ring: RingReader) {
+    pub(crate) fn set_ring(&mut self, ring: RingReader, wakes: Wakes) {
+        self.wakes = wakes;
         let same =
             self.ring.as_ref().is_some_and(|known| known.note(NOTE_BORN_NS) == ring.note(NOTE_BORN_NS));
         if !same || !self.window.goes_on_in(&ring) {
@@ -128,6 +141,23 @@ impl Audience {
     /// Whether its viewers wait for a publisher.
     pub(crate) fn awaits_publisher(&self) -> bool {
         !self.has_publisher || self.ring.is_none()
+    }
+
+    /// Viewers that take nothing now: their keys, those of their connections, and whether it is the socket's doing.
+    pub(crate) fn laggards(&self) -> Vec<(usize, usize, bool)> {
+        let lags = |viewer: &Viewer| viewer.is_blocked() || viewer.cursor.is_paused();
+        let laggards = self.viewers.iter().filter(|(_, viewer)| lags(viewer));
+        laggards.map(|(key, viewer)| (key, viewer.connection, viewer.is_blocked())).collect()
+    }
+
+    /// The wish for a ring that holds so much, unless it was said just now. Somebody who lags further needs it now.
+    pub(crate) fn wish_hold(&mut self, lag_ms: u64, now_ms: u64, pause_ms: u64) -> Option<(StreamKey, u64)> {
+        let (asked_ms, asked_for_ms) = self.hold_asked;
+        if now_ms.saturating_sub(asked_ms) < pause_ms && lag_ms < asked_for_ms * 5 / 4 {
+            return None;
+        }
+        self.hold_asked = (now_ms, lag_ms);
+        Some((self.key.clone(), lag_ms))
     }
 
     /// How far behind the newest packet what a viewer gets next is, ms.

@@ -9,21 +9,40 @@
 
 #![forbid(unsafe_code)]
 
+mod admission;
 mod audience;
+mod audiences;
 mod connection;
+mod connections;
+mod counts;
+mod decisions;
+mod delivery;
+mod dialogue;
 mod end;
+mod gathering;
+mod host;
 mod hub;
 mod links;
+mod newcomers;
 mod outbox;
+mod overview;
+mod preview;
+mod read_turns;
 mod refer;
+mod sessions;
 mod snapshot;
+mod status;
+mod verdict;
 mod viewer;
 
-pub use audience::AudienceId;
+pub use audience::{AudienceId, Wakes};
 pub use connection::Connection;
 pub use end::End;
 pub use fanout::{NOTE_ABSOLUTE_TIME, NOTE_BEGAN_NS, NOTE_BORN_NS, NOTE_FIRST_SEQ, unpack};
-pub use hub::{ConnectionId, FIRST_TOKEN, Host, Hub, unestablished_places};
+pub use host::{Asker, Host};
+pub use hub::{ConnectionId, FIRST_TOKEN, Hub};
 pub use links::{LinkEvent, Links};
+pub use newcomers::unestablished_places;
 pub use refer::allowed as is_page_allowed;
 pub use snapshot::ConnectionSnapshot;
+pub use verdict::{Asked, DecisionId, Otherwise, Reason, Refusal, Verdict};

@@ -41,6 +41,9 @@ pub struct ConnectionSnapshot {
     pub(crate) playing: Vec<(StreamKey, ViewerSnapshot)>,
     /// What it publishes: message stream ids.
     pub(crate) publishing: Vec<u32>,
+    /// When the question that its session waits for was to be answered at the latest, monotonic ms.
+    #[serde(default)]
+    pub(crate) decide_by_ms: Option<u64>,
 }
 
 impl ConnectionSnapshot {
@@ -102,6 +105,6 @@ mod tests {
             assert!(text.contains(part), "{part}: {text}");
         }
         let again = ConnectionSnapshot::from_bytes(&snapshot.to_bytes()).unwrap();
-        assert_eq!(again.playing, snapshot.playing);
+        assert_eq!((&again.playing, again.decide_by_ms), (&snapshot.playing, None));
     }
 }

@@ -51,10 +51,10 @@ impl Viewer {
 
     /// Sends what waits in its connection's outbox, on its account; `true` when the socket takes no more.
     pub(crate) fn flush(&mut self, connection: &mut Connection, now_ms: u64) -> Result<bool, End> {
-        let before = connection.bytes_out;
+        let before = connection.traffic.bytes_out;
         let blocked = connection.flush()?;
-        let sent = connection.bytes_out - before;
-        connection.bytes_out = before;
+        let sent = connection.traffic.bytes_out - before;
+        connection.traffic.bytes_out = before;
         self.count(sent, now_ms);
         self.way = if blocked { Way::Full } else { Way::Free };
         Ok(blocked)

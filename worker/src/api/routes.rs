@@ -178,10 +178,10 @@ impl Asked<'_> {
             ["api", "v1", "processes"] => {
                 let (mut processes, totals) = known.census();
                 let reports = gather::gather(&mut processes, &known.token.get(), false);
-                let ended = api::merge_ended(&reports);
+                let (ended, refused) = (api::merge_ended(&reports), api::merge_refused(&reports));
                 let externals = reports.into_iter().flat_map(|report| report.externals).collect();
                 let log_trouble = child::log_trouble();
-                self.respond(Processes { processes, totals, ended, externals, log_trouble })
+                self.respond(Processes { processes, totals, ended, refused, externals, log_trouble })
             }
             ["api", "v1", "hls"] => {
                 let (mut processes, _) = known.census();

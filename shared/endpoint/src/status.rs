@@ -11,71 +11,71 @@
 
 use api::Kbps;
 
-use super::Hub;
+use conf::config::PithyPrint;
+
 use crate::connection::{Connection, Mark};
+use crate::overview::Overview;
 
 /// Whose turn it is in a stage, and when.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Turn {
+pub(crate) struct Turn {
     due_ms: u64,
     next_key: usize,
 }
 
 /// Both stages.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Turns {
+pub(crate) struct Turns {
     play: Turn,
     publish: Turn,
 }
 
-impl Hub {
+impl Turns {
     /// Writes what is due.
-    pub(super) fn print_status(&mut self) {
-        let periods = &self.config.pithy_print;
-        let (play_ms, publish_ms) = (periods.play_ms, periods.publish_ms);
+    pub(crate) fn print(&mut self, all: Overview<'_>, periods: &PithyPrint) {
         let plays = |connection: &Connection| !connection.playing.is_empty();
         let publishes = |connection: &Connection| !connection.publishing.is_empty();
-        let mut turns = self.status;
-        if let Some(key) = self.whose_turn(&mut turns.play, play_ms, plays) {
-            self.print(key, true);
+        if let Some(connection) = self.play.next(all, periods.play_ms, plays) {
+            all.print(connection, true);
         }
-        if let Some(key) = self.whose_turn(&mut turns.publish, publish_ms, publishes) {
-            self.print(key, false);
+        if let Some(connection) = self.publish.next(all, periods.publish_ms, publishes) {
+            all.print(connection, false);
         }
-        self.status = turns;
     }
+}
 
+impl Turn {
     /// The connection whose turn it is, if one is due.
-    fn whose_turn(
-        &self,
-        turn: &mut Turn,
+    fn next<'a>(
+        &mut self,
+        all: Overview<'a>,
         period_ms: u64,
         is_in: impl Fn(&Connection) -> bool,
-    ) -> Option<usize> {
-        let now_ms = self.now_ms;
+    ) -> Option<&'a Connection> {
+        let now_ms = all.now_ms;
         let old_enough = |connection: &Connection| {
-            is_in(connection) && now_ms.saturating_sub(connection.accepted_ms) >= period_ms.min(1_000)
+            let age_ms = now_ms.saturating_sub(connection.life.accepted_ms);
+            is_in(connection) && age_ms >= period_ms.min(1_000)
         };
-        if now_ms < turn.due_ms {
+        if now_ms < self.due_ms {
             return None;
         }
-        let mut all = self.connections.iter().filter(|(_, connection)| old_enough(connection));
-        let first = all.clone().next()?.0;
-        let key = all.find(|(key, _)| *key >= turn.next_key).map_or(first, |(key, _)| key);
-        *turn = Turn { due_ms: now_ms + period_ms, next_key: key + 1 };
-        Some(key)
+        let mut candidates = all.connections.iter().filter(|(_, connection)| old_enough(connection));
+        let first = candidates.clone().next()?;
+        let (key, connection) = candidates.find(|(key, _)| *key >= self.next_key).unwrap_or(first);
+        *self = Self { due_ms: now_ms + period_ms, next_key: key + 1 };
+        Some(connection)
     }
+}
 
-    fn print(&self, key: usize, plays: bool) {
-        let Some(connection) = self.connections.get(key) else { return };
-        let viewers = connection.playing.iter().filter_map(|play| {
-            let audience = self.audiences.get(play.audience.0)?;
-            let viewer = audience.viewers.get(play.viewer)?;
-            Some((viewer.sent, audience.frames(viewer)))
-        });
+impl Overview<'_> {
+    fn print(&self, connection: &Connection, plays: bool) {
+        let viewers = self.audiences.viewers_of(connection);
+        let viewers = viewers.map(|(audience, viewer)| (viewer.sent, audience.frames(viewer)));
         let (sent, frames) = viewers.fold((0, 0), |sum, viewer| (sum.0 + viewer.0, sum.1 + viewer.1));
-        let (received, sent) = (connection.bytes_in, connection.bytes_out + sent);
-        let age_ms = self.now_ms.saturating_sub(connection.accepted_ms);
+        let traffic = &connection.traffic;
+        let (received, sent) = (traffic.bytes_in, traffic.bytes_out + sent);
+        let age_ms = self.now_ms.saturating_sub(connection.life.accepted_ms);
         let since = |mark: Mark| {
             Kbps::of(
                 received.saturating_sub(mark.bytes.0),
@@ -83,14 +83,14 @@ impl Hub {
                 self.now_ms.saturating_sub(mark.at_ms),
             )
         };
-        let ([mark, _], [long_mark, _]) = (connection.marks, connection.long_marks);
+        let ([mark, _], [long_mark, _]) = (traffic.marks, traffic.long_marks);
         let rates = [Kbps::of(received, sent, age_ms), since(mark), since(long_mark)];
         let triple = |of: fn(&Kbps) -> u64| rates.each_ref().map(|rate| of(rate).to_string()).join(",");
         let (okbps, ikbps) = (triple(|rate| rate.send_30s), triple(|rate| rate.recv_30s));
         let stream = self.streams_of(connection).into_iter().next().unwrap_or_default();
         let cid = connection.id;
         if plays {
-            let msgs = frames + connection.frames;
+            let msgs = frames + traffic.frames;
             tracing::info!(
                 cid,
                 "-> PLA time={age_ms}, msgs={msgs}, okbps={okbps}, ikbps={ikbps}, stream={stream}"

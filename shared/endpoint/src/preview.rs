@@ -5,22 +5,23 @@ use std::collections::BTreeMap;
 use api::{Effect, Touched};
 use conf::Config;
 
-use super::Hub;
+use crate::overview::Overview;
 
-impl Hub {
+impl Overview<'_> {
     /// The clients of each vhost that would change or go, and all clients.
-    #[must_use]
-    pub fn preview(&self, config: &Config) -> (Vec<Touched>, Touched) {
+    pub(crate) fn preview(&self, now: &Config, config: &Config) -> (Vec<Touched>, Touched) {
         let mut vhosts: BTreeMap<&str, Touched> = BTreeMap::new();
         let mut all = Touched::default();
-        for (_, connection) in &self.connections {
+        for (_, connection) in self.connections.iter() {
             let streams = self.streams_of(connection);
             add(&mut all, connection.id, &streams);
             let Some(name) = connection.vhost() else { continue };
             let new = config.vhosts.iter().find(|vhost| vhost.enabled && vhost.name == name);
             let effect = match new {
                 None => Effect::Closes,
-                Some(new) if self.vhost(name) != Some(new) => Effect::Changes,
+                Some(new) if now.vhosts.iter().find(|vhost| vhost.name == name) != Some(new) => {
+                    Effect::Changes
+                }
                 Some(_) => continue,
             };
             let touched = vhosts.entry(name).or_insert_with(|| Touched {

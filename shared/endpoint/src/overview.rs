@@ -1,14 +1,25 @@
-//! What a hub tells operators.
+//! What a process tells operators of its connections and audiences.
 
 use api::Kbps;
 
-use super::Hub;
+use crate::audiences::Audiences;
 use crate::connection::Connection;
+use crate::connections::Connections;
+use crate::viewer::Viewer;
 
-impl Hub {
+/// A look at all connections of a process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Overview<'a> {
+    pub(crate) connections: &'a Connections,
+    pub(crate) audiences: &'a Audiences,
+    /// Time of this turn, monotonic ms.
+    pub(crate) now_ms: u64,
+}
+
+impl Overview<'_> {
     /// `app/stream` of all that a connection plays, then of what it publishes.
-    pub(super) fn streams_of(&self, connection: &Connection) -> Vec<String> {
-        let audiences = connection.playing.iter().filter_map(|play| self.audiences.get(play.audience.0));
+    pub(crate) fn streams_of(&self, connection: &Connection) -> Vec<String> {
+        let audiences = self.audiences.viewers_of(connection).map(|(audience, _)| audience);
         let mut streams: Vec<String> =
             audiences.map(|audience| format!("{}/{}", audience.key.app, audience.key.stream)).collect();
         let app = connection.session.connect_request().map_or("", |request| &request.target.app);
@@ -16,47 +27,36 @@ impl Hub {
         streams
     }
 
-    /// Clients (when they are asked for), viewers by stream and ends by reason; streams are the host's to add.
-    #[must_use]
-    pub fn report(&self, process: &str, with_clients: bool) -> api::Report {
-        let clients = self.connections.iter().filter(|_| with_clients);
-        let viewers = self.audiences.iter().map(|(_, audience)| api::Viewers {
+    /// All clients. `process` is this one's name.
+    pub(crate) fn clients(&self, process: &str) -> Vec<api::Client> {
+        self.connections.iter().map(|(_, connection)| self.client(connection, process)).collect()
+    }
+
+    /// How many viewers each stream has here.
+    pub(crate) fn viewers(&self) -> Vec<api::Viewers> {
+        let viewers = self.audiences.iter().map(|audience| api::Viewers {
             vhost: audience.key.vhost.clone(),
             app: audience.key.app.clone(),
             name: audience.key.stream.clone(),
             clients: audience.viewers.len() as u64,
             left_out: Vec::new(),
         });
-        api::Report {
-            process: process.to_owned(),
-            pid: std::process::id(),
-            clients: clients.map(|(_, connection)| self.client(connection, process)).collect(),
-            streams: Vec::new(),
-            viewers: viewers.collect(),
-            externals: Vec::new(),
-            hls: Vec::new(),
-            dvr: api::Dvr::default(),
-            ended: self.ended.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
-        }
+        viewers.collect()
     }
 
     fn client(&self, connection: &Connection, process: &str) -> api::Client {
         let now_ms = reactor::now_ms();
+        let traffic = &connection.traffic;
         let request = connection.session.connect_request();
         let text = |get: fn(&rtmp::ConnectRequest) -> Option<&str>| {
             request.and_then(get).map_or_else(String::new, rtmp::url::mask_query)
         };
-        let plays = connection.playing.iter().filter_map(|play| {
-            let audience = self.audiences.get(play.audience.0)?;
-            Some((audience, audience.viewers.get(play.viewer)?))
-        });
-        let plays: Vec<_> = plays.collect();
+        let plays: Vec<_> = self.audiences.viewers_of(connection).collect();
         let stream = self.streams_of(connection).into_iter().next().unwrap_or_default();
         let name = stream.rsplit('/').next().unwrap_or("").to_owned();
-        let sum =
-            |get: fn(&crate::viewer::Viewer) -> u64| plays.iter().map(|(_, viewer)| get(viewer)).sum::<u64>();
-        let send_bytes = connection.bytes_out + sum(|viewer| viewer.sent);
-        let [mark, _] = connection.marks;
+        let sum = |get: fn(&Viewer) -> u64| plays.iter().map(|(_, viewer)| get(viewer)).sum::<u64>();
+        let send_bytes = traffic.bytes_out + sum(|viewer| viewer.sent);
+        let [mark, _] = traffic.marks;
         api::Client {
             id: connection.id,
             vhost: connection.vhost().unwrap_or("").to_owned(),
@@ -75,16 +75,16 @@ impl Hub {
             .to_owned(),
             publish: !connection.publishing.is_empty(),
             #[expect(clippy::cast_precision_loss, reason = "seconds for people")]
-            alive: now_ms.saturating_sub(connection.accepted_ms) as f64 / 1000.0,
+            alive: now_ms.saturating_sub(connection.life.accepted_ms) as f64 / 1000.0,
             send_bytes,
-            recv_bytes: connection.bytes_in,
+            recv_bytes: traffic.bytes_in,
             kbps: Kbps::of(
-                connection.bytes_in.saturating_sub(mark.bytes.0),
+                traffic.bytes_in.saturating_sub(mark.bytes.0),
                 send_bytes.saturating_sub(mark.bytes.1),
                 now_ms.saturating_sub(mark.at_ms),
             ),
             lag_ms: plays.iter().map(|(audience, viewer)| audience.lag_ms(viewer)).max().unwrap_or(0),
-            dropped: connection.dropped + sum(|viewer| viewer.cursor.dropped()),
+            dropped: traffic.dropped + sum(|viewer| viewer.cursor.dropped()),
             jumps: sum(|viewer| u64::from(viewer.cursor.jumps())),
             process: process.to_owned(),
         }
