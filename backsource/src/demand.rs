@@ -13,6 +13,9 @@ const MAX_OF_READER: usize = 4_096;
 /// Most streams that are wanted in all.
 const MAX_STREAMS: usize = 16_384;
 
+/// Most streams that are told to operators.
+const MAX_REPORTED: usize = 1_000;
+
 /// Who has viewers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Wanter {
@@ -24,11 +27,11 @@ pub(crate) enum Wanter {
 
 /// One stream that is wanted.
 #[derive(Debug)]
-pub(crate) struct Wanted {
+struct Wanted {
     /// Since when without a break, monotonic ms.
-    pub(crate) since_ms: u64,
+    since_ms: u64,
     /// By whom, and what the first viewer of each said; the one who has wanted it longest first.
-    pub(crate) by: Vec<(Wanter, ViewerRequest)>,
+    by: Vec<(Wanter, ViewerRequest)>,
 }
 
 /// All of them.
@@ -42,13 +45,7 @@ pub(crate) struct Demand {
 
 impl Demand {
     /// Somebody has viewers of a stream. `false` when that is beyond the bounds: counted, and not kept.
-    pub(crate) fn want(
-        &mut self,
-        who: Wanter,
-        key: StreamKey,
-        request: ViewerRequest,
-        now_ms: u64,
-    ) -> bool {
+    pub(crate) fn want(&mut self, who: Wanter, key: StreamKey, request: ViewerRequest, now_ms: u64) -> bool {
         let count = self.counts.get(&who).copied().unwrap_or(0);
         let known = self.by_key.get(&key);
         if known.is_some_and(|wanted| wanted.by.iter().any(|(by, _)| *by == who)) {
@@ -59,8 +56,7 @@ impl Demand {
             return false;
         }
         self.counts.insert(who, count + 1);
-        let wanted =
-            self.by_key.entry(key).or_insert_with(|| Wanted { since_ms: now_ms, by: Vec::new() });
+        let wanted = self.by_key.entry(key).or_insert_with(|| Wanted { since_ms: now_ms, by: Vec::new() });
         wanted.by.push((who, request));
         true
     }
@@ -93,8 +89,26 @@ impl Demand {
         }
     }
 
+    /// For operators: what is wanted longest first. `name` says which process a reader is.
+    pub(crate) fn report(&self, now_ms: u64, name: impl Fn(usize) -> String) -> Vec<api::Wanted> {
+        let mut all: Vec<_> = self.iter().collect();
+        all.sort_by_key(|(_, wanted)| wanted.since_ms);
+        let by = |who: &Wanter| match who {
+            Wanter::Here => "here".to_owned(),
+            Wanter::Reader(reader) => name(*reader),
+        };
+        let one = |(key, wanted): (&StreamKey, &Wanted)| api::Wanted {
+            vhost: key.vhost.clone(),
+            app: key.app.clone(),
+            name: key.stream.clone(),
+            since_ms: now_ms.saturating_sub(wanted.since_ms),
+            by: wanted.by.iter().map(|(who, _)| by(who)).collect(),
+        };
+        all.into_iter().take(MAX_REPORTED).map(one).collect()
+    }
+
     /// All streams that are wanted.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&StreamKey, &Wanted)> {
+    fn iter(&self) -> impl Iterator<Item = (&StreamKey, &Wanted)> {
         self.by_key.iter()
     }
 
@@ -159,7 +173,12 @@ mod tests {
         assert_eq!((demand.by_key.len(), demand.refused()), (MAX_OF_READER, 10));
         for reader in 2..10 {
             for n in 0..MAX_OF_READER {
-                demand.want(Wanter::Reader(reader), key(&format!("{reader}/{n}")), ViewerRequest::default(), 0);
+                demand.want(
+                    Wanter::Reader(reader),
+                    key(&format!("{reader}/{n}")),
+                    ViewerRequest::default(),
+                    0,
+                );
             }
         }
         assert_eq!(demand.by_key.len(), MAX_STREAMS);

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod demand;
 mod figures;
 mod metadata;
 mod process;

@@ -12,6 +12,7 @@ use mediaring::{RingReader, RingWriter};
 use reactor::{Deadlines, Reactor, Ready};
 use rustc_hash::FxHashMap;
 
+use crate::demand::{Demand, Wanter};
 use crate::metadata;
 use crate::publisher::{Publish, Publisher};
 use crate::readers::{ReaderEvent, Readers};
@@ -37,6 +38,8 @@ pub(crate) struct BackSource {
     /// Which stream each publisher sends.
     pub(crate) publishes: FxHashMap<Publisher, u32>,
     pub(crate) readers: Readers,
+    /// Streams that are wanted, of those that this back-source owns.
+    pub(crate) demand: Demand,
     /// To the other back-sources, for connections that publish here and play there.
     pub(crate) links: Links,
     /// Streams whose rings advanced in this turn.
@@ -81,6 +84,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
         sources: Sources::new(control.start.number, shards),
         publishes: FxHashMap::default(),
         readers: Readers::default(),
+        demand: Demand::default(),
         links: Links::new(shards),
         advanced: Vec::new(),
         renewed: Vec::new(),
@@ -300,8 +304,17 @@ impl BackSource {
                     hub.kick(self, cid);
                 }
             }
+            ReaderEvent::Message(reader, ReaderToSource::Want { key, request }, _) => {
+                if self.sources.owns(&key) {
+                    self.demand.want(Wanter::Reader(reader), key, request, hub.now_ms());
+                }
+            }
+            ReaderEvent::Message(reader, ReaderToSource::Unwant { key }, _) => {
+                self.demand.unwant(Wanter::Reader(reader), &key);
+            }
             ReaderEvent::Gone(reader, link) => {
                 self.control.link_down(link);
+                self.demand.forget(Wanter::Reader(reader));
                 for source in self.sources.iter_mut() {
                     source.readers.remove(reader);
                 }
@@ -480,6 +493,8 @@ impl BackSource {
     fn report(&self, hub: &Hub, with_clients: bool) -> api::Report {
         let process = self.control.name();
         let mut report = hub.report(&process, with_clients);
+        report.wanted = self.demand.report(hub.now_ms(), |reader| self.readers.name(reader));
+        report.wanted_refused = self.demand.refused();
         report.streams = self.sources.iter().map(|source| source.report(hub, &process)).collect();
         report
     }

@@ -8,12 +8,13 @@ use conf::vhost::{PublishTakeover, TimeJitter};
 use endpoint::{
     Asker, AudienceId, ConnectionId, ConnectionSnapshot, Host, Hub, Reason, Refusal, Verdict, Wakes,
 };
-use ipc::SourceToReader;
+use ipc::{SourceToReader, ViewerRequest};
 use media::timeline::Jitter;
 use media::{Kind, StreamKey};
 use mediaring::RingReader;
 use rtmp::PublishRequest;
 
+use crate::demand::Wanter;
 use crate::process::BackSource;
 use crate::publisher::{Publish, Publisher};
 use crate::source::Rules;
@@ -181,15 +182,25 @@ impl Host for BackSource {
         self.end_publish(Publisher::Encoder(connection, msid))
     }
 
-    fn wanted(&mut self, audience: AudienceId, key: &StreamKey) -> Option<(RingReader, Wakes)> {
+    fn wanted(
+        &mut self,
+        audience: AudienceId,
+        key: &StreamKey,
+        request: ViewerRequest,
+    ) -> Option<(RingReader, Wakes)> {
         if !self.sources.owns(key) {
-            self.links.watch(audience, key);
+            self.links.watch_for(audience, key, request);
             return None;
         }
-        Some((self.ring_here(self.sources.find(key)?)?, Wakes::EachTurn))
+        let Some(source) = self.sources.find(key) else {
+            self.demand.want(Wanter::Here, key.clone(), request, reactor::now_ms());
+            return None;
+        };
+        Some((self.ring_here(source)?, Wakes::EachTurn))
     }
 
     fn unwanted(&mut self, key: &StreamKey) {
+        self.demand.unwant(Wanter::Here, key);
         self.links.unwatch(key);
     }
 

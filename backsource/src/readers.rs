@@ -174,6 +174,12 @@ impl Readers {
         events
     }
 
+    /// As in logs and APIs, such as `stream#0`.
+    pub(crate) fn name(&self, key: usize) -> String {
+        let reader = self.readers.get(key);
+        reader.map_or_else(String::new, |reader| format!("{}#{}", reader.role.name(), reader.slot))
+    }
+
     pub(crate) fn tell(&mut self, key: usize, message: &SourceToReader, fds: Vec<OwnedFd>) {
         let Some(reader) = self.readers.get_mut(key) else { return };
         if let Err(error) = reader.channel.send(message, fds) {

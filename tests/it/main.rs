@@ -21,6 +21,7 @@ mod console;
 mod crash;
 mod crash_points;
 mod crowding;
+mod demand;
 mod demo;
 mod disk_faults;
 mod dvr;

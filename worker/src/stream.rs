@@ -14,7 +14,7 @@ use endpoint::{
     Asker, AudienceId, ConnectionId, ConnectionSnapshot, Host, Hub, LinkEvent, Links, Reason, Refusal,
     Verdict, Wakes,
 };
-use ipc::{ChildToMaster, ToStream};
+use ipc::{ChildToMaster, ToStream, ViewerRequest};
 use media::{Kind, StreamKey};
 use mediaring::RingReader;
 use reactor::{Reactor, Ready};
@@ -265,8 +265,13 @@ impl Host for StreamProcess {
         None
     }
 
-    fn wanted(&mut self, audience: AudienceId, key: &StreamKey) -> Option<(RingReader, Wakes)> {
-        self.links.watch(audience, key);
+    fn wanted(
+        &mut self,
+        audience: AudienceId,
+        key: &StreamKey,
+        request: ViewerRequest,
+    ) -> Option<(RingReader, Wakes)> {
+        self.links.watch_for(audience, key, request);
         None
     }
 

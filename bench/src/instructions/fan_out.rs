@@ -51,7 +51,12 @@ impl Host for Process {
     fn unpublish(&mut self, _: ConnectionId, _: u32) -> Option<StreamKey> {
         None
     }
-    fn wanted(&mut self, audience: AudienceId, _: &StreamKey) -> Option<(RingReader, Wakes)> {
+    fn wanted(
+        &mut self,
+        audience: AudienceId,
+        _: &StreamKey,
+        _: ipc::ViewerRequest,
+    ) -> Option<(RingReader, Wakes)> {
         self.audience = Some(audience);
         None
     }

@@ -22,7 +22,7 @@ pub use machine::{
 pub use process::{LastEnd, Process, ProcessList, Processes, State, Totals};
 pub use recording::{Dvr, ELSEWHERE, Hls, HlsList, Record, RecordAnswer, Recorded, Recording};
 pub use report::{Merged, Report, merge, merge_ended, merge_refused, vhosts};
-pub use stream::{Audio, Kbps, Publish, PublisherKind, Stream, Switch, Track, Vhost, Video, Viewers};
+pub use stream::{Audio, Kbps, Publish, PublisherKind, Stream, Switch, Track, Vhost, Video, Viewers, Wanted};
 pub use token::{SharedToken, Token};
 
 /// What a reload did.

@@ -34,6 +34,12 @@ pub struct Report {
     /// Answers that came too late, twice, or for clients that had left.
     #[serde(default)]
     pub unclaimed_answers: u64,
+    /// Streams that have viewers, and that nobody publishes or published when they came.
+    #[serde(default)]
+    pub wanted: Vec<crate::Wanted>,
+    /// Wishes for streams that were beyond the bounds.
+    #[serde(default)]
+    pub wanted_refused: u64,
     /// Programs of others that it runs.
     #[serde(default)]
     pub externals: Vec<crate::External>,

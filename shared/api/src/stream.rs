@@ -89,6 +89,21 @@ pub struct Publish {
     pub by: Option<PublisherKind>,
 }
 
+/// A stream that has viewers and no publisher: what another server could be asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Wanted {
+    /// The stream's vhost.
+    pub vhost: String,
+    /// Its app.
+    pub app: String,
+    /// Its name.
+    pub name: String,
+    /// For how long it has been wanted, ms.
+    pub since_ms: u64,
+    /// The processes with viewers of it, such as `stream#0`.
+    pub by: Vec<String>,
+}
+
 /// Where a stream comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 
+use ipc::ViewerRequest;
 use media::StreamKey;
 use rtmp::{Output, Pool, ServerEvent, ServerSession};
 
@@ -184,6 +185,17 @@ impl Connection {
         connection.publishing.clone_from(&snapshot.publishing);
         connection.outbox.tail().extend_from_slice(&snapshot.outbox);
         (connection, snapshot.playing.clone())
+    }
+
+    /// What it said as a viewer, for whoever pulls the stream that it wants.
+    pub(crate) fn viewer_request(&self, params: &[(String, String)]) -> ViewerRequest {
+        let Some(request) = self.session.connect_request() else { return ViewerRequest::default() };
+        ViewerRequest {
+            tc_url: request.tc_url.clone(),
+            page_url: request.page_url.clone(),
+            swf_url: request.swf_url.clone(),
+            params: params.to_vec(),
+        }
     }
 
     /// Whether it has asked something, and sent as much behind it as is kept for the answer.

@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use bytes::Bytes;
+use ipc::ViewerRequest;
 use media::{Kind, StreamKey};
 use mediaring::RingReader;
 use rtmp::{ConnectRequest, PlayRequest, PublishRequest};
@@ -52,9 +53,14 @@ pub trait Host: Sized {
     fn media(&mut self, connection: ConnectionId, msid: u32, kind: Kind, wire_ms: u32, payload: Bytes);
     /// An accepted publish ended. Returns the stream that rests now, for its viewers here.
     fn unpublish(&mut self, connection: ConnectionId, msid: u32) -> Option<StreamKey>;
-    /// The first viewer of a stream is there. Returns the ring when there is one at hand; otherwise it is brought with
-    /// [`Hub::set_ring`].
-    fn wanted(&mut self, audience: AudienceId, key: &StreamKey) -> Option<(RingReader, Wakes)>;
+    /// The first viewer of a stream is there, and has said this. Returns the ring when there is one at hand; otherwise it is
+    /// brought with [`Hub::set_ring`].
+    fn wanted(
+        &mut self,
+        audience: AudienceId,
+        key: &StreamKey,
+        request: ViewerRequest,
+    ) -> Option<(RingReader, Wakes)>;
     /// The last viewer of a stream has gone.
     fn unwanted(&mut self, key: &StreamKey);
     /// A viewer lags by so many ms: let the ring hold more.

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use ipc::{Channel, ChannelError, ReaderToSource, SourceToReader, Wake, WakeReceiver};
+use ipc::{Channel, ChannelError, ReaderToSource, SourceToReader, ViewerRequest, Wake, WakeReceiver};
 use media::StreamKey;
 use mediaring::RingReader;
 use reactor::{Reactor, Token};
@@ -43,6 +43,18 @@ struct Link {
     number: u64,
     channel: Channel,
     wake: WakeReceiver,
+    /// It has told all its streams: what it has not told does not exist.
+    is_listed: bool,
+}
+
+/// A stream that has viewers here.
+#[derive(Debug)]
+struct Watched {
+    audience: AudienceId,
+    /// What the first viewer said.
+    request: ViewerRequest,
+    /// The back-source was told that it is wanted.
+    is_wanted: bool,
 }
 
 /// The links of one process to all back-sources.
@@ -51,7 +63,7 @@ pub struct Links {
     shards: Vec<Option<Link>>,
     streams: HashMap<(u32, u32), StreamKey>,
     by_key: HashMap<StreamKey, (u32, u32)>,
-    watched: HashMap<StreamKey, AudienceId>,
+    watched: HashMap<StreamKey, Watched>,
     /// Where the wake-ups of a stream go; what the other maps say, in one step.
     woken: FxHashMap<(u32, u32), AudienceId>,
     /// Links that have ended while something was sent.
@@ -88,7 +100,7 @@ impl Links {
     /// The back-source that owns a stream.
     #[must_use]
     pub fn shard_of(&self, key: &StreamKey) -> u32 {
-        key.shard(u32::try_from(self.shards.len()).unwrap_or(1))
+        shard_of(key, self.shards.len())
     }
 
     /// A back-source is there, at the other end of the link of this number.
@@ -104,7 +116,8 @@ impl Links {
         let mut events = self.read_channel(shard);
         events.extend(self.disconnect(shard));
         let token = FIRST_LINK_TOKEN + 2 * shard as usize;
-        let link = Link { number, channel: Channel::new(channel), wake: WakeReceiver::new(wake) };
+        let (channel, wake) = (Channel::new(channel), WakeReceiver::new(wake));
+        let link = Link { number, channel, wake, is_listed: false };
         let registered = reactor
             .register(link.channel.as_raw_fd(), Token(token))
             .and_then(|()| reactor.register_readable(link.wake.as_raw_fd(), Token(token + 1)));
@@ -123,6 +136,10 @@ impl Links {
         self.by_key.retain(|_, (at, _)| *at != shard);
         self.woken.retain(|(at, _), _| *at != shard);
         self.missing.retain(|(at, _)| *at != shard);
+        let shards = self.shards.len();
+        for (key, watched) in &mut self.watched {
+            watched.is_wanted &= shard_of(key, shards) != shard;
+        }
         was.map(|link| LinkEvent::Down(shard, link.number)).into_iter().collect()
     }
 
@@ -170,7 +187,7 @@ impl Links {
                     events.extend(audiences.map(|audience| LinkEvent::Advanced(*audience)));
                 }
                 Ok(Some(Wake::All)) => {
-                    events.extend(self.watched.values().map(|id| LinkEvent::Advanced(*id)))
+                    events.extend(self.watched.values().map(|it| LinkEvent::Advanced(it.audience)))
                 }
                 Ok(None) => return events,
                 // Without wake-ups the whole link is of no use.
@@ -227,7 +244,7 @@ impl Links {
                 let is_new = self.streams.insert(place, stream.key.clone()).is_none();
                 self.by_key.insert(stream.key.clone(), place);
                 events.push(LinkEvent::Stream(stream.key.clone(), stream.live));
-                if let Some(audience) = self.watched.get(&stream.key).copied() {
+                if let Some(audience) = self.watched.get(&stream.key).map(|it| it.audience) {
                     self.woken.insert(place, audience);
                     if is_new {
                         self.send(
@@ -245,12 +262,13 @@ impl Links {
                 if let Some(key) = self.streams.remove(&(shard, stream_id)) {
                     self.by_key.remove(&key);
                     self.woken.remove(&(shard, stream_id));
+                    self.want(&key);
                     events.push(LinkEvent::Gone(key));
                 }
             }
             SourceToReader::Ring { stream_id, .. } => {
-                let audience =
-                    self.streams.get(&(shard, stream_id)).and_then(|key| self.watched.get(key)).copied();
+                let key = self.streams.get(&(shard, stream_id));
+                let audience = key.and_then(|key| self.watched.get(key)).map(|it| it.audience);
                 match (audience, fds.into_iter().next().map(RingReader::open)) {
                     (Some(audience), Some(Ok(ring))) => events.push(LinkEvent::Ring(audience, ring)),
                     (_, Some(Err(error))) => {
@@ -266,7 +284,15 @@ impl Links {
                     _ => {}
                 }
             }
-            SourceToReader::Listed => events.push(LinkEvent::Up(shard)),
+            SourceToReader::Listed => {
+                if let Some(Some(link)) = self.shards.get_mut(shard as usize) {
+                    link.is_listed = true;
+                }
+                let is_its = |key: &&StreamKey| self.shard_of(key) == shard;
+                let watched: Vec<StreamKey> = self.watched.keys().filter(is_its).cloned().collect();
+                watched.iter().for_each(|key| self.want(key));
+                events.push(LinkEvent::Up(shard));
+            }
         }
     }
 
@@ -285,16 +311,38 @@ impl Links {
 
     /// Viewers of a stream are here: ask for its ring, now or when the stream appears.
     pub fn watch(&mut self, audience: AudienceId, key: &StreamKey) {
-        self.watched.insert(key.clone(), audience);
+        self.watch_for(audience, key, ViewerRequest::default());
+    }
+
+    /// The same, with what the first viewer said: a stream that does not exist is wanted by it.
+    pub fn watch_for(&mut self, audience: AudienceId, key: &StreamKey, request: ViewerRequest) {
+        self.watched.insert(key.clone(), Watched { audience, request, is_wanted: false });
         if let Some((shard, stream_id)) = self.by_key.get(key).copied() {
             self.woken.insert((shard, stream_id), audience);
             self.send(shard, &ReaderToSource::Subscribe { stream_id }, Vec::new());
+        } else {
+            self.want(key);
+        }
+    }
+
+    /// Tells the back-source that a stream which it does not have is wanted, once it has told which it has.
+    fn want(&mut self, key: &StreamKey) {
+        let shard = self.shard_of(key);
+        let is_listed = matches!(self.shards.get(shard as usize), Some(Some(link)) if link.is_listed);
+        let is_there = self.by_key.contains_key(key);
+        let Some(watched) = self.watched.get_mut(key) else { return };
+        if is_listed && !is_there && !watched.is_wanted {
+            watched.is_wanted = true;
+            let request = watched.request.clone();
+            self.send(shard, &ReaderToSource::Want { key: key.clone(), request }, Vec::new());
         }
     }
 
     /// The viewers of a stream have left.
     pub fn unwatch(&mut self, key: &StreamKey) {
-        self.watched.remove(key);
+        if self.watched.remove(key).is_some_and(|watched| watched.is_wanted) {
+            self.send(self.shard_of(key), &ReaderToSource::Unwant { key: key.clone() }, Vec::new());
+        }
         if let Some((shard, stream_id)) = self.by_key.get(key).copied() {
             self.woken.remove(&(shard, stream_id));
             self.send(shard, &ReaderToSource::Unsubscribe { stream_id }, Vec::new());
@@ -326,5 +374,105 @@ impl Links {
     /// closed then: ask [`Self::is_up`] first).
     pub fn hand_over(&mut self, key: &StreamKey, socket: OwnedFd, connection: Vec<u8>) -> bool {
         self.send(self.shard_of(key), &ReaderToSource::Handoff { connection }, vec![socket])
+    }
+}
+
+/// Which of so many back-sources owns a stream.
+fn shard_of(key: &StreamKey, shards: usize) -> u32 {
+    key.shard(u32::try_from(shards).unwrap_or(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ipc::StreamInfo;
+
+    fn key(stream: &str) -> StreamKey {
+        StreamKey { vhost: "v".into(), app: "live".into(), stream: stream.into() }
+    }
+
+    /// A back-source as the links see it.
+    struct Source {
+        channel: Channel,
+        _wake: OwnedFd,
+    }
+
+    impl Source {
+        fn connect(links: &mut Links, reactor: &Reactor, number: u64) -> Self {
+            let (ours, theirs) = Channel::pair().unwrap();
+            let (wake, waker) = Channel::pair().unwrap();
+            links.connect(reactor, 0, number, theirs, wake);
+            Self { channel: Channel::new(ours), _wake: waker }
+        }
+
+        fn say(&mut self, links: &mut Links, message: &SourceToReader) {
+            self.channel.send(message, Vec::new()).unwrap();
+            links.ready(Token(FIRST_LINK_TOKEN));
+        }
+
+        fn stream(&mut self, links: &mut Links, stream: &str) {
+            let info = StreamInfo { stream_id: 7, key: key(stream), live: true };
+            self.say(links, &SourceToReader::Stream(info));
+        }
+
+        /// What it was told, in short.
+        fn heard(&mut self) -> Vec<String> {
+            let mut heard = Vec::new();
+            while let Ok(Some((message, _))) = self.channel.receive::<ReaderToSource>() {
+                heard.push(match message {
+                    ReaderToSource::Want { key, request } => {
+                        format!("want {} {}", key.stream, request.tc_url)
+                    }
+                    ReaderToSource::Unwant { key } => format!("unwant {}", key.stream),
+                    ReaderToSource::Subscribe { stream_id } => format!("subscribe {stream_id}"),
+                    ReaderToSource::Unsubscribe { stream_id } => format!("unsubscribe {stream_id}"),
+                    other => format!("{other:?}"),
+                });
+            }
+            heard
+        }
+    }
+
+    fn watch(links: &mut Links, stream: &str) {
+        let request = ViewerRequest { tc_url: "url".to_owned(), ..ViewerRequest::default() };
+        links.watch_for(AudienceId(1), &key(stream), request);
+    }
+
+    #[test]
+    fn what_does_not_exist_is_wanted_until_its_last_viewer_goes() {
+        let (mut links, reactor) = (Links::new(1), Reactor::new().unwrap());
+        let mut source = Source::connect(&mut links, &reactor, 1);
+        source.stream(&mut links, "there");
+        watch(&mut links, "early");
+        watch(&mut links, "there");
+        assert_eq!(source.heard(), ["subscribe 7"], "what it has not told yet may exist");
+        source.say(&mut links, &SourceToReader::Listed);
+        assert_eq!(source.heard(), ["want early url"]);
+        watch(&mut links, "late");
+        links.unwatch(&key("early"));
+        links.unwatch(&key("there"));
+        assert_eq!(source.heard(), ["want late url", "unwant early", "unsubscribe 7"]);
+    }
+
+    #[test]
+    fn a_stream_that_goes_is_wanted_and_a_successor_is_told_all() {
+        let (mut links, reactor) = (Links::new(1), Reactor::new().unwrap());
+        let mut source = Source::connect(&mut links, &reactor, 1);
+        source.stream(&mut links, "one");
+        source.say(&mut links, &SourceToReader::Listed);
+        watch(&mut links, "one");
+        watch(&mut links, "two");
+        source.say(&mut links, &SourceToReader::Gone { stream_id: 7 });
+        assert_eq!(source.heard(), ["subscribe 7", "want two url", "want one url"]);
+        let mut source = Source::connect(&mut links, &reactor, 2);
+        assert_eq!(source.heard(), [""; 0]);
+        source.say(&mut links, &SourceToReader::Listed);
+        let mut heard = source.heard();
+        heard.sort();
+        assert_eq!(heard, ["want one url", "want two url"]);
+        // It appears: who has viewers subscribes, and has wanted it all the same.
+        source.stream(&mut links, "two");
+        links.unwatch(&key("two"));
+        assert_eq!(source.heard(), ["subscribe 7", "unwant two", "unsubscribe 7"]);
     }
 }

@@ -80,7 +80,7 @@ impl Host for Fake {
     fn unpublish(&mut self, _: ConnectionId, _: u32) -> Option<StreamKey> {
         None
     }
-    fn wanted(&mut self, _: AudienceId, _: &StreamKey) -> Option<(RingReader, Wakes)> {
+    fn wanted(&mut self, _: AudienceId, _: &StreamKey, _: ipc::ViewerRequest) -> Option<(RingReader, Wakes)> {
         None
     }
     fn unwanted(&mut self, _: &StreamKey) {}

@@ -21,7 +21,7 @@ pub use fd::take_stdin;
 pub use frame::{FrameError, MAX_BODY_BYTES, MAX_FDS, decode_header};
 pub use message::{
     ChildToMaster, Hello, HttpToHttp, LinkEnd, MasterToChild, ProcessInfo, ReaderToSource, Role,
-    SourceToReader, Start, StreamInfo,
+    SourceToReader, Start, StreamInfo, ViewerRequest,
 };
 pub use rendezvous::{Rendezvous, find_master, master_of};
 pub use reserve::{RESERVED, in_reserve};

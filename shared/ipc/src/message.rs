@@ -430,6 +430,34 @@ pub enum ReaderToSource {
         /// Its id.
         stream_id: u32,
     },
+    /// I have viewers of a stream that I do not know. Said again to a successor, and when a stream that has viewers goes; said
+    /// twice, it counts once.
+    Want {
+        /// Its name.
+        key: StreamKey,
+        /// What the first of the viewers said.
+        #[serde(default)]
+        request: ViewerRequest,
+    },
+    /// The last of them has gone.
+    Unwant {
+        /// Its name.
+        key: StreamKey,
+    },
+}
+
+/// What a viewer said that asked for a stream: who pulls the stream from another server may have to say the same there.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ViewerRequest {
+    /// Its `tcUrl`, or the URL that it asked for; may contain secrets in its query.
+    pub tc_url: String,
+    /// The page that its player is in.
+    pub page_url: Option<String>,
+    /// The program that its player is.
+    pub swf_url: Option<String>,
+    /// The query of the stream's name, in order; may contain secrets.
+    pub params: Vec<(String, String)>,
 }
 
 /// From a back-source to a reader of rings.

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use ipc::{
     ChildToMaster, Common, Hello, HttpToHttp, LinkEnd, MasterToChild, ProcessInfo, ReaderToSource, Role,
     SourceToReader, Start, StreamInfo, ToApi, ToBackSource, ToHttp, ToIngest, ToRole, ToStream,
+    ViewerRequest,
 };
 use media::StreamKey;
 use serde::{Serialize, de::DeserializeOwned};
@@ -54,6 +55,15 @@ impl Store {
 fn stream() -> StreamInfo {
     let key = StreamKey { vhost: "v.example".into(), app: "live".into(), stream: "camera 1".into() };
     StreamInfo { stream_id: 7, key, live: true }
+}
+
+fn viewer_request() -> ViewerRequest {
+    ViewerRequest {
+        tc_url: "rtmp://v.example/live?token=one".to_owned(),
+        page_url: Some("http://v.example/page".to_owned()),
+        swf_url: None,
+        params: vec![("key".to_owned(), "two".to_owned())],
+    }
 }
 
 fn config() -> Box<conf::Config> {
@@ -186,6 +196,8 @@ fn between_children(store: &mut Store) {
         ("Hold", ReaderToSource::Hold { stream_id: 7, want_ms: 5_000 }),
         ("Pace", ReaderToSource::Pace { stream_id: 7, ms: 350 }),
         ("EndPublish", ReaderToSource::EndPublish { stream_id: 7 }),
+        ("Want", ReaderToSource::Want { key: stream().key, request: viewer_request() }),
+        ("Unwant", ReaderToSource::Unwant { key: stream().key }),
     ] {
         store.check(&format!("ReaderToSource::{name}"), &message);
     }

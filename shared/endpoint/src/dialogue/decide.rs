@@ -139,7 +139,7 @@ impl<H: Host> Dialogue<'_, H> {
         connection.session.accept_play(now_ms, request.msid)?;
         self.hub.delivery.drain_transmits(self.key);
         let (msid, duration) = (request.msid, request.duration_ms);
-        self.join(name, |fd, key, now_ms| {
+        self.join(name, &request.params, |fd, key, now_ms| {
             let cursor = Cursor::new(msid, 0, reactor::now_ns()).for_duration(duration);
             Viewer::new(cursor, fd, key, now_ms)
         });

@@ -16,11 +16,17 @@ use crate::viewer::Viewer;
 const LINGER_MS: u64 = 1000;
 
 impl<H: Host> Dialogue<'_, H> {
-    /// Makes the client a viewer of a stream.
-    pub(crate) fn join(&mut self, name: &StreamKey, make: impl FnOnce(RawFd, usize, u64) -> Viewer) {
-        if let Some(id) = self.hub.delivery.join(self.key, name, make)
-            && let Some((ring, wakes)) = self.host.wanted(id, name)
-        {
+    /// Makes the client a viewer of a stream; `params` is the query of the name that it asked for.
+    pub(crate) fn join(
+        &mut self,
+        name: &StreamKey,
+        params: &[(String, String)],
+        make: impl FnOnce(RawFd, usize, u64) -> Viewer,
+    ) {
+        let Some(id) = self.hub.delivery.join(self.key, name, make) else { return };
+        let connection = self.hub.delivery.connections.get(self.key);
+        let request = connection.map(|connection| connection.viewer_request(params)).unwrap_or_default();
+        if let Some((ring, wakes)) = self.host.wanted(id, name, request) {
             self.hub.set_ring(self.host, id, ring, wakes);
         }
     }

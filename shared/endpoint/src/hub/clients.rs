@@ -86,7 +86,7 @@ impl Hub {
         let Some(key) = self.insert(connection) else { return Ok(()) };
         let mut client = self.with(host, key);
         for (name, viewer) in playing {
-            client.join(&name, |fd, key, now_ms| viewer.into_viewer(fd, key, now_ms));
+            client.join(&name, &[], |fd, key, now_ms| viewer.into_viewer(fd, key, now_ms));
         }
         if let Some(pending) = pending {
             client.ask(&pending, snapshot.decide_by_ms);
