@@ -14,7 +14,7 @@ use rustc_hash::FxHashMap;
 
 use crate::demand::{Demand, Wanter};
 use crate::metadata;
-use crate::publisher::{Publish, Publisher};
+use crate::publisher::{Publish, Publisher, Sent};
 use crate::readers::{ReaderEvent, Readers};
 use crate::resting::Resting;
 use crate::source::Source;
@@ -35,8 +35,8 @@ pub(crate) struct BackSource {
     /// The server's version.
     pub(crate) version: &'static str,
     pub(crate) sources: Sources,
-    /// Which stream each publisher sends.
-    pub(crate) publishes: FxHashMap<Publisher, u32>,
+    /// What each publisher sends.
+    pub(crate) publishes: FxHashMap<Publisher, Sent>,
     pub(crate) readers: Readers,
     /// Streams that are wanted, of those that this back-source owns.
     pub(crate) demand: Demand,

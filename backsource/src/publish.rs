@@ -10,14 +10,14 @@ use endpoint::{
 };
 use ipc::{SourceToReader, ViewerRequest};
 use media::timeline::Jitter;
-use media::{Kind, StreamKey};
+use media::{Kind, StreamKey, WireClock};
 use mediaring::RingReader;
 use rtmp::PublishRequest;
 
 use crate::demand::Wanter;
 use crate::process::BackSource;
-use crate::publisher::{Publish, Publisher};
-use crate::source::Rules;
+use crate::publisher::{Publish, Publisher, Sent};
+use crate::source::{Packet, Rules};
 use crate::stream_ring::Put;
 
 /// Least time between two lines about descriptors that are missing, ms.
@@ -63,7 +63,7 @@ impl BackSource {
 
     /// The end of a publish, for all that read the stream.
     fn end_publish(&mut self, publisher: Publisher) -> Option<StreamKey> {
-        let stream_id = self.publishes.remove(&publisher)?;
+        let Sent { stream_id, .. } = self.publishes.remove(&publisher)?;
         let source = self.sources.get_mut(stream_id)?;
         let (packets, bytes) = source.figures.of_publish();
         tracing::info!(
@@ -147,7 +147,7 @@ impl Host for BackSource {
                 self.renew(stream_id);
             }
         }
-        self.publishes.insert(publisher, stream_id);
+        self.publishes.insert(publisher, Sent { stream_id, clock: WireClock::default() });
         self.keep(stream_id);
         self.renewed.push(stream_id);
         Ok(former.and_then(|(former, _)| former.publisher.connection()))
@@ -158,12 +158,16 @@ impl Host for BackSource {
     }
 
     fn media(&mut self, connection: ConnectionId, msid: u32, kind: Kind, wire_ms: u32, payload: Bytes) {
-        let publisher = Publisher::Encoder(connection, msid);
-        let Some(stream_id) = self.publishes.get(&publisher).copied() else { return };
+        let Some(sent) = self.publishes.get_mut(&Publisher::Encoder(connection, msid)) else { return };
+        let stream_id = sent.stream_id;
+        let packet = Packet::new(kind, sent.clock.read(wire_ms), payload);
+        if packet.is_frame() {
+            sent.clock.follow(packet.dts_ms);
+        }
         let bounds = self.sources.bounds(&self.config);
         let Some(source) = self.sources.get_mut(stream_id) else { return };
         reactor::crash_point("before-ring");
-        let put = source.put(kind, wire_ms, &payload, bounds, &self.amf);
+        let put = source.put(&packet, bounds, &self.amf);
         reactor::crash_point("after-ring");
         if let Some(tally) = source.figures.tally {
             self.control.board.tally_received(tally, source.figures.bytes, source.figures.frames);

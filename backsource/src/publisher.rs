@@ -1,6 +1,7 @@
 //! Who publishes a stream: where it comes from.
 
 use endpoint::ConnectionId;
+use media::WireClock;
 
 /// Number of a connection to another server, from which a stream is pulled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,6 +40,15 @@ impl Publisher {
             Self::Pulled(_) | Self::Program(_) => None,
         }
     }
+}
+
+/// What a publisher sends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sent {
+    /// Number of the stream.
+    pub(crate) stream_id: u32,
+    /// Its clock, where that has 32 bits.
+    pub(crate) clock: WireClock,
 }
 
 /// One publish of a stream.

@@ -38,6 +38,30 @@ impl Rules {
     }
 }
 
+/// A packet as a publisher sends it, whatever it came over.
+#[derive(Debug)]
+pub(crate) struct Packet {
+    kind: Kind,
+    /// The publisher's time, ms; it goes on where a clock of fewer bits wraps.
+    pub(crate) dts_ms: i64,
+    info: PacketInfo,
+    /// The body of an FLV tag.
+    payload: Bytes,
+}
+
+impl Packet {
+    pub(crate) fn new(kind: Kind, dts_ms: i64, payload: Bytes) -> Self {
+        let info = flv::classify(kind, &payload);
+        Self { kind, dts_ms, info, payload }
+    }
+
+    /// Whether it is a picture or a sound, not a header, metadata or nothing: its time is one of the publisher's clock.
+    pub(crate) fn is_frame(&self) -> bool {
+        let PacketInfo { sequence_header, beside, end_of_sequence, .. } = self.info;
+        self.kind != Kind::Data && !self.payload.is_empty() && !(sequence_header || beside || end_of_sequence)
+    }
+}
+
 /// A stream.
 #[derive(Debug)]
 pub(crate) struct Source {
@@ -164,35 +188,26 @@ impl Source {
     }
 
     /// Puts a packet of the publisher into the ring.
-    pub(crate) fn put(
-        &mut self,
-        kind: Kind,
-        wire_ms: u32,
-        payload: &Bytes,
-        bounds: Bounds,
-        limits: &amf0::Limits,
-    ) -> Put {
+    pub(crate) fn put(&mut self, packet: &Packet, bounds: Bounds, limits: &amf0::Limits) -> Put {
+        let Packet { kind, dts_ms: at, info, ref payload } = *packet;
         self.figures.count(payload.len());
         if payload.is_empty() {
             return Put::Nothing;
         }
         if kind == Kind::Data {
-            return self.put_data(wire_ms, payload, bounds, limits);
+            return self.put_data(at, payload, bounds, limits);
         }
         let mended = self.mend(kind, payload);
         let payload = mended.as_ref().unwrap_or(payload);
-        let info = flv::classify(kind, payload);
         self.tracks.describe(kind, info, payload);
-        let is_kept = info.sequence_header || info.beside;
-        let aside = is_kept || info.end_of_sequence;
         let arrival_ms = i64::try_from(reactor::now_ms()).unwrap_or(i64::MAX);
-        let dts_ms = if aside {
-            self.timeline.aside(kind, wire_ms)
+        let dts_ms = if packet.is_frame() {
+            self.timeline.frame_at(kind, at, arrival_ms)
         } else {
-            self.timeline.frame_at(kind, wire_ms, arrival_ms)
+            self.timeline.aside(kind, at)
         };
         let flags = Self::flags(info);
-        if is_kept {
+        if info.sequence_header || info.beside {
             self.keep(kind, dts_ms, payload);
         }
         self.ring.append(kind, flags, dts_ms, payload, bounds)
@@ -238,7 +253,7 @@ impl Source {
         flags
     }
 
-    fn put_data(&mut self, wire_ms: u32, payload: &[u8], bounds: Bounds, limits: &amf0::Limits) -> Put {
+    fn put_data(&mut self, at: i64, payload: &[u8], bounds: Bounds, limits: &amf0::Limits) -> Put {
         match metadata::read(payload, limits, self.rules.version) {
             DataMessage::Metadata { bytes, facts } => {
                 self.timeline.set_rates(facts.sample_rate, facts.frame_rate);
@@ -247,12 +262,12 @@ impl Source {
                     self.timeline.set_jitter(Jitter::Off);
                     self.note_absolute();
                 }
-                let dts_ms = self.timeline.aside(Kind::Data, wire_ms);
+                let dts_ms = self.timeline.aside(Kind::Data, at);
                 self.keep_metadata(dts_ms, &bytes, limits);
                 self.ring.append(Kind::Data, Flags::METADATA, dts_ms, &bytes, bounds)
             }
             DataMessage::Event(bytes) => {
-                let dts_ms = self.timeline.aside(Kind::Data, wire_ms);
+                let dts_ms = self.timeline.aside(Kind::Data, at);
                 self.ring.append(Kind::Data, Flags::default(), dts_ms, &bytes, bounds)
             }
             DataMessage::Ignored => Put::Nothing,

@@ -5,7 +5,7 @@
 //!
 //! Three clocks appear in this project and are never mixed:
 //! * **monotonic**: milliseconds (`now_ms`) or nanoseconds since boot, for deadlines and latency;
-//! * **media**: milliseconds of a stream. On the RTMP wire they are 32 bits and wrap; inside they are `i64`;
+//! * **media**: milliseconds of a stream. On the RTMP wire they are 32 bits and wrap ([`WireClock`]); inside they are `i64`;
 //! * **wallclock**: only in logs and file names.
 
 #![forbid(unsafe_code)]
@@ -15,6 +15,8 @@ mod key;
 mod kind;
 pub mod number;
 pub mod timeline;
+mod wire_clock;
 
 pub use key::StreamKey;
 pub use kind::Kind;
+pub use wire_clock::WireClock;

@@ -53,7 +53,7 @@ struct Track {
     offset: Option<i64>,
     /// Last output time, if the track has had one since the stream began.
     last_out: Option<i64>,
-    /// Last input time of this publish, unwrapped.
+    /// Last input time of this publish.
     last_in: Option<i64>,
     /// The last plausible input step; 0 = unknown.
     step: i64,
@@ -67,8 +67,6 @@ struct Track {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeline {
     jitter: Jitter,
-    /// Unwrapping of the 32-bit wire clock: the last unwrapped input, of any track.
-    unwrapped: Option<i64>,
     /// For [`Jitter::Zero`]: out = in + offset.
     offset: Option<i64>,
     audio: Track,
@@ -84,7 +82,6 @@ impl Timeline {
     pub fn new(jitter: Jitter) -> Self {
         Self {
             jitter,
-            unwrapped: None,
             offset: None,
             audio: Track::default(),
             video: Track::default(),
@@ -137,7 +134,6 @@ impl Timeline {
 
     /// A new publisher begins: its clock has nothing to do with the last one's.
     pub fn begin_publish(&mut self) {
-        self.unwrapped = None;
         self.offset = None;
         self.least_lag = None;
         for track in [&mut self.audio, &mut self.video] {
@@ -151,8 +147,7 @@ impl Timeline {
     /// The time of a message that is not part of the timeline's rhythm (sequence headers, the end of a sequence, cue
     /// points), in ms: its own where that fits behind what its track had last, else that.
     #[must_use]
-    pub fn aside(&self, kind: Kind, wire_ms: u32) -> i64 {
-        let at = self.unwrap(wire_ms);
+    pub fn aside(&self, kind: Kind, at: i64) -> i64 {
         let own = if kind == Kind::Audio { self.audio.offset } else { self.video.offset };
         let wanted = own.or(self.audio.offset).or(self.video.offset).map(|offset| at + offset);
         match self.jitter {
@@ -170,14 +165,14 @@ impl Timeline {
         }
     }
 
-    /// Maps the timestamp of an audio or video frame to the stream's timeline, in ms.
-    pub fn frame(&mut self, kind: Kind, wire_ms: u32) -> i64 {
-        self.place(kind, wire_ms, None)
+    /// Maps the publisher's time of an audio or video frame, in ms, to the stream's timeline.
+    pub fn frame(&mut self, kind: Kind, at: i64) -> i64 {
+        self.place(kind, at, None)
     }
 
     /// The same for a frame that arrived at a time of a clock that never jumps, in ms.
-    pub fn frame_at(&mut self, kind: Kind, wire_ms: u32, arrival_ms: i64) -> i64 {
-        let out = self.place(kind, wire_ms, Some(arrival_ms));
+    pub fn frame_at(&mut self, kind: Kind, at: i64, arrival_ms: i64) -> i64 {
+        let out = self.place(kind, at, Some(arrival_ms));
         let lag = arrival_ms.saturating_sub(out);
         self.least_lag = Some(self.least_lag.map_or(lag, |least| least.min(lag)));
         out
@@ -190,9 +185,7 @@ impl Timeline {
         (0..=MAX_GAP_MS).contains(&step) && is_in_time
     }
 
-    fn place(&mut self, kind: Kind, wire_ms: u32, arrival_ms: Option<i64>) -> i64 {
-        let at = self.unwrap(wire_ms);
-        self.unwrapped = Some(at);
+    fn place(&mut self, kind: Kind, at: i64, arrival_ms: Option<i64>) -> i64 {
         match self.jitter {
             Jitter::Off => self.keep(kind, at),
             Jitter::Zero => {
@@ -218,17 +211,6 @@ impl Timeline {
 
     fn other(&self, kind: Kind) -> &Track {
         if kind == Kind::Audio { &self.video } else { &self.audio }
-    }
-
-    fn unwrap(&self, wire_ms: u32) -> i64 {
-        match self.unwrapped {
-            None => i64::from(wire_ms),
-            Some(last) => {
-                let last_wire = u32::try_from(last & 0xffff_ffff).unwrap_or(0);
-                let step = wire_ms.wrapping_sub(last_wire).cast_signed();
-                last + i64::from(step)
-            }
-        }
     }
 
     fn full(&mut self, kind: Kind, at: i64, arrival_ms: Option<i64>) -> i64 {
@@ -323,9 +305,51 @@ fn whole_ms(ms: f64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::WireClock;
+
+    /// A timeline behind the clock of an RTMP publisher.
+    struct Wired {
+        timeline: Timeline,
+        clock: WireClock,
+    }
+
+    impl Wired {
+        fn new(jitter: Jitter) -> Self {
+            Self { timeline: Timeline::new(jitter), clock: WireClock::default() }
+        }
+
+        fn frame(&mut self, kind: Kind, wire_ms: u32) -> i64 {
+            let at = self.clock.read(wire_ms);
+            self.clock.follow(at);
+            self.timeline.frame(kind, at)
+        }
+
+        fn frame_at(&mut self, kind: Kind, wire_ms: u32, arrival_ms: i64) -> i64 {
+            let at = self.clock.read(wire_ms);
+            self.clock.follow(at);
+            self.timeline.frame_at(kind, at, arrival_ms)
+        }
+
+        fn aside(&self, kind: Kind, wire_ms: u32) -> i64 {
+            self.timeline.aside(kind, self.clock.read(wire_ms))
+        }
+
+        fn set_rates(&mut self, sample_rate: Option<f64>, frame_rate: Option<f64>) {
+            self.timeline.set_rates(sample_rate, frame_rate);
+        }
+
+        fn jumps(&self) -> u64 {
+            self.timeline.jumps()
+        }
+
+        fn begin_publish(&mut self) {
+            self.timeline.begin_publish();
+            self.clock = WireClock::default();
+        }
+    }
 
     fn run(jitter: Jitter, input: &[(Kind, u32)]) -> Vec<i64> {
-        let mut timeline = Timeline::new(jitter);
+        let mut timeline = Wired::new(jitter);
         input.iter().map(|(kind, at)| timeline.frame(*kind, *at)).collect()
     }
 
@@ -376,7 +400,7 @@ mod tests {
 
     #[test]
     fn what_lies_beside_takes_the_time_of_its_track() {
-        let mut timeline = Timeline::new(Jitter::Full);
+        let mut timeline = Wired::new(Jitter::Full);
         timeline.frame(Kind::Video, 1000);
         timeline.frame(Kind::Audio, 1111);
         assert_eq!(timeline.aside(Kind::Video, 1000), 0);
@@ -394,7 +418,7 @@ mod tests {
                 input.push((Kind::Audio, n * 40 + 10));
             }
         }
-        let mut timeline = Timeline::new(Jitter::Full);
+        let mut timeline = Wired::new(Jitter::Full);
         for (kind, at) in input {
             assert_eq!(timeline.frame(kind, at), i64::from(at), "{kind:?}");
         }
@@ -403,7 +427,7 @@ mod tests {
 
     #[test]
     fn a_track_whose_clock_jumps_alone_does_not_shake_the_other() {
-        let mut timeline = Timeline::new(Jitter::Full);
+        let mut timeline = Wired::new(Jitter::Full);
         for n in 0..500_u32 {
             let jump = if n >= 250 { 3_600_000 } else { 0 };
             assert_eq!(timeline.frame(Kind::Video, n * 40), i64::from(n) * 40);
@@ -418,7 +442,7 @@ mod tests {
         late: impl Fn(i64) -> i64,
         jump: impl Fn(i64) -> i64,
     ) -> (Vec<i64>, u64) {
-        let mut timeline = Timeline::new(Jitter::Full);
+        let mut timeline = Wired::new(Jitter::Full);
         let times = (0..1000).map(|n| n * 40).filter(|at| !lost(*at));
         let out = times.map(|at| {
             let wire = u32::try_from(7000 + at + jump(at)).unwrap();
@@ -464,7 +488,7 @@ mod tests {
     #[test]
     fn a_slow_rhythm_is_kept_with_metadata_and_learnt_without() {
         let times: Vec<u32> = (0..6).map(|n| n * 1000).collect();
-        let mut told = Timeline::new(Jitter::Full);
+        let mut told = Wired::new(Jitter::Full);
         told.set_rates(None, Some(1.0));
         let out: Vec<i64> = times.iter().map(|at| told.frame(Kind::Video, *at)).collect();
         assert_eq!(out, [0, 1000, 2000, 3000, 4000, 5000]);
@@ -473,7 +497,7 @@ mod tests {
 
     #[test]
     fn a_republish_goes_on() {
-        let mut timeline = Timeline::new(Jitter::Full);
+        let mut timeline = Wired::new(Jitter::Full);
         for n in 0..10 {
             timeline.frame(Kind::Video, n * 40);
             timeline.frame(Kind::Audio, n * 40 + 5);
