@@ -11,6 +11,7 @@ use rtmp::{ConnectRequest, PlayRequest, PublishRequest};
 use crate::audience::{AudienceId, Wakes};
 use crate::hub::{ConnectionId, Hub};
 use crate::snapshot::ConnectionSnapshot;
+use crate::upstreams::{UpstreamEvent, UpstreamId};
 use crate::verdict::{DecisionId, Refusal, Verdict};
 
 /// Who asks, and how the answer finds it.
@@ -67,6 +68,8 @@ pub trait Host: Sized {
     fn hold(&mut self, key: &StreamKey, lag_ms: u64);
     /// Viewers of a stream whose wake-ups are [`Wakes::Paced`] gather packets for so many ms.
     fn pace(&mut self, key: &StreamKey, ms: u32);
+    /// A connection to another server ([`Hub::connect_upstream`]) brings something.
+    fn upstream(&mut self, _id: UpstreamId, _event: UpstreamEvent) {}
     /// The connection is gone; its publishes were ended before.
     fn closed(&mut self, connection: ConnectionId);
 }

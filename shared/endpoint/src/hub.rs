@@ -3,14 +3,18 @@
 mod clients;
 mod tick;
 
+pub(crate) use clients::prepare;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use api::Touched;
 use conf::config::Config;
 use conf::vhost::Vhost;
-use media::StreamKey;
+use media::{Kind, StreamKey};
 use mediaring::{RingReader, Scoreboard, WorkRecord};
 use reactor::{Reactor, Ready};
+use rtmp::ClientOptions;
 
 use crate::audience::{AudienceId, Wakes};
 use crate::connection::Connection;
@@ -22,6 +26,7 @@ use crate::newcomers::Newcomers;
 use crate::read_turns::ReadTurns;
 use crate::sessions::Sessions;
 use crate::status::Turns;
+use crate::upstreams::{FIRST_UPSTREAM_TOKEN, Pushed, UpstreamId, Upstreams};
 
 /// Tokens below this are the host's own.
 pub const FIRST_TOKEN: usize = 4096;
@@ -46,6 +51,7 @@ pub struct Hub {
     pub(crate) turns: ReadTurns,
     pub(crate) work: Arc<WorkRecord>,
     sessions: Sessions,
+    upstreams: Upstreams,
     /// Who writes a status line next.
     status: Turns,
     next_tick_ms: u64,
@@ -69,6 +75,7 @@ impl Hub {
             sessions: Sessions::new(&config, first_id),
             delivery: Delivery::new(config, board, board_slot as usize),
             decisions: Decisions::default(),
+            upstreams: Upstreams::default(),
             newcomers: Newcomers::default(),
             turns: ReadTurns::default(),
             work,
@@ -135,6 +142,7 @@ impl Hub {
             self.delivery.connections.next_deadline(),
             self.delivery.audiences.next_due(),
             self.decisions.next_deadline(),
+            self.upstreams.next_deadline(),
         ];
         due.into_iter().flatten().fold(self.next_tick_ms, u64::min)
     }
@@ -142,7 +150,7 @@ impl Hub {
     /// Whether connections are ready that the last turn had no time for.
     #[must_use]
     pub fn is_behind(&self) -> bool {
-        self.turns.is_behind()
+        self.turns.is_behind() || self.upstreams.is_behind()
     }
 
     /// Sees to it that the loop comes round at `at_ms` at the latest.
@@ -162,6 +170,8 @@ impl Hub {
         for event in ready {
             if event.token.0 < FIRST_TOKEN {
                 others.push(event);
+            } else if event.token.0 >= FIRST_UPSTREAM_TOKEN {
+                self.upstreams.ready(event);
             } else {
                 self.turns.push(event);
             }
@@ -176,6 +186,7 @@ impl Hub {
             self.fan_out(host, id);
         }
         self.serve_ready(host);
+        self.serve_upstreams(host);
         while let Some(key) = self.delivery.connections.due(self.now_ms()) {
             self.with(host, key).is_due();
         }
@@ -209,6 +220,41 @@ impl Hub {
         for key in self.turns.take_unread() {
             self.with(host, key).readable(false);
         }
+    }
+
+    /// Serves connections to other servers, and tells the host what they bring.
+    fn serve_upstreams<H: Host>(&mut self, host: &mut H) {
+        if self.upstreams.len() > 0 {
+            let mut buffer = self.turns.take_buffer();
+            self.upstreams.serve(&self.reactor, self.delivery.now_ms, &mut buffer);
+            self.turns.give_back(buffer);
+        }
+        while let Some((id, event)) = self.upstreams.pop_event() {
+            host.upstream(id, event);
+        }
+    }
+
+    /// Begins to connect to another server, as a client that plays or publishes there; what it brings is told by
+    /// [`Host::upstream`]. Nothing here waits for it.
+    ///
+    /// # Errors
+    /// When there are too many such connections, no descriptor is left, or there is no way to the address.
+    pub fn connect_upstream(
+        &mut self,
+        address: SocketAddr,
+        options: ClientOptions,
+    ) -> std::io::Result<UpstreamId> {
+        self.upstreams.connect(&self.reactor, address, options, reactor::now_ms())
+    }
+
+    /// Sends a packet of the stream that is published over a connection to another server; `wire_ms` has 32 bits and wraps.
+    pub fn push_upstream(&mut self, id: UpstreamId, kind: Kind, wire_ms: u32, payload: &[u8]) -> Pushed {
+        self.upstreams.push(id, kind, wire_ms, payload)
+    }
+
+    /// Takes leave of another server. Nothing more is told of that connection.
+    pub fn close_upstream(&mut self, id: UpstreamId) {
+        self.upstreams.close(&self.reactor, id);
     }
 
     /// One client, and the host that is asked about it.

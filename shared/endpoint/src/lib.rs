@@ -32,6 +32,8 @@ mod refer;
 mod sessions;
 mod snapshot;
 mod status;
+mod transport;
+mod upstreams;
 mod verdict;
 mod viewer;
 
@@ -45,4 +47,5 @@ pub use links::{LinkEvent, Links};
 pub use newcomers::unestablished_places;
 pub use refer::allowed as is_page_allowed;
 pub use snapshot::ConnectionSnapshot;
+pub use upstreams::{Pushed, UpstreamEvent, UpstreamId};
 pub use verdict::{Asked, DecisionId, Otherwise, Reason, Refusal, Verdict};

@@ -1,7 +1,6 @@
 //! Bytes that wait for a socket.
 
 use std::io::{self, Write};
-use std::net::TcpStream;
 
 use mediaring::Sent;
 
@@ -54,7 +53,7 @@ impl Outbox {
     }
 
     /// Sends what the socket takes; returns how much, and whether it would take no more.
-    pub(crate) fn flush(&mut self, mut socket: &TcpStream) -> io::Result<(usize, bool)> {
+    pub(crate) fn flush(&mut self, mut socket: impl Write) -> io::Result<(usize, bool)> {
         let mut total = 0;
         while !self.is_empty() {
             match socket.write(self.waiting()) {
