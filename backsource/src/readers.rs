@@ -23,7 +23,7 @@ const MAX_MESSAGE: usize = 4 << 20;
 #[derive(Debug)]
 struct Reader {
     role: Role,
-    slot: u32,
+    number: u32,
     link: u64,
     channel: Channel,
     wake: WakeSender,
@@ -53,12 +53,12 @@ impl Readers {
     pub(crate) fn add(
         &mut self,
         reactor: &Reactor,
-        (role, slot): (Role, u32),
+        (role, number): (Role, u32),
         link: u64,
         (channel, wake): (OwnedFd, OwnedFd),
     ) -> (Option<usize>, Vec<ReaderEvent>) {
         let mut events = Vec::new();
-        let former = self.readers.iter().find(|(_, known)| (known.role, known.slot) == (role, slot));
+        let former = self.readers.iter().find(|(_, known)| (known.role, known.number) == (role, number));
         if let Some(key) = former.map(|(key, _)| key) {
             for _ in 0..LAST_TURNS {
                 events.extend(self.read(key));
@@ -70,13 +70,13 @@ impl Readers {
                 events.push(ReaderEvent::Gone(key, former.link));
             }
         }
-        (self.insert(reactor, (role, slot), link, (channel, wake)), events)
+        (self.insert(reactor, (role, number), link, (channel, wake)), events)
     }
 
     fn insert(
         &mut self,
         reactor: &Reactor,
-        (role, slot): (Role, u32),
+        (role, number): (Role, u32),
         link: u64,
         (channel, wake): (OwnedFd, OwnedFd),
     ) -> Option<usize> {
@@ -85,7 +85,7 @@ impl Readers {
         }
         let reader = Reader {
             role,
-            slot,
+            number,
             link,
             channel: Channel::with_limit(channel, MAX_MESSAGE),
             wake: WakeSender::new(wake),
@@ -94,7 +94,7 @@ impl Readers {
         let fd = reader.channel.as_raw_fd();
         let key = self.readers.insert(reader);
         if let Err(error) = reactor.register(fd, Token(FIRST_READER_TOKEN + key)) {
-            tracing::error!("the channel of {} {slot} can't be watched: {error}", role.name());
+            tracing::error!("the channel of {} {number} can't be watched: {error}", role.name());
             self.readers.remove(key);
             return None;
         }
@@ -142,7 +142,7 @@ impl Readers {
             if reader.channel.take_lost() {
                 tracing::warn!(
                     "no descriptor is left for what {name} {} hands over: it is closed",
-                    reader.slot
+                    reader.number
                 );
             }
             match received {
@@ -153,16 +153,16 @@ impl Readers {
                 Err(ChannelError::Unknown(what)) => {
                     tracing::warn!(
                         "{name} {} says {what}, which is not known here: passed over",
-                        reader.slot
+                        reader.number
                     );
                 }
                 error => {
                     match error {
                         Err(ChannelError::Closed) => {}
                         Err(error) => {
-                            tracing::error!("the channel of {name} {} failed: {error}", reader.slot);
+                            tracing::error!("the channel of {name} {} failed: {error}", reader.number);
                         }
-                        Ok(_) => tracing::error!("{name} {} says what is not its business", reader.slot),
+                        Ok(_) => tracing::error!("{name} {} says what is not its business", reader.number),
                     }
                     events.push(ReaderEvent::Gone(key, reader.link));
                     self.readers.remove(key);
@@ -177,14 +177,14 @@ impl Readers {
     /// As in logs and APIs, such as `stream#0`.
     pub(crate) fn name(&self, key: usize) -> String {
         let reader = self.readers.get(key);
-        reader.map_or_else(String::new, |reader| format!("{}#{}", reader.role.name(), reader.slot))
+        reader.map_or_else(String::new, |reader| format!("{}#{}", reader.role.name(), reader.number))
     }
 
     pub(crate) fn tell(&mut self, key: usize, message: &SourceToReader, fds: Vec<OwnedFd>) {
         let Some(reader) = self.readers.get_mut(key) else { return };
         if let Err(error) = reader.channel.send(message, fds) {
             // Its end is worked off by the next turn.
-            tracing::debug!("{} {} can't be told something: {error}", reader.role.name(), reader.slot);
+            tracing::debug!("{} {} can't be told something: {error}", reader.role.name(), reader.number);
             self.unread.insert(key);
         }
     }

@@ -18,19 +18,19 @@ pub(crate) struct Sources {
     by_key: HashMap<StreamKey, u32>,
     next_id: u32,
     /// Number of this back-source, and how many there are: whose a stream is follows from its name, and from its number.
-    slot: u32,
+    number: u32,
     shards: u32,
     /// Bytes of all rings.
     ring_bytes: u64,
 }
 
 impl Sources {
-    pub(crate) fn new(slot: u32, shards: u32) -> Self {
+    pub(crate) fn new(number: u32, shards: u32) -> Self {
         Self {
             by_id: FxHashMap::default(),
             by_key: HashMap::new(),
-            next_id: slot + shards,
-            slot,
+            next_id: number + shards,
+            number,
             shards,
             ring_bytes: 0,
         }
@@ -70,12 +70,12 @@ impl Sources {
 
     /// Whether this back-source has the streams of that name.
     pub(crate) fn owns(&self, key: &StreamKey) -> bool {
-        key.shard(self.shards) == self.slot
+        key.shard(self.shards) == self.number
     }
 
     /// Whether this back-source, or a predecessor, gave a stream that number.
     pub(crate) fn numbered(&self, id: u32) -> bool {
-        id % self.shards == self.slot
+        id % self.shards == self.number
     }
 
     /// The number of the stream of that name, which is made when there is none; and whether it is new.
