@@ -7,4 +7,5 @@
 
 pub mod api;
 pub mod http;
+mod listeners;
 pub mod stream;

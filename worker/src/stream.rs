@@ -1,7 +1,6 @@
 //! A stream process: it accepts RTMP connections, serves the viewers among them from the rings, and hands publishers to
 //! the back-source that owns their stream.
 
-pub(crate) mod accept;
 mod handoff;
 
 use std::io;
@@ -20,7 +19,7 @@ use mediaring::RingReader;
 use reactor::{Reactor, Ready};
 use rtmp::PublishRequest;
 
-use accept::Listeners;
+use crate::listeners::Listeners;
 use handoff::Waiting;
 
 /// How long clients may take to read our goodbye, ms.

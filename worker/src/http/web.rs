@@ -29,7 +29,7 @@ use super::rules::Rules;
 use super::transport::Certificate;
 use super::tunnel;
 use super::vod::Vod;
-use crate::stream::accept::Listeners;
+use crate::listeners::Listeners;
 
 mod rested;
 mod serving;
