@@ -8,4 +8,5 @@
 pub mod api;
 pub mod http;
 mod listeners;
+mod recording;
 pub mod stream;

@@ -393,7 +393,7 @@ impl Connection {
     }
 }
 
-pub(super) fn finish(response: Response, keep_alive: bool) -> String {
+pub(crate) fn finish(response: Response, keep_alive: bool) -> String {
     response.field("Connection", if keep_alive { "keep-alive" } else { "close" }).finish()
 }
 

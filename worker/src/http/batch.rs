@@ -15,10 +15,10 @@ const KEPT: usize = 256;
 
 /// Pieces that go out together.
 #[derive(Debug)]
-pub(super) struct Batch {
+pub(crate) struct Batch {
     pieces: Vec<Bytes>,
     small: BytesMut,
-    pub(super) len: usize,
+    pub(crate) len: usize,
 }
 
 impl Default for Batch {
@@ -28,12 +28,12 @@ impl Default for Batch {
 }
 
 impl Batch {
-    pub(super) fn own(&mut self, bytes: &[u8]) {
+    pub(crate) fn own(&mut self, bytes: &[u8]) {
         self.len += bytes.len();
         self.small.extend_from_slice(bytes);
     }
 
-    pub(super) fn push(&mut self, piece: &Bytes) {
+    pub(crate) fn push(&mut self, piece: &Bytes) {
         if piece.len() < COPIED_BYTES {
             self.own(piece);
         } else {
@@ -44,7 +44,7 @@ impl Batch {
     }
 
     /// The pieces with their framing.
-    pub(super) fn framed(mut self, framing: Framing) -> Vec<Bytes> {
+    pub(crate) fn framed(mut self, framing: Framing) -> Vec<Bytes> {
         let front = match framing {
             Framing::Chunked => http1::chunked::chunk_head(self.len),
             Framing::WebSocket => http1::websocket::binary_head(self.len),
@@ -69,25 +69,25 @@ impl Batch {
 
 /// Where a viewer stands, and what its bytes depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) next: u64,
-    pub(super) base_ms: Option<i64>,
-    pub(super) framing: Framing,
+pub(crate) struct Place {
+    pub(crate) next: u64,
+    pub(crate) base_ms: Option<i64>,
+    pub(crate) framing: Framing,
 }
 
 /// What somebody at that place gets, and where it stands then.
 #[derive(Debug, Clone)]
-pub(super) struct Ready {
+pub(crate) struct Ready {
     pieces: Vec<Bytes>,
-    pub(super) next: u64,
+    pub(crate) next: u64,
 }
 
 impl Ready {
-    pub(super) fn new(pieces: Vec<Bytes>, next: u64) -> Self {
+    pub(crate) fn new(pieces: Vec<Bytes>, next: u64) -> Self {
         Self { pieces, next }
     }
 
-    pub(super) fn send(&self, outbox: &mut Outbox) {
+    pub(crate) fn send(&self, outbox: &mut Outbox) {
         for piece in &self.pieces {
             outbox.push(piece.clone());
         }
@@ -96,14 +96,14 @@ impl Ready {
 
 /// Batches that were put together since the last item came.
 #[derive(Debug, Default)]
-pub(super) struct Shelf {
+pub(crate) struct Shelf {
     end: u64,
     kept: Vec<(Place, Ready)>,
 }
 
 impl Shelf {
     /// What is ready for somebody there; `end` is the number of the next item that is to come.
-    pub(super) fn find(&mut self, end: u64, place: Place) -> Option<&Ready> {
+    pub(crate) fn find(&mut self, end: u64, place: Place) -> Option<&Ready> {
         if self.end != end {
             self.end = end;
             self.kept.clear();
@@ -112,7 +112,7 @@ impl Shelf {
         self.kept.iter().rev().find(|(kept, _)| *kept == place).map(|(_, ready)| ready)
     }
 
-    pub(super) fn keep(&mut self, place: Place, ready: Ready) {
+    pub(crate) fn keep(&mut self, place: Place, ready: Ready) {
         if self.kept.len() < KEPT {
             self.kept.push((place, ready));
         }

@@ -22,7 +22,7 @@ const MAX_CODE: usize = 512;
 /// Pages that listen to events at the same time.
 const MAX_LISTENERS: usize = 64;
 /// How often a page hears that it is still connected, ms.
-pub(super) const PING_MS: u64 = 10_000;
+pub(crate) const PING_MS: u64 = 10_000;
 
 /// A file that is part of the executable.
 struct Asset {
@@ -67,7 +67,7 @@ impl Asset {
 
 impl Web {
     /// Answers what is below `/console/`; `false` when the path is none of the console's.
-    pub(super) fn console(&mut self, key: usize, request: &Request) -> bool {
+    pub(crate) fn console(&mut self, key: usize, request: &Request) -> bool {
         if !self.config.http_server.console {
             return false;
         }
@@ -85,7 +85,7 @@ impl Web {
     }
 
     /// Where there is no file of that name: the first page, and the names that the reference's pages had.
-    pub(super) fn old_names(&mut self, key: usize, request: &Request) -> bool {
+    pub(crate) fn old_names(&mut self, key: usize, request: &Request) -> bool {
         if !self.config.http_server.console {
             return false;
         }
@@ -212,7 +212,7 @@ impl Web {
     }
 
     /// Shows pages that they are still connected, and finds those that are not.
-    pub(super) fn ping_listeners(&mut self) {
+    pub(crate) fn ping_listeners(&mut self) {
         if self.now_ms >= self.next_ping_ms {
             self.next_ping_ms = self.now_ms + PING_MS;
             self.say_to_listeners(&Bytes::from_static(b": \n\n"));

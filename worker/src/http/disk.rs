@@ -2,8 +2,8 @@
 //!
 //! Files appear whole under their names or not at all, and no link that somebody planted on the way is followed.
 
-mod continued;
-pub(super) mod recordings;
+pub(crate) mod continued;
+pub(crate) mod recordings;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -19,9 +19,9 @@ use recordings::Recordings;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, mkdirat, open, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
-use super::dvr::continued::{Length, Piece, Start};
-use super::dvr::flv_file::Patch;
 use super::hls::remains::{self, Remains, Wanted};
+use crate::recording::continued::{Length, Piece, Start};
+use crate::recording::flv_file::Patch;
 
 /// Bytes that may wait for the disk.
 const MAX_WAITING: usize = 256 << 20;

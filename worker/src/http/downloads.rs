@@ -82,7 +82,7 @@ impl Begun {
 
 impl Web {
     /// A download that is large, or whose client does not take all at once, is one that may take long.
-    pub(super) fn keep_download(&mut self, key: usize) {
+    pub(crate) fn keep_download(&mut self, key: usize) {
         let is_possible = self.config.process_mode == ProcessMode::Multi && self.downloads < MOST;
         let Some(connection) = self.connections.get_mut(key) else { return };
         let may_take_long = match &connection.state {
@@ -101,20 +101,20 @@ impl Web {
     }
 
     /// A download is over, or its connection is.
-    pub(super) fn download_is_over(&mut self, id: u64) {
+    pub(crate) fn download_is_over(&mut self, id: u64) {
         self.downloads = self.downloads.saturating_sub(1);
         self.words.push((ChildToMaster::DropDownload { id }, Vec::new()));
     }
 
     /// Another master keeps nothing yet.
-    pub(super) fn keep_downloads_again(&mut self) {
+    pub(crate) fn keep_downloads_again(&mut self) {
         let words = self.connections.iter().filter(|(_, connection)| connection.is_kept());
         let words: Vec<_> = words.filter_map(|(_, connection)| keep(connection)).collect();
         self.words.extend(words);
     }
 
     /// Goes on with what a predecessor had begun.
-    pub(super) fn resume_download(&mut self, reactor: &Reactor, id: u64, state: &[u8], fds: Vec<OwnedFd>) {
+    pub(crate) fn resume_download(&mut self, reactor: &Reactor, id: u64, state: &[u8], fds: Vec<OwnedFd>) {
         if self.connections.iter().any(|(_, connection)| connection.id == id) {
             return;
         }

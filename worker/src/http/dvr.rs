@@ -1,12 +1,7 @@
 //! Recording: which streams, into which files.
 
-pub(crate) mod continued;
-pub(crate) mod flv_file;
-pub(crate) mod flv_tail;
-pub(crate) mod mp4_file;
-mod mp4_tail;
-mod recording;
-mod told;
+pub(crate) mod recording;
+pub(crate) mod told;
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
@@ -17,10 +12,10 @@ use media::StreamKey;
 use remux::Lineup;
 use serde::{Deserialize, Serialize};
 
-use self::continued::Length;
 use self::recording::Recording;
 use super::disk::{Disk, Ended, Job};
 use super::feed::Happening;
+use crate::recording::continued::Length;
 
 /// Most recordings that are remembered when they are finished.
 const MAX_REMEMBERED: usize = 1000;

@@ -86,7 +86,7 @@ pub(crate) struct Feed {
     video_header: Option<Bytes>,
     audio_header: Option<Bytes>,
     packings: [Option<Packing>; 4],
-    pub(super) rules: Rules,
+    pub(crate) rules: Rules,
     /// Sound is packed though nobody listens.
     kept: bool,
     /// Viewers by format.

@@ -59,7 +59,7 @@ impl Packing {
     }
 
     /// What was put together for viewers.
-    pub(super) fn shelf(&self) -> RefMut<'_, Shelf> {
+    pub(crate) fn shelf(&self) -> RefMut<'_, Shelf> {
         self.shelf.borrow_mut()
     }
 

@@ -49,12 +49,12 @@ pub(crate) struct Siblings {
 
 impl Siblings {
     /// Whether a token is that of a channel to one of them.
-    pub(super) fn owns(token: Token) -> bool {
+    pub(crate) fn owns(token: Token) -> bool {
         (FIRST_TOKEN..FIRST_TOKEN + MOST).contains(&token.0)
     }
 
     /// Whether somebody waits to leave.
-    pub(super) fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         !self.leaving.is_empty()
     }
 }
@@ -79,7 +79,7 @@ impl Web {
     }
 
     /// Takes what another http process hands over.
-    pub(super) fn hear_sibling(&mut self, reactor: &Reactor, token: Token) {
+    pub(crate) fn hear_sibling(&mut self, reactor: &Reactor, token: Token) {
         let Ok(slot) = u32::try_from(token.0 - FIRST_TOKEN) else { return };
         loop {
             let Some((link, channel)) = self.siblings.channels.get_mut(&slot) else { return };
@@ -144,7 +144,7 @@ impl Web {
     }
 
     /// Sends away who is to leave.
-    pub(super) fn send_leaving(&mut self, reactor: &Reactor) {
+    pub(crate) fn send_leaving(&mut self, reactor: &Reactor) {
         for (key, owner) in std::mem::take(&mut self.siblings.leaving) {
             let Some(connection) = self.connections.get_mut(key) else { continue };
             if !matches!(connection.state, State::Answer(Body::Leaving)) {

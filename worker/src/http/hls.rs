@@ -1,9 +1,9 @@
 //! HLS of all streams of this process: who has it, where its lists and segments are found, who watches.
 
-mod early;
+pub(crate) mod early;
 pub(crate) mod list;
 pub(crate) mod remains;
-mod rested;
+pub(crate) mod rested;
 pub(crate) mod sessions;
 pub(crate) mod stream;
 

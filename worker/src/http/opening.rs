@@ -10,7 +10,7 @@ use super::readers::Told;
 use super::web::Web;
 
 /// How long a file may take to be opened, or what is made of it to be made, ms.
-pub(super) const PATIENCE_MS: u64 = 20_000;
+pub(crate) const PATIENCE_MS: u64 = 20_000;
 /// Bytes that a thread reads for a client at once.
 const PIECE: u64 = 256 << 10;
 /// Bytes that have to be in memory when a file is sent.
@@ -18,7 +18,7 @@ const AHEAD: u64 = 1 << 20;
 
 impl FileBody {
     /// Part of a file that was found.
-    pub(super) fn new(file: File, (at, end): (u64, u64), root: &Arc<Path>, is_local: bool) -> Self {
+    pub(crate) fn new(file: File, (at, end): (u64, u64), root: &Arc<Path>, is_local: bool) -> Self {
         let root = Arc::clone(root);
         Self { file, at, end, kept: false, root, is_local, has_begun: false, is_read: false }
     }
@@ -32,7 +32,7 @@ impl FileBody {
 
 impl Web {
     /// Opens a file for a connection. Where that takes time, the connection's request is looked at again when it is done.
-    pub(super) fn open_file(&mut self, key: usize, wanted: Wanted) -> Result<Found, Missing> {
+    pub(crate) fn open_file(&mut self, key: usize, wanted: Wanted) -> Result<Found, Missing> {
         let Some(connection) = self.connections.get_mut(key) else { return Err(Missing::Failed) };
         match connection.opened.take_if(|(known, _)| *known == wanted) {
             Some((_, Ok(found))) => return Ok(found),
@@ -89,7 +89,7 @@ impl Web {
     }
 
     /// Has what is next of a file read, if it can't be sent at once. `true` when that is waited for.
-    pub(super) fn waits_for_file(&mut self, key: usize) -> Result<bool, Gone> {
+    pub(crate) fn waits_for_file(&mut self, key: usize) -> Result<bool, Gone> {
         let Some(connection) = self.connections.get_mut(key) else { return Ok(false) };
         let State::Answer(Body::File(body)) = &mut connection.state else { return Ok(false) };
         body.has_begun = true;

@@ -180,7 +180,7 @@ impl Pictures {
 
 impl Web {
     /// The key frame of somebody who wants a picture is in the outbox: it goes to the thread instead.
-    pub(super) fn make_picture(&mut self, key: usize) {
+    pub(crate) fn make_picture(&mut self, key: usize) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let Some((feed, format)) = connection.feed() else { return };
         let movie = connection.outbox.take_all();
@@ -207,7 +207,7 @@ impl Web {
     }
 
     /// Takes what the thread has made.
-    pub(super) fn hear_pictures(&mut self) {
+    pub(crate) fn hear_pictures(&mut self) {
         for ((key, id), made) in self.pictures.hear() {
             let waits = |connection: &Connection| {
                 connection.id == id && matches!(connection.state, State::Answer(Body::Picture))

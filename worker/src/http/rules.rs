@@ -19,7 +19,7 @@ pub(crate) struct Rules {
     /// What the stream has decides what is announced.
     guesses: bool,
     /// Sound that is kept for those who listen to nothing else, ms.
-    pub(super) cache_ms: i64,
+    pub(crate) cache_ms: i64,
 }
 
 impl Default for Rules {
@@ -40,7 +40,7 @@ impl Rules {
     }
 
     /// The rules that a stream has.
-    pub(super) fn of_stream(config: &Config, key: &StreamKey) -> Self {
+    pub(crate) fn of_stream(config: &Config, key: &StreamKey) -> Self {
         match config.vhost(&key.vhost) {
             conf::Lookup::Found(vhost) => Self::of(&vhost.http_remux),
             _ => Self::default(),
@@ -48,7 +48,7 @@ impl Rules {
     }
 
     /// Whether packets of a kind are left out of a format.
-    pub(super) fn leaves_out(self, kind: Kind, format: Format) -> bool {
+    pub(crate) fn leaves_out(self, kind: Kind, format: Format) -> bool {
         let is_denied = match kind {
             Kind::Video => !self.video,
             Kind::Audio => !self.audio,
@@ -58,7 +58,7 @@ impl Rules {
     }
 
     /// The tracks without those that are left out; `None` when none is.
-    pub(super) fn lineup(self, lineup: &Lineup, format: Format) -> Option<Lineup> {
+    pub(crate) fn lineup(self, lineup: &Lineup, format: Format) -> Option<Lineup> {
         let (video, audio) = (self.leaves_out(Kind::Video, format), self.leaves_out(Kind::Audio, format));
         match (video, audio) {
             (false, false) => None,
@@ -68,7 +68,7 @@ impl Rules {
     }
 
     /// The headers without those that are left out.
-    pub(super) fn prelude(self, prelude: Prelude, format: Format) -> Prelude {
+    pub(crate) fn prelude(self, prelude: Prelude, format: Format) -> Prelude {
         if prelude.iter().any(|(kind, _)| self.leaves_out(*kind, format)) {
             prelude
                 .iter()
@@ -82,20 +82,20 @@ impl Rules {
     }
 
     /// Whether the header of an FLV file says that there are pictures, and sounds; `seen` is what the stream has.
-    pub(super) fn announced(self, seen: [bool; 2]) -> [bool; 2] {
+    pub(crate) fn announced(self, seen: [bool; 2]) -> [bool; 2] {
         let [video, audio] = if self.guesses { seen } else { [true; 2] };
         [video && self.video, audio && self.audio]
     }
 
     /// How much is kept of a format for newcomers, ms; 0: they begin with what is newest.
-    pub(super) fn kept_ms(self, format: Format) -> i64 {
+    pub(crate) fn kept_ms(self, format: Format) -> i64 {
         if format == Format::Bare { self.cache_ms } else { 0 }
     }
 }
 
 impl Web {
     /// Streams have the rules of the configuration; sound is kept of those that are published, where it is to be.
-    pub(super) fn review_rules(&mut self) {
+    pub(crate) fn review_rules(&mut self) {
         let config = std::sync::Arc::clone(&self.config);
         for (_, feed) in &mut self.feeds {
             feed.set_rules(Rules::of_stream(&config, &feed.key));

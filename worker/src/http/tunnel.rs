@@ -15,7 +15,7 @@ use crate::api::INNER_SOCKET;
 use crate::api::head::{self, Head};
 
 /// Tokens of the sockets to the API begin here: far behind those of connections.
-pub(super) const FIRST_TOKEN: usize = 1 << 40;
+pub(crate) const FIRST_TOKEN: usize = 1 << 40;
 /// Bytes of an answer that are taken before the client has taken those before.
 const TURN: usize = 64 << 10;
 /// How long the API may take, ms.
@@ -42,11 +42,11 @@ enum Moved {
 
 impl Tunnel {
     /// To another http process.
-    pub(super) fn relay(to: UnixStream) -> Self {
+    pub(crate) fn relay(to: UnixStream) -> Self {
         Self { to, request: Vec::new(), is_relay: true }
     }
 
-    pub(super) fn is_relay(&self) -> bool {
+    pub(crate) fn is_relay(&self) -> bool {
         self.is_relay
     }
 
@@ -99,7 +99,7 @@ fn connect(path: &Path) -> io::Result<UnixStream> {
 }
 
 /// Whether a request that begins so is for the API.
-pub(super) fn is_for_api(input: &[u8]) -> bool {
+pub(crate) fn is_for_api(input: &[u8]) -> bool {
     let target =
         input.iter().position(|byte| *byte == b' ').and_then(|at| input.get(at + 1..)).unwrap_or(&[]);
     target.starts_with(b"/api/") || target.starts_with(b"/api ") || target.starts_with(b"/api?")
@@ -107,7 +107,7 @@ pub(super) fn is_for_api(input: &[u8]) -> bool {
 
 impl Web {
     /// The next request of a connection is for the API: passed on when it is whole. `false` when it has to wait for more.
-    pub(super) fn pass_on(&mut self, key: usize) -> Result<bool, Gone> {
+    pub(crate) fn pass_on(&mut self, key: usize) -> Result<bool, Gone> {
         let Some(connection) = self.connections.get_mut(key) else { return Ok(false) };
         let whole = match head::read(&connection.input) {
             Head::Partial if connection.at_end => return Err(Gone::Left),
@@ -156,7 +156,7 @@ impl Web {
     }
 
     /// Watches the sockets of requests that have begun.
-    pub(super) fn watch_tunnels(&mut self, reactor: &Reactor) {
+    pub(crate) fn watch_tunnels(&mut self, reactor: &Reactor) {
         for key in std::mem::take(&mut self.knocks) {
             let Some(connection) = self.connections.get(key) else { continue };
             if let State::Answer(Body::Tunnel(tunnel)) = &connection.state
@@ -170,7 +170,7 @@ impl Web {
     }
 
     /// Takes what the client says for another process.
-    pub(super) fn fill_relay(&mut self, key: usize) -> Result<(), Gone> {
+    pub(crate) fn fill_relay(&mut self, key: usize) -> Result<(), Gone> {
         loop {
             let Some(connection) = self.connections.get_mut(key).filter(|it| it.is_relayed()) else {
                 return Ok(());
@@ -184,7 +184,7 @@ impl Web {
     }
 
     /// Takes what the other end says. `false` when that has to be waited for.
-    pub(super) fn step_tunnel(&mut self, key: usize) -> bool {
+    pub(crate) fn step_tunnel(&mut self, key: usize) -> bool {
         let Some(connection) = self.connections.get_mut(key) else { return false };
         let State::Answer(Body::Tunnel(tunnel)) = &mut connection.state else { return false };
         match tunnel.step() {

@@ -31,9 +31,9 @@ use super::tunnel;
 use super::vod::Vod;
 use crate::listeners::Listeners;
 
-mod rested;
-mod serving;
-mod sweeping;
+pub(crate) mod rested;
+pub(crate) mod serving;
+pub(crate) mod sweeping;
 
 /// Tokens of connections begin here.
 const FIRST_TOKEN: usize = endpoint::FIRST_TOKEN;
@@ -42,7 +42,7 @@ const LOOK_MS: u64 = 20;
 /// How often connections are looked after, ms.
 const SWEEP_MS: u64 = 250;
 /// From accept, or the first byte of another head, to the end of the head, ms.
-pub(super) const HEAD_MS: u64 = 5_000;
+pub(crate) const HEAD_MS: u64 = 5_000;
 /// How long a connection may rest between two requests, ms.
 const IDLE_MS: u64 = 60_000;
 /// How long a client may take to read our last words, ms.
@@ -63,9 +63,9 @@ pub(crate) struct Web {
     /// Of the server, as answers name it.
     pub(crate) version: String,
     pub(crate) mounts: Mounts,
-    pub(super) board: Arc<Scoreboard>,
-    pub(super) slot: usize,
-    pub(super) work_record: Arc<WorkRecord>,
+    pub(crate) board: Arc<Scoreboard>,
+    pub(crate) slot: usize,
+    pub(crate) work_record: Arc<WorkRecord>,
     next_id: u64,
     pub(crate) connections: Slab<Connection>,
     pub(crate) listeners: Listeners,
@@ -73,12 +73,12 @@ pub(crate) struct Web {
     certificate: Certificate,
     /// Addresses that nobody is taken from, until when, ms.
     refused: HashMap<IpAddr, u64>,
-    pub(super) links: Links,
+    pub(crate) links: Links,
     /// How long packets are gathered where the server decides, ms.
-    pub(super) gather_ms: u64,
+    pub(crate) gather_ms: u64,
     pub(crate) feeds: Slab<Feed>,
     feed_of: HashMap<StreamKey, usize>,
-    pub(super) members: HashMap<usize, BTreeSet<usize>>,
+    pub(crate) members: HashMap<usize, BTreeSet<usize>>,
     /// Streams that exist, and whether somebody publishes them.
     pub(crate) streams: HashMap<StreamKey, bool>,
     /// Back-sources that have told all of theirs.
@@ -93,29 +93,29 @@ pub(crate) struct Web {
     /// When that was done last, ms: however much is new, and however many wait, it is not done all the time.
     looked_ms: u64,
     pub(crate) owners: Owners,
-    pub(super) siblings: Siblings,
+    pub(crate) siblings: Siblings,
     number: u32,
     pub(crate) hls: House,
     pub(crate) dvr: Recorders,
     pub(crate) vod: Vod,
-    pub(super) pictures: Pictures,
-    pub(super) readers: Readers,
+    pub(crate) pictures: Pictures,
+    pub(crate) readers: Readers,
     swept_ms: u64,
     /// What the master is to be told.
-    pub(super) words: Vec<(ChildToMaster, Vec<OwnedFd>)>,
+    pub(crate) words: Vec<(ChildToMaster, Vec<OwnedFd>)>,
     /// Links that are there (`Some`: whether rings are read over it) or have ended, for the master.
-    pub(super) link_notes: Vec<(u64, Option<bool>)>,
+    pub(crate) link_notes: Vec<(u64, Option<bool>)>,
     /// Downloads that the master keeps.
-    pub(super) downloads: usize,
+    pub(crate) downloads: usize,
     /// Requests for the API whose sockets are to be watched.
-    pub(super) knocks: Vec<usize>,
+    pub(crate) knocks: Vec<usize>,
     /// Pages that want to hear of events, and when they hear of us at the latest, ms.
-    pub(super) event_listeners: BTreeSet<usize>,
-    pub(super) next_ping_ms: u64,
+    pub(crate) event_listeners: BTreeSet<usize>,
+    pub(crate) next_ping_ms: u64,
     pub(crate) now_ms: u64,
-    pub(super) ended: BTreeMap<&'static str, u64>,
+    pub(crate) ended: BTreeMap<&'static str, u64>,
     /// When it may be told again that somebody speaks another protocol, ms.
-    pub(super) next_contact_ms: u64,
+    pub(crate) next_contact_ms: u64,
 }
 
 impl Web {
@@ -356,7 +356,7 @@ impl Web {
     }
 
     /// Somebody watches it no longer.
-    pub(super) fn leave(&mut self, connection: usize, feed: usize, format: Format) {
+    pub(crate) fn leave(&mut self, connection: usize, feed: usize, format: Format) {
         if let Some(members) = self.members.get_mut(&feed) {
             members.remove(&connection);
         }

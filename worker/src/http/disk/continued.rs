@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::Place;
 use super::recordings::{MAX_NAMES, Open, Recordings, UNFINISHED, lock, numbered, repair_one};
-use crate::http::dvr::continued::{Found, Length, Piece, Start, Tail};
+use crate::recording::continued::{Found, Length, Piece, Start, Tail};
 
 /// Behind the name of something that is no recording, when it has made room for one.
 const OTHER: &str = ".other";

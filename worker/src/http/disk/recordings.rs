@@ -12,15 +12,15 @@ use rustix::fs::{AtFlags, FlockOperation, RenameFlags, flock, renameat_with, sta
 use rustix::io::Errno;
 
 use super::{Ended, Place};
-use crate::http::dvr::continued::{MAX_TORN, Tail};
-use crate::http::dvr::flv_file::Patch;
-use crate::http::dvr::flv_tail::FlvTail;
-use crate::http::dvr::mp4_file::Mp4File;
+use crate::recording::continued::{MAX_TORN, Tail};
+use crate::recording::flv_file::Patch;
+use crate::recording::flv_tail::FlvTail;
+use crate::recording::mp4_file::Mp4File;
 
 /// Behind the name of a file that is not finished.
 pub(crate) const UNFINISHED: &str = ".tmp";
 /// Names that are tried before a recording keeps its temporary one.
-pub(super) const MAX_NAMES: u32 = 100;
+pub(crate) const MAX_NAMES: u32 = 100;
 /// How deep directories are looked through for what was left behind, and how many names in all.
 const MAX_DEPTH: usize = 8;
 const MAX_ENTRIES: usize = 200_000;
@@ -31,7 +31,7 @@ pub(crate) struct Recordings(HashMap<u64, Open>);
 
 /// A recording that is open.
 #[derive(Debug)]
-pub(super) struct Open {
+pub(crate) struct Open {
     file: File,
     directory: OwnedFd,
     temporary: String,
@@ -47,7 +47,7 @@ pub(super) struct Open {
 
 impl Open {
     /// A file that is written from `len` on, under its temporary name.
-    pub(super) fn new(
+    pub(crate) fn new(
         mut file: File,
         (directory, temporary): (OwnedFd, String),
         place: Place,
@@ -69,17 +69,17 @@ impl Recordings {
         self.append(id, bytes)
     }
 
-    pub(super) fn insert(&mut self, id: u64, open: Open) {
+    pub(crate) fn insert(&mut self, id: u64, open: Open) {
         self.0.insert(id, open);
     }
 
-    pub(super) fn set_tail(&mut self, id: u64, tail: Tail) {
+    pub(crate) fn set_tail(&mut self, id: u64, tail: Tail) {
         if let Some(open) = self.0.get_mut(&id) {
             open.tail = Some(tail);
         }
     }
 
-    pub(super) fn tail(&mut self, id: u64) -> Option<&mut Tail> {
+    pub(crate) fn tail(&mut self, id: u64) -> Option<&mut Tail> {
         self.0.get_mut(&id).filter(|open| !open.failed)?.tail.as_mut()
     }
 
@@ -141,7 +141,7 @@ impl Recordings {
 }
 
 /// A name with a number in it; 0 is the name itself.
-pub(super) fn numbered(name: &str, number: u32) -> String {
+pub(crate) fn numbered(name: &str, number: u32) -> String {
     let (stem, ending) = name.rsplit_once('.').unwrap_or((name, ""));
     if number == 0 { name.to_owned() } else { format!("{stem}-{number}.{ending}") }
 }
@@ -176,7 +176,7 @@ fn is_same(directory: &OwnedFd, one: &str, other: &str) -> bool {
 
 /// Says that a file is being written; [`io::ErrorKind::WouldBlock`] when somebody else does that, here or in another process.
 /// It is said no longer when the file is closed, however that comes.
-pub(super) fn lock(file: &File) -> io::Result<()> {
+pub(crate) fn lock(file: &File) -> io::Result<()> {
     match flock(file, FlockOperation::NonBlockingLockExclusive) {
         Err(Errno::WOULDBLOCK) => Err(io::ErrorKind::WouldBlock.into()),
         // A file system that has no locks.
@@ -223,7 +223,7 @@ fn unfinished(root: &Path, path: &Path) -> Option<String> {
     (below.ends_with(".flv") || below.ends_with(".mp4")).then(|| below.to_owned())
 }
 
-pub(super) fn repair_one(path: &Path, place: Place) -> io::Result<Option<PathBuf>> {
+pub(crate) fn repair_one(path: &Path, place: Place) -> io::Result<Option<PathBuf>> {
     let file = File::options().read(true).write(true).open(path)?;
     lock(&file)?;
     let mended = mend(&file, &place)?;
@@ -282,7 +282,7 @@ mod tests {
     use media::Kind;
 
     use super::*;
-    use crate::http::dvr::flv_file::FlvFile;
+    use crate::recording::flv_file::FlvFile;
 
     #[test]
     fn what_was_left_behind_becomes_a_recording_and_no_name_is_taken_twice() {

@@ -10,13 +10,13 @@ use mediaring::Flags;
 use remux::{Coded, Lineup, Mp4Packager};
 
 use super::Finished;
-use super::continued::{Length, Piece, Start};
-use super::flv_file::FlvFile;
-use super::mp4_file::{Mp4File, with_room};
 use crate::http::disk::{Disk, Job, place};
 use crate::http::feed::{Happening, Packet, Publish};
 use crate::http::hls::stream::moment;
 use crate::http::left_out::LeftOut;
+use crate::recording::continued::{Length, Piece, Start};
+use crate::recording::flv_file::FlvFile;
+use crate::recording::mp4_file::{Mp4File, with_room};
 
 /// Bytes that are gathered before they are written.
 const BATCH_BYTES: usize = 128 << 10;
@@ -25,7 +25,7 @@ const BATCH_MS: i64 = 1000;
 /// How long it rests after a failure of the disk, ms.
 const REST_MS: u64 = 5_000;
 /// Length of an MP4 fragment, ms.
-pub(super) const FRAGMENT_MS: i64 = 1000;
+pub(crate) const FRAGMENT_MS: i64 = 1000;
 
 #[derive(Debug)]
 enum Container {
@@ -76,12 +76,12 @@ pub(crate) struct Recording {
     keys: u8,
     rests_until_ms: u64,
     /// What of the stream is in no file.
-    pub(super) left_out: LeftOut,
+    pub(crate) left_out: LeftOut,
     now: (i64, u64),
 }
 
 /// A path of the configuration in the directory that is fixed, and the template below it.
-pub(super) fn split(path: &str) -> (PathBuf, String) {
+pub(crate) fn split(path: &str) -> (PathBuf, String) {
     let is_template = path.contains('[') || path.ends_with(".flv") || path.ends_with(".mp4");
     let template =
         if is_template { path.to_owned() } else { format!("{path}/[app]/[stream].[timestamp].flv") };
@@ -122,7 +122,7 @@ impl Recording {
     }
 
     /// Length in ms and bytes of the file that is open.
-    pub(super) fn progress(&self) -> Option<(u64, u64)> {
+    pub(crate) fn progress(&self) -> Option<(u64, u64)> {
         let current = self.current.as_ref()?;
         let (before_ms, bytes) = match &current.container {
             Container::Flv(flv) => (0, flv.len()),
@@ -133,7 +133,7 @@ impl Recording {
     }
 
     /// The file was so long before this publish.
-    pub(super) fn goes_on(&mut self, length: Length) {
+    pub(crate) fn goes_on(&mut self, length: Length) {
         if let Some(Current { container: Container::Continued { before, .. }, .. }) = &mut self.current {
             *before = length;
         }

@@ -31,12 +31,12 @@ pub(crate) struct Rested {
 
 impl Rested {
     /// Whether this was asked for one of them.
-    pub(super) fn asked(&self, ticket: u64) -> bool {
+    pub(crate) fn asked(&self, ticket: u64) -> bool {
         self.asked.contains_key(&ticket)
     }
 
     /// What the disk has of one.
-    pub(super) fn answered(&mut self, ticket: u64, remains: Remains) {
+    pub(crate) fn answered(&mut self, ticket: u64, remains: Remains) {
         let Some(stream) = self.asked.remove(&ticket) else { return };
         if !remains.segments.is_empty() {
             self.found.push(Left { stream, remains });

@@ -1,7 +1,7 @@
 //! HLS of one stream: packets in, segments and a list out.
 
-mod renditions;
-mod storing;
+pub(crate) mod renditions;
+pub(crate) mod storing;
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -8,7 +8,7 @@ use super::Web;
 
 impl Web {
     /// Goes on with the lists that a former process left, once it is known which.
-    pub(super) fn go_on_with_rested(&mut self) {
+    pub(crate) fn go_on_with_rested(&mut self) {
         if std::mem::take(&mut self.hls.rested.are_due) {
             let config = Arc::clone(&self.config);
             for key in self.hls.unclaimed() {

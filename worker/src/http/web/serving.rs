@@ -17,7 +17,7 @@ use crate::http::tunnel;
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\n\
     Content-Type: text/plain;charset=utf-8\r\nContent-Length: 47\r\n\r\nThe server is full: max_connections is reached\n";
 /// The same where the process has no descriptor left.
-pub(super) const NO_DESCRIPTORS: &[u8] =
+pub(crate) const NO_DESCRIPTORS: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\n\
     Content-Type: text/plain;charset=utf-8\r\nContent-Length: 42\r\n\r\nThe server is full: no descriptor is left\n";
 /// How often it is told that clients speak another protocol, ms.
@@ -25,7 +25,7 @@ const CONTACT_MS: u64 = 5_000;
 
 impl Web {
     /// Somebody for whom there is no place is told so, and counted.
-    pub(super) fn turn_away(&mut self, at: SocketAddr, mut socket: &TcpStream, answer: &[u8]) {
+    pub(crate) fn turn_away(&mut self, at: SocketAddr, mut socket: &TcpStream, answer: &[u8]) {
         for counter in [Counter::Refused, Counter::Ended, Counter::Errors] {
             self.board.add(self.slot, counter, 1);
         }
@@ -36,7 +36,7 @@ impl Web {
         }
     }
 
-    pub(super) fn adopt(&mut self, reactor: &Reactor, at: SocketAddr, socket: TcpStream, peer: SocketAddr) {
+    pub(crate) fn adopt(&mut self, reactor: &Reactor, at: SocketAddr, socket: TcpStream, peer: SocketAddr) {
         self.board.add(self.slot, Counter::Accepted, 1);
         let is_refused =
             self.refused.get(&peer.ip().to_canonical()).is_some_and(|until_ms| *until_ms > self.now_ms);
@@ -88,7 +88,7 @@ impl Web {
     }
 
     /// A connection is served here from now on.
-    pub(in crate::http) fn begin(&mut self, reactor: &Reactor, connection: Connection) {
+    pub(crate) fn begin(&mut self, reactor: &Reactor, connection: Connection) {
         let fd = connection.fd();
         let key = self.connections.insert(connection);
         self.board.add(self.slot, Counter::Connections, 1);
@@ -103,7 +103,7 @@ impl Web {
     }
 
     /// Serves a connection in this turn.
-    pub(in crate::http) fn stir(&mut self, key: usize) {
+    pub(crate) fn stir(&mut self, key: usize) {
         self.again.insert(key);
     }
 
@@ -234,7 +234,7 @@ impl Web {
     }
 
     /// The body of a live stream ends here.
-    pub(super) fn end_live(&mut self, key: usize) {
+    pub(crate) fn end_live(&mut self, key: usize) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let Some((feed, format)) = connection.feed() else { return };
         let begun = connection.finish_live();

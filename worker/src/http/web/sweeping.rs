@@ -9,7 +9,7 @@ use crate::http::backlog::Format;
 use crate::http::connection::{Body, Gone, State};
 
 impl Web {
-    pub(super) fn look_at_waiting(&mut self) {
+    pub(crate) fn look_at_waiting(&mut self) {
         let waiting: Vec<usize> = self
             .connections
             .iter()
@@ -20,7 +20,7 @@ impl Web {
     }
 
     /// Looks at a request again that waits.
-    pub(in crate::http) fn ask_again(&mut self, key: usize) {
+    pub(crate) fn ask_again(&mut self, key: usize) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         if !matches!(connection.state, State::Answer(Body::Wait(_))) {
             return;
@@ -33,7 +33,7 @@ impl Web {
     }
 
     /// Looks after all: deadlines, streams that rest, viewers who lag.
-    pub(super) fn sweep(&mut self) {
+    pub(crate) fn sweep(&mut self) {
         self.news = false;
         self.ping_listeners();
         // Whatever others may have written there.

@@ -36,7 +36,7 @@ struct Open {
 
 /// All of them.
 #[derive(Debug, Default)]
-pub(super) struct Renditions(Vec<Further>);
+pub(crate) struct Renditions(Vec<Further>);
 
 /// The tracks that a member has.
 fn tracks_of(member: Member, lineup: &Lineup) -> Lineup {
@@ -77,21 +77,21 @@ impl Further {
 }
 
 impl Renditions {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(super) fn members(&self) -> impl Iterator<Item = Member> {
+    pub(crate) fn members(&self) -> impl Iterator<Item = Member> {
         self.0.iter().map(|further| further.member)
     }
 
     /// Whether there is one that has this track.
-    pub(super) fn has(&self, kind: Kind, track: u8) -> bool {
+    pub(crate) fn has(&self, kind: Kind, track: u8) -> bool {
         self.members().any(|member| member == Member::of(kind, track))
     }
 
     /// The tracks are these: others go.
-    pub(super) fn retain(&mut self, lineup: &Lineup) {
+    pub(crate) fn retain(&mut self, lineup: &Lineup) {
         let has = |member| match member {
             Member::Video(track) => lineup.further(Kind::Video).any(|known| known == track),
             Member::Audio(track) => lineup.further(Kind::Audio).any(|known| known == track),
@@ -103,7 +103,7 @@ impl Renditions {
 
     /// The tracks are these, or more is known of them. Where a segment is open, new ones are begun in it if they may. Whether one
     /// that was there before is another now.
-    pub(super) fn review(&mut self, lineup: &Lineup, may_grow: bool, open: bool, absolute: bool) -> bool {
+    pub(crate) fn review(&mut self, lineup: &Lineup, may_grow: bool, open: bool, absolute: bool) -> bool {
         let mut is_other = false;
         for kind in [Kind::Video, Kind::Audio] {
             for track in lineup.further(kind).filter(|track| lineup.fits_ts(kind, *track)) {
@@ -134,13 +134,13 @@ impl Renditions {
     }
 
     /// A segment begins.
-    pub(super) fn begin(&mut self, absolute: bool) {
+    pub(crate) fn begin(&mut self, absolute: bool) {
         self.0.iter_mut().for_each(|further| further.begin(absolute));
     }
 
     /// Packs a packet for all who have it. Returns how many could not, and the members that are to be told of because their
     /// segments begin without a key frame (but for the first of a publish).
-    pub(super) fn push(&mut self, dts_ms: i64, coded: &Coded) -> (u64, Vec<Member>) {
+    pub(crate) fn push(&mut self, dts_ms: i64, coded: &Coded) -> (u64, Vec<Member>) {
         let (mut refused, mut told) = (0, Vec::new());
         for further in &mut self.0 {
             let Some(own) = further.own(coded) else { continue };
@@ -159,7 +159,7 @@ impl Renditions {
     }
 
     /// The segment ends: its bytes.
-    pub(super) fn end(&mut self) -> Vec<(Member, Vec<u8>)> {
+    pub(crate) fn end(&mut self) -> Vec<(Member, Vec<u8>)> {
         let ended = self.0.iter_mut().filter_map(|further| {
             let Open { mut bytes, .. } = further.open.take()?;
             further.packager.flush(&mut bytes);
@@ -169,7 +169,7 @@ impl Renditions {
     }
 
     /// What was gathered is not to be had: no segment was open long enough.
-    pub(super) fn drop_open(&mut self) {
+    pub(crate) fn drop_open(&mut self) {
         self.0.iter_mut().for_each(|further| further.open = None);
     }
 
@@ -215,7 +215,7 @@ impl HlsStream {
     }
 
     /// Whether what is published has a member; or had, where nobody has published since a former process died.
-    pub(super) fn is_current(&self, member: Member) -> bool {
+    pub(crate) fn is_current(&self, member: Member) -> bool {
         if member == Member::Main || self.renditions.members().any(|known| known == member) {
             return true;
         }
@@ -290,7 +290,7 @@ impl HlsStream {
     }
 
     /// The list of lists is written last: what a former process said in it is no less than what its segments need.
-    pub(super) fn raise_former(&mut self) {
+    pub(crate) fn raise_former(&mut self) {
         let base = self.list_path();
         let members = self.listed_members.iter().chain([&Member::Main]);
         let named =

@@ -13,14 +13,14 @@ use crate::http::hls::remains::{Remains, Wanted};
 
 /// A segment that is on its way to the disk.
 #[derive(Debug)]
-pub(super) struct Writing {
+pub(crate) struct Writing {
     /// What of it is not there yet.
     tickets: Vec<u64>,
     failed: Option<ErrorKind>,
     segment: Ended<Pieces>,
 }
 
-pub(super) fn in_memory(listed: &Listed<Pieces>) -> u64 {
+pub(crate) fn in_memory(listed: &Listed<Pieces>) -> u64 {
     let bytes = listed.segment.place.all().filter_map(|stored| stored.bytes.as_ref());
     bytes.map(|bytes| bytes.len() as u64).sum()
 }
@@ -32,7 +32,7 @@ fn rate(bytes: u64, duration_ms: u64) -> u64 {
 
 impl HlsStream {
     /// Where the bytes of a segment are from now on, and how it is named in its list.
-    pub(super) fn store(&self, path: String, bytes: Bytes) -> (String, Stored) {
+    pub(crate) fn store(&self, path: String, bytes: Bytes) -> (String, Stored) {
         let uri = format!("{}{}", self.config.entry_prefix, self.uri_of(&path));
         let len = bytes.len() as u64;
         let file = self.on_disk().then(|| place(&self.config.path, path.clone()));
@@ -45,7 +45,7 @@ impl HlsStream {
     }
 
     /// A segment is complete.
-    pub(super) fn give(&mut self, mut segment: Ended<Pieces>, disk: &mut Disk, changes: &mut Changes) {
+    pub(crate) fn give(&mut self, mut segment: Ended<Pieces>, disk: &mut Disk, changes: &mut Changes) {
         if !self.on_disk() {
             return self.list(segment, disk, changes);
         }
@@ -179,7 +179,7 @@ impl HlsStream {
     }
 
     /// The lists of tracks that have gone say so.
-    pub(super) fn end_lists(&self, disk: &Disk) {
+    pub(crate) fn end_lists(&self, disk: &Disk) {
         let ended = self.listed_members.iter().filter(|member| self.on_disk() && !self.is_current(**member));
         for member in ended {
             self.write_list(*member, disk);

@@ -71,14 +71,14 @@ impl FlvTail {
     }
 
     /// Begins a file.
-    pub(super) fn begin(start: &Start) -> (Self, Vec<u8>) {
+    pub(crate) fn begin(start: &Start) -> (Self, Vec<u8>) {
         let has_audio = start.lineup.audio.is_some() || start.headers[1].is_some();
         let (flv, bytes) = FlvFile::begin(start.metadata.as_deref(), has_audio, start.lineup.video.is_some());
         (Self::of(flv), bytes)
     }
 
     /// Reads a file that is there.
-    pub(super) fn find(file: &File) -> io::Result<Found> {
+    pub(crate) fn find(file: &File) -> io::Result<Found> {
         Ok(match Self::read_back(file)? {
             None => Found::Alien,
             Some(tail) if tail.flv.last_ms() > LONGEST_MS => Found::Other("is as long as an FLV file can be"),
@@ -209,7 +209,7 @@ impl FlvTail {
     }
 
     /// Something follows. Returns what is written before it.
-    pub(super) fn go_on(&mut self, start: &Start) -> io::Result<Vec<u8>> {
+    pub(crate) fn go_on(&mut self, start: &Start) -> io::Result<Vec<u8>> {
         let known = self.origin.filter(|origin| origin.publish == start.publish);
         self.repeats = [known.is_some(); 3];
         let ends = self.last_ms.iter().zip(self.steps_ms).filter_map(|(last, step)| Some((*last)? + step));
@@ -251,7 +251,7 @@ impl FlvTail {
     }
 
     /// Appends what is written for a packet.
-    pub(super) fn take(
+    pub(crate) fn take(
         &mut self,
         (kind, dts_ms, flags): (Kind, i64, Flags),
         body: &Bytes,

@@ -12,7 +12,7 @@ use remux::{Coded, Mp4Packager, mp4_id};
 use super::continued::{Found, Length, Origin, Start, Tail};
 use super::flv_file::Patch;
 use super::mp4_file::Mp4File;
-use super::recording::FRAGMENT_MS;
+use crate::http::dvr::recording::FRAGMENT_MS;
 use crate::http::feed::Publish;
 
 /// What the box of a part begins with.
@@ -39,13 +39,13 @@ impl Mp4Tail {
     }
 
     /// Begins a file; `None` when nothing of the stream can be in it.
-    pub(super) fn begin(start: &Start) -> Option<(Self, Vec<u8>)> {
+    pub(crate) fn begin(start: &Start) -> Option<(Self, Vec<u8>)> {
         let head = Mp4Packager::init_of_file(&start.lineup)?;
         Some((Self::of(Mp4File::begin(head.clone())), head))
     }
 
     /// Reads a file that is there.
-    pub(super) fn find(file: &File, start: &Start) -> io::Result<Found> {
+    pub(crate) fn find(file: &File, start: &Start) -> io::Result<Found> {
         let Some(file) = Mp4File::read_back(file)? else { return Ok(Found::Alien) };
         let mut head = file.head().to_vec();
         set_duration(&mut head, 0);
@@ -56,7 +56,7 @@ impl Mp4Tail {
     }
 
     /// Something follows. Returns what is written before it.
-    pub(super) fn go_on(&mut self, start: &Start) -> Vec<u8> {
+    pub(crate) fn go_on(&mut self, start: &Start) -> Vec<u8> {
         let end_ms = i64::try_from(self.file.end_ms()).unwrap_or(0);
         let known = self.file.last_note().and_then(origin_of).filter(|known| known.publish == start.publish);
         (self.repeats, self.passed) = (known.is_some(), BTreeSet::new());
@@ -72,7 +72,7 @@ impl Mp4Tail {
     }
 
     /// Takes a sample; appends the fragment that is complete with it.
-    pub(super) fn take(&mut self, dts_ms: i64, coded: &Coded, out: &mut Vec<u8>) {
+    pub(crate) fn take(&mut self, dts_ms: i64, coded: &Coded, out: &mut Vec<u8>) {
         let time_ms = dts_ms.saturating_sub(self.base_ms);
         if time_ms < self.floor_ms {
             return;
@@ -91,7 +91,7 @@ impl Mp4Tail {
         }
     }
 
-    pub(super) fn finish(&mut self) -> (Vec<u8>, Patch) {
+    pub(crate) fn finish(&mut self) -> (Vec<u8>, Patch) {
         let mut bytes = Vec::new();
         if let Some(fragment) = self.packager.flush() {
             self.file.fragment(&fragment.bytes);
@@ -102,7 +102,7 @@ impl Mp4Tail {
         (bytes, patch)
     }
 
-    pub(super) fn length(&self) -> Length {
+    pub(crate) fn length(&self) -> Length {
         Length { duration_ms: self.file.end_ms(), bytes: self.file.len() }
     }
 }

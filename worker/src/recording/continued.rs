@@ -53,9 +53,9 @@ pub(crate) struct Start {
 
 /// Where a part of a file comes from: which publish, and what is time 0 of the file in the time of its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Origin {
-    pub(super) publish: Publish,
-    pub(super) offset_ms: i64,
+pub(crate) struct Origin {
+    pub(crate) publish: Publish,
+    pub(crate) offset_ms: i64,
 }
 
 /// How long a file is.

@@ -21,7 +21,7 @@ const TRACKS: [u32; 2] = [1, 2];
 const ROOM: usize = 3072;
 
 /// A beginning with room for a track more.
-pub(super) fn with_room(head: &[u8]) -> Vec<u8> {
+pub(crate) fn with_room(head: &[u8]) -> Vec<u8> {
     padded(head, head.len() + ROOM).unwrap_or_else(|| head.to_vec())
 }
 
@@ -60,32 +60,32 @@ impl Mp4File {
     }
 
     /// What stands in front of all fragments.
-    pub(super) fn head(&self) -> &[u8] {
+    pub(crate) fn head(&self) -> &[u8] {
         &self.head
     }
 
     /// When the last sample ends, ms.
-    pub(super) fn end_ms(&self) -> u64 {
+    pub(crate) fn end_ms(&self) -> u64 {
         self.end_ms
     }
 
     /// Number of the last fragment.
-    pub(super) fn sequence(&self) -> u32 {
+    pub(crate) fn sequence(&self) -> u32 {
         self.sequence
     }
 
     /// DTS of the last sample of the track with this number, ms.
-    pub(super) fn last_ms(&self, track: u32) -> Option<u64> {
+    pub(crate) fn last_ms(&self, track: u32) -> Option<u64> {
         self.last_ms.get(&track).copied()
     }
 
     /// What was noted last between fragments.
-    pub(super) fn last_note(&self) -> Option<&[u8]> {
+    pub(crate) fn last_note(&self) -> Option<&[u8]> {
         self.note.as_deref()
     }
 
     /// Something that is no fragment is appended.
-    pub(super) fn pass(&mut self, len: usize) {
+    pub(crate) fn pass(&mut self, len: usize) {
         self.len += len as u64;
     }
 
@@ -100,7 +100,7 @@ impl Mp4File {
     }
 
     /// Another beginning, for a file that gets a track more. `None` when there is no room for it.
-    pub(super) fn set_head(&mut self, head: &[u8]) -> Option<Patch> {
+    pub(crate) fn set_head(&mut self, head: &[u8]) -> Option<Patch> {
         self.head = padded(head, self.head.len())?;
         Some(Patch { at: 0, bytes: self.head.clone() })
     }

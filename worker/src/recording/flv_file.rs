@@ -15,11 +15,11 @@ const SPACER: &str = "spacer";
 const MAX_SPACER: usize = 1000;
 
 /// How many tags are marked.
-pub(super) const MARKS: usize = 4;
+pub(crate) const MARKS: usize = 4;
 /// The property that says what a file is continued with.
 const STATE: &str = "recording";
 /// The property of a script tag that says what the part is that it begins.
-pub(super) const CONTINUES: &str = "continues";
+pub(crate) const CONTINUES: &str = "continues";
 
 /// What belongs at the place of the first tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub(crate) struct FlvFile {
     every: u64,
     keys: u64,
     /// Where tags are that whoever continues the file has to know; 0: nowhere.
-    pub(super) marks: [u64; MARKS],
+    pub(crate) marks: [u64; MARKS],
     audio: bool,
     video: bool,
 }
@@ -81,27 +81,27 @@ impl FlvFile {
     }
 
     /// The publisher's own metadata.
-    pub(super) fn properties(&self) -> &[(String, Value)] {
+    pub(crate) fn properties(&self) -> &[(String, Value)] {
         &self.properties
     }
 
     /// Time of the last tag, ms.
-    pub(super) fn last_ms(&self) -> u32 {
+    pub(crate) fn last_ms(&self) -> u32 {
         self.last_ms
     }
 
     /// Whether it has pictures, and sounds.
-    pub(super) fn tracks(&self) -> [bool; 2] {
+    pub(crate) fn tracks(&self) -> [bool; 2] {
         [self.video, self.audio]
     }
 
     /// So much of it is whole.
-    pub(super) fn set_len(&mut self, len: u64) {
+    pub(crate) fn set_len(&mut self, len: u64) {
         self.len = len;
     }
 
     /// A tag of this kind is there.
-    pub(super) fn has(&mut self, kind: Kind) {
+    pub(crate) fn has(&mut self, kind: Kind) {
         self.video |= kind == Kind::Video;
         self.audio |= kind == Kind::Audio;
     }
@@ -187,7 +187,7 @@ impl FlvFile {
     }
 
     /// A tag that is there already at this place.
-    pub(super) fn pass(&mut self, tag: &flv::file::Tag, at: u64) {
+    pub(crate) fn pass(&mut self, tag: &flv::file::Tag, at: u64) {
         let info = flv::classify(tag.kind, &tag.body);
         self.len = at;
         self.note(tag.kind, tag.timestamp_ms, info.key_frame);
@@ -197,7 +197,7 @@ impl FlvFile {
 
     /// Takes up a file by its first tag alone, up to a key frame of its index, so many before the last one; `len` is how long it
     /// is now. Returns where that key frame is: what follows has to be passed.
-    pub(super) fn take_up(&mut self, first: &flv::file::Tag, len: u64, before: usize) -> Option<u64> {
+    pub(crate) fn take_up(&mut self, first: &flv::file::Tag, len: u64, before: usize) -> Option<u64> {
         let all = all_properties(&first.body);
         let find = |name: &str| all.iter().find(|(known, _)| known == name).map(|(_, value)| value);
         let number = |value: &Value| {
@@ -235,7 +235,7 @@ impl FlvFile {
         Some(last_at)
     }
 
-    pub(super) fn of_first(tag: &flv::file::Tag) -> Option<Self> {
+    pub(crate) fn of_first(tag: &flv::file::Tag) -> Option<Self> {
         if tag.kind != Kind::Data {
             return None;
         }
@@ -261,7 +261,7 @@ fn limits() -> Limits {
     Limits { nodes: 4 * INDEX + 65_536, keys: 1_024, string: 1 << 20, total: 8 << 20, ..Limits::default() }
 }
 
-pub(super) fn all_properties(body: &[u8]) -> Vec<(String, Value)> {
+pub(crate) fn all_properties(body: &[u8]) -> Vec<(String, Value)> {
     match amf0::decode_all(body, &limits()).ok().and_then(|values| values.into_iter().nth(1)) {
         Some(Value::Object(properties) | Value::EcmaArray(properties)) => properties,
         _ => Vec::new(),
@@ -269,14 +269,14 @@ pub(super) fn all_properties(body: &[u8]) -> Vec<(String, Value)> {
 }
 
 /// The publisher's properties, without those that the file says itself.
-pub(super) fn properties_of(body: &[u8]) -> Vec<(String, Value)> {
+pub(crate) fn properties_of(body: &[u8]) -> Vec<(String, Value)> {
     let own = ["duration", "filesize", "hasKeyframes", "hasAudio", "hasVideo", "keyframes", STATE, CONTINUES];
     let mut properties = all_properties(body);
     properties.retain(|(name, _)| !own.contains(&name.as_str()) && !name.starts_with(SPACER));
     properties
 }
 
-pub(super) fn encode(properties: &[(String, Value)], own: &[(String, Value)]) -> Vec<u8> {
+pub(crate) fn encode(properties: &[(String, Value)], own: &[(String, Value)]) -> Vec<u8> {
     let mut out = Vec::new();
     amf0::encode(&Value::String("onMetaData".to_owned()), &mut out);
     amf0::encode(&Value::EcmaArray([properties, own].concat()), &mut out);
