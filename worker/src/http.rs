@@ -5,7 +5,6 @@ pub(crate) mod backlog;
 pub(crate) mod batch;
 pub(crate) mod connection;
 pub(crate) mod console;
-pub(crate) mod disk;
 pub(crate) mod downloads;
 pub(crate) mod dvr;
 pub(crate) mod feed;
@@ -36,6 +35,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use crate::disk::Disk;
 use child::{Control, Process, Woken};
 use ipc::{ChildToMaster, ToHttp};
 use reactor::{Reactor, Ready, Token};
@@ -67,7 +67,7 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     let reactor = Reactor::new()?;
     let start = &control.start;
     let config = Arc::new((*start.config).clone());
-    let disk = disk::Disk::start()?;
+    let disk = Disk::start()?;
     reactor.register_readable(disk.bell(), DISK_TOKEN)?;
     let vod = vod::Vod::start()?;
     reactor.register_readable(vod.bell(), VOD_TOKEN)?;

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+mod disk;
 pub mod http;
 mod listeners;
 mod recording;

@@ -13,8 +13,8 @@ use remux::Lineup;
 use serde::{Deserialize, Serialize};
 
 use self::recording::Recording;
-use super::disk::{Disk, Ended, Job};
 use super::feed::Happening;
+use crate::disk::{Disk, Ended, Job};
 use crate::recording::continued::Length;
 
 /// Most recordings that are remembered when they are finished.

@@ -20,9 +20,9 @@ use self::remains::Remains;
 use self::rested::Rested;
 use self::sessions::Sessions;
 use self::stream::{Changes, HlsStream};
-use super::disk::{Disk, Done, Job, Place, place};
 use super::feed::Happening;
 use super::owners::file_path;
+use crate::disk::{Disk, Done, Job, Place, place};
 
 /// Most streams whose numbering is remembered when they are gone.
 const MAX_POSITIONS: usize = 10_000;

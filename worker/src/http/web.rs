@@ -16,7 +16,6 @@ use slab::Slab;
 
 use super::backlog::Format;
 use super::connection::Connection;
-use super::disk::{Disk, Done};
 use super::dvr::Recorders;
 use super::feed::Feed;
 use super::files::Mounts;
@@ -29,6 +28,7 @@ use super::rules::Rules;
 use super::transport::Certificate;
 use super::tunnel;
 use super::vod::Vod;
+use crate::disk::{Disk, Done};
 use crate::listeners::Listeners;
 
 pub(crate) mod rested;

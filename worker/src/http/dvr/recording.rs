@@ -10,7 +10,7 @@ use mediaring::Flags;
 use remux::{Coded, Lineup, Mp4Packager};
 
 use super::Finished;
-use crate::http::disk::{Disk, Job, place};
+use crate::disk::{Disk, Job, place};
 use crate::http::feed::{Happening, Packet, Publish};
 use crate::http::hls::stream::moment;
 use crate::http::left_out::LeftOut;

@@ -5,7 +5,7 @@ use media::StreamKey;
 use remux::Lineup;
 
 use super::stream::{Changes, HlsStream};
-use crate::http::disk::Disk;
+use crate::disk::Disk;
 use crate::http::feed::Happening;
 
 /// Most bytes that are kept of one stream: some seconds.

@@ -9,7 +9,7 @@ use hls::member::{Choices, named};
 use hls::{Ended, Member};
 
 use super::list::{self, Old, relative};
-use crate::http::disk::{NUMBER, Place};
+use crate::disk::{NUMBER, Place};
 
 /// Numbers of further tracks that are carried.
 const FURTHER: std::ops::Range<u8> = 1..8;
@@ -221,7 +221,7 @@ fn remove_strays(segment: &Place, remains: &Remains) {
 
 #[cfg(test)]
 mod tests {
-    use crate::http::disk::place;
+    use crate::disk::place;
 
     use super::*;
 

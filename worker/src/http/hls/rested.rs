@@ -9,7 +9,7 @@ use media::StreamKey;
 use super::House;
 use super::remains::Remains;
 use super::stream::HlsStream;
-use crate::http::disk::Job;
+use crate::disk::Job;
 
 /// A stream whose list is on the disk, and what there is of it.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use remux::{Coded, Lineup, TsPackager};
 use self::renditions::Renditions;
 use self::storing::Writing;
 use super::early::Early;
-use crate::http::disk::{Disk, NUMBER, Place, place};
+use crate::disk::{Disk, NUMBER, Place, place};
 use crate::http::feed::Happening;
 use crate::http::left_out::{LeftOut, NO_FIRST};
 

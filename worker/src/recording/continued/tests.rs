@@ -4,8 +4,8 @@ use flv::file::{Reader, Tag};
 use tempfile::TempDir;
 
 use super::*;
-use crate::http::disk::Place;
-use crate::http::disk::recordings::{Recordings, repair};
+use crate::disk::Place;
+use crate::disk::recordings::{Recordings, repair};
 
 const CONFIG: &[u8] = b"\x17\0\0\0\0\x01\x64\0\x1f\xff\xe1\0\x04\x67\x64\0\x1f\x01\0\x02\x68\xee";
 const SOUND: &[u8] = b"\xaf\0\x12\x10";

@@ -7,7 +7,7 @@ use conf::vhost::HlsStorage;
 use hls::{Ended, Listed, Member, Position};
 
 use super::{Changes, HlsStream, MAX_MEMORY, Pieces, SLACK, Stored};
-use crate::http::disk::{Disk, Job, Place, place};
+use crate::disk::{Disk, Job, Place, place};
 use crate::http::hls::list;
 use crate::http::hls::remains::{Remains, Wanted};
 
