@@ -19,7 +19,7 @@ use recordings::Recordings;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, mkdirat, open, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
-use crate::http::hls::remains::{self, Remains, Wanted};
+use crate::outputs::hls::remains::{self, Remains, Wanted};
 use crate::recording::continued::{Length, Piece, Start};
 use crate::recording::flv_file::Patch;
 

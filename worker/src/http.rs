@@ -1,33 +1,21 @@
 //! The http process: a web server for files and live streams, which it reads from the rings like any viewer.
 
 pub(crate) mod answers;
-pub(crate) mod backlog;
-pub(crate) mod batch;
 pub(crate) mod connection;
 pub(crate) mod console;
 pub(crate) mod downloads;
-pub(crate) mod dvr;
-pub(crate) mod feed;
 pub(crate) mod files;
-pub(crate) mod formats;
 pub(crate) mod handoff;
-pub(crate) mod hls;
 pub(crate) mod hls_answers;
-pub(crate) mod left_out;
-pub(crate) mod live;
 pub(crate) mod mount;
 pub(crate) mod opening;
-pub(crate) mod outbox;
 pub(crate) mod owners;
 pub(crate) mod pace;
-pub(crate) mod pictures;
 pub(crate) mod pinned;
 pub(crate) mod readers;
 pub(crate) mod report;
-pub(crate) mod rules;
 pub(crate) mod transport;
 pub(crate) mod tunnel;
-pub(crate) mod vod;
 pub(crate) mod vod_answers;
 pub(crate) mod web;
 
@@ -69,11 +57,11 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     let config = Arc::new((*start.config).clone());
     let disk = Disk::start()?;
     reactor.register_readable(disk.bell(), DISK_TOKEN)?;
-    let vod = vod::Vod::start()?;
+    let vod = crate::outputs::vod::Vod::start()?;
     reactor.register_readable(vod.bell(), VOD_TOKEN)?;
     let readers = readers::Readers::new()?;
     reactor.register_readable(readers.bell(), READERS_TOKEN)?;
-    let pictures = pictures::Pictures::new()?;
+    let pictures = crate::outputs::pictures::Pictures::new()?;
     reactor.register_readable(pictures.bell(), PICTURES_TOKEN)?;
     let place = (start.number, start.board_slot);
     let memory = (Arc::clone(&control.board), Arc::clone(&control.work));

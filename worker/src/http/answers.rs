@@ -6,15 +6,15 @@ use conf::vhost::Vhost;
 use http1::{Method, Request, Response};
 use media::StreamKey;
 
-use super::backlog::Format;
 use super::connection::{Body, Connection, FileBody, State, Wait};
 use super::files::{Found, Missing};
 use super::hls_answers::Hls;
-use super::live::{Framing, Viewer};
 use super::mount;
 use super::opening::PATIENCE_MS;
 use super::vod_answers::Vod;
 use super::web::Web;
+use crate::outputs::live::packet_queue::Format;
+use crate::outputs::live::viewer::{Framing, Viewer};
 
 /// Longest target that is shown of a client.
 const SHOWN_BYTES: usize = 128;

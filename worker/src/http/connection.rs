@@ -9,12 +9,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::backlog::Format;
 use super::files::{Found, Missing, Wanted};
-use super::live::Viewer;
-use super::outbox::Outbox;
 use super::transport::Transport;
 use super::tunnel::Tunnel;
+use crate::outbox::Outbox;
+use crate::outputs::live::packet_queue::Format;
+use crate::outputs::live::viewer::Viewer;
 
 /// Bytes that a client may have sent ahead: one head.
 const MAX_INPUT: usize = http1::MAX_HEAD_BYTES;

@@ -6,10 +6,10 @@ use hls::Member;
 use http1::{Method, Request};
 
 use super::files::{Missing, Wanted, gzip};
-use super::hls::sessions::{Session, new_name};
-use super::hls::stream::HlsStream;
-use super::hls::{End, Found, list};
 use super::web::Web;
+use crate::outputs::hls::sessions::{Session, new_name};
+use crate::outputs::hls::stream::HlsStream;
+use crate::outputs::hls::{End, Found, list};
 
 /// The parameter by which players are known.
 const PARAMETER: &str = "hls_ctx";
@@ -187,7 +187,9 @@ impl Web {
         let text = match &name {
             None if member.is_none() && vhost.hls.ctx => master(stream, request, &new_name()),
             None if member.is_none() && stream.is_several() => stream.multivariant(&vhost_of('?')),
-            Some(name) if vhost.hls.ctx && vhost.hls.ts_ctx && super::hls::sessions::is_name(name) => {
+            Some(name)
+                if vhost.hls.ctx && vhost.hls.ts_ctx && crate::outputs::hls::sessions::is_name(name) =>
+            {
                 stream.text_of(of_member, &format!("?{PARAMETER}={name}{}", vhost_of('&')))
             }
             _ => stream.text_of(of_member, &vhost_of('?')),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use media::StreamKey;
 
-use super::dvr;
 use super::web::{Web, unix_ms};
+use crate::outputs::dvr;
 
 impl Web {
     /// Streams that should be recorded are, others no longer.

@@ -1,8 +1,8 @@
 //! What this process tells of its clients and of who watches what.
 
-use super::backlog::Format;
 use super::connection::Connection;
 use super::web::Web;
+use crate::outputs::live::packet_queue::Format;
 
 impl Web {
     /// Adds what this process knows to its report.

@@ -4,8 +4,8 @@ use http1::Request;
 
 use super::files::Missing;
 use super::hls_answers::named_vhost;
-use super::vod::{What, file_of};
 use super::web::Web;
+use crate::outputs::vod::{What, file_of};
 
 /// What became of a request for something that is made of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,8 +12,8 @@ use remux::{Coded, Mp4Packager, mp4_id};
 use super::continued::{Found, Length, Origin, Start, Tail};
 use super::flv_file::Patch;
 use super::mp4_file::Mp4File;
-use crate::http::dvr::recording::FRAGMENT_MS;
-use crate::http::feed::Publish;
+use crate::outputs::dvr::recording::FRAGMENT_MS;
+use crate::outputs::feed::Publish;
 
 /// What the box of a part begins with.
 const MAGIC: &[u8] = b"continues";

@@ -9,9 +9,9 @@ use reactor::{Reactor, Token};
 
 use super::{FIRST_TOKEN, HEAD_MS, IDLE_MS, LINGER_MS, REFUSE_MS, Web, queue_ms};
 use crate::http::connection::{Body, Connection, Gone, State};
-use crate::http::live::Filled;
 use crate::http::transport::Transport;
 use crate::http::tunnel;
+use crate::outputs::live::viewer::Filled;
 
 /// What a client is told for whom there is no place.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\n\

@@ -11,9 +11,9 @@ use remux::{Coded, Lineup, Mp4Packager};
 
 use super::Finished;
 use crate::disk::{Disk, Job, place};
-use crate::http::feed::{Happening, Packet, Publish};
-use crate::http::hls::stream::moment;
-use crate::http::left_out::LeftOut;
+use crate::outputs::feed::{Happening, Packet, Publish};
+use crate::outputs::hls::stream::moment;
+use crate::outputs::left_out::LeftOut;
 use crate::recording::continued::{Length, Piece, Start};
 use crate::recording::flv_file::FlvFile;
 use crate::recording::mp4_file::{Mp4File, with_room};

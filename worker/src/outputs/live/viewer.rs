@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use media::Kind;
 
-use super::backlog::{Backlog, Format, Item};
 use super::batch::{Batch, Place, Ready};
-use super::feed::Feed;
-use super::outbox::Outbox;
+use super::packet_queue::{Backlog, Format, Item};
+use crate::outbox::Outbox;
+use crate::outputs::feed::Feed;
 
 /// Bytes that are put into an outbox at once.
 const BATCH_BYTES: usize = 128 << 10;

@@ -21,8 +21,8 @@ use self::rested::Rested;
 use self::sessions::Sessions;
 use self::stream::{Changes, HlsStream};
 use super::feed::Happening;
-use super::owners::file_path;
 use crate::disk::{Disk, Done, Job, Place, place};
+use crate::http::owners::file_path;
 
 /// Most streams whose numbering is remembered when they are gone.
 const MAX_POSITIONS: usize = 10_000;

@@ -8,10 +8,10 @@ use media::Kind;
 use mediaring::Flags;
 use remux::{Fragment, Lineup, Mp4Packager, TsPackager};
 
-use super::backlog::{Backlog, Format, Item, Prelude};
 use super::batch::Shelf;
-use super::feed::Happening;
+use super::packet_queue::{Backlog, Format, Item, Prelude};
 use super::rules::Rules;
+use crate::outputs::feed::Happening;
 
 /// How long a fragment of live MP4 is, ms.
 const FRAGMENT_MS: i64 = 100;

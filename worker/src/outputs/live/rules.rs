@@ -6,8 +6,8 @@ use conf::vhost::HttpRemux;
 use media::{Kind, StreamKey};
 use remux::Lineup;
 
-use super::backlog::{Format, Prelude};
-use super::web::Web;
+use super::packet_queue::{Format, Prelude};
+use crate::http::web::Web;
 
 /// The rules of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,8 +17,8 @@ use bytes::Bytes;
 use http1::Method;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::connection::{Body, Connection, State};
-use super::web::Web;
+use crate::http::connection::{Body, Connection, State};
+use crate::http::web::Web;
 
 /// Key frames that may wait for a program.
 const MAX_WAITING: usize = 32;

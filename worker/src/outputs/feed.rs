@@ -9,10 +9,10 @@ use media::{Kind, StreamKey};
 use mediaring::{Flags, HeaderKind, Lapped, Record, RingReader, Tally};
 use remux::{Coded, Lineup, Refused, Seen};
 
-use super::backlog::{Format, Prelude};
-use super::formats::Packing;
 use super::left_out::{LeftOut, NO_FIRST_PICTURES};
-use super::rules::Rules;
+use super::live::muxer::Packing;
+use super::live::packet_queue::{Format, Prelude};
+use super::live::rules::Rules;
 
 /// How long a new publish may take until both tracks have shown themselves, ms.
 const SETTLE_MS: u64 = 600;

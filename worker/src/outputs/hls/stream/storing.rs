@@ -8,8 +8,8 @@ use hls::{Ended, Listed, Member, Position};
 
 use super::{Changes, HlsStream, MAX_MEMORY, Pieces, SLACK, Stored};
 use crate::disk::{Disk, Job, Place, place};
-use crate::http::hls::list;
-use crate::http::hls::remains::{Remains, Wanted};
+use crate::outputs::hls::list;
+use crate::outputs::hls::remains::{Remains, Wanted};
 
 /// A segment that is on its way to the disk.
 #[derive(Debug)]

@@ -17,8 +17,8 @@ use self::renditions::Renditions;
 use self::storing::Writing;
 use super::early::Early;
 use crate::disk::{Disk, NUMBER, Place, place};
-use crate::http::feed::Happening;
-use crate::http::left_out::{LeftOut, NO_FIRST};
+use crate::outputs::feed::Happening;
+use crate::outputs::left_out::{LeftOut, NO_FIRST};
 
 /// Sounds that are not further apart are written together, ms.
 const GATHER_MS: i64 = 70;

@@ -6,7 +6,7 @@ use remux::Lineup;
 
 use super::stream::{Changes, HlsStream};
 use crate::disk::Disk;
-use crate::http::feed::Happening;
+use crate::outputs::feed::Happening;
 
 /// Most bytes that are kept of one stream: some seconds.
 const MAX_BYTES: usize = 8 << 20;

@@ -1,7 +1,7 @@
 //! Recording: which streams, into which files.
 
+pub(crate) mod orders;
 pub(crate) mod recording;
-pub(crate) mod told;
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;

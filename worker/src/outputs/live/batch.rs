@@ -3,8 +3,8 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::live::Framing;
-use super::outbox::Outbox;
+use super::viewer::Framing;
+use crate::outbox::Outbox;
 
 /// Packets shorter than this are copied behind one another: cheaper than a piece of their own for each viewer.
 const COPIED_BYTES: usize = 4096;
