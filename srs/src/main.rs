@@ -47,7 +47,7 @@ fn role_main(role: Role) -> Option<RoleMain> {
     match role {
         Role::BackSource => Some(backsource::run),
         Role::Stream => Some(worker::stream::run),
-        Role::Http => Some(worker::http::run),
+        Role::Http => Some(worker::web::run),
         Role::Api => Some(worker::api::run),
         Role::Ingest => Some(external::run),
         Role::Master => None,

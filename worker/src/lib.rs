@@ -7,9 +7,9 @@
 
 pub mod api;
 mod disk;
-pub mod http;
 mod listeners;
 mod outbox;
 mod outputs;
 mod recording;
 pub mod stream;
+pub mod web;

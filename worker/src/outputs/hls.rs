@@ -22,7 +22,7 @@ use self::sessions::Sessions;
 use self::stream::{Changes, HlsStream};
 use super::feed::Happening;
 use crate::disk::{Disk, Done, Job, Place, place};
-use crate::http::owners::file_path;
+use crate::web::owners::file_path;
 
 /// Most streams whose numbering is remembered when they are gone.
 const MAX_POSITIONS: usize = 10_000;

@@ -17,8 +17,8 @@ use bytes::Bytes;
 use http1::Method;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::http::connection::{Body, Connection, State};
-use crate::http::web::Web;
+use crate::web::connection::{Body, Connection, State};
+use crate::web::server::Web;
 
 /// Key frames that may wait for a program.
 const MAX_WAITING: usize = 32;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Finished;
 use super::recording::Recording;
-use crate::http::web::Web;
+use crate::web::server::Web;
 
 /// Finished files that are told.
 const MOST_TOLD: usize = 100;

@@ -7,7 +7,7 @@ use media::{Kind, StreamKey};
 use remux::Lineup;
 
 use super::packet_queue::{Format, Prelude};
-use crate::http::web::Web;
+use crate::web::server::Web;
 
 /// The rules of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

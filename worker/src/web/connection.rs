@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::files::{Found, Missing, Wanted};
+use super::proxy::Tunnel;
 use super::transport::Transport;
-use super::tunnel::Tunnel;
 use crate::outbox::Outbox;
 use crate::outputs::live::packet_queue::Format;
 use crate::outputs::live::viewer::Viewer;

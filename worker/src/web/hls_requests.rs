@@ -6,7 +6,7 @@ use hls::Member;
 use http1::{Method, Request};
 
 use super::files::{Missing, Wanted, gzip};
-use super::web::Web;
+use super::server::Web;
 use crate::outputs::hls::sessions::{Session, new_name};
 use crate::outputs::hls::stream::HlsStream;
 use crate::outputs::hls::{End, Found, list};

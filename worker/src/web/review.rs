@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use media::StreamKey;
 
-use super::web::{Web, unix_ms};
+use super::server::{Web, unix_ms};
 use crate::outputs::dvr;
 
 impl Web {

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use mediaring::Counter;
 
 use super::{LAST_WRITES_MS, LEAST_GRACE_MS, Web, queue_ms};
-use crate::http::connection::{Body, Gone, State};
 use crate::outputs::live::packet_queue::Format;
+use crate::web::connection::{Body, Gone, State};
 
 impl Web {
     pub(crate) fn look_at_waiting(&mut self) {

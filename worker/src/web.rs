@@ -3,21 +3,21 @@
 pub(crate) mod answers;
 pub(crate) mod connection;
 pub(crate) mod console;
-pub(crate) mod downloads;
+pub(crate) mod file_requests;
 pub(crate) mod files;
 pub(crate) mod handoff;
-pub(crate) mod hls_answers;
+pub(crate) mod hls_requests;
+pub(crate) mod kept_downloads;
 pub(crate) mod mount;
-pub(crate) mod opening;
 pub(crate) mod owners;
-pub(crate) mod pace;
-pub(crate) mod pinned;
+pub(crate) mod proxy;
 pub(crate) mod readers;
 pub(crate) mod report;
+pub(crate) mod review;
+pub(crate) mod server;
 pub(crate) mod transport;
-pub(crate) mod tunnel;
-pub(crate) mod vod_answers;
-pub(crate) mod web;
+pub(crate) mod vod_requests;
+pub(crate) mod wake_interval;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -27,7 +27,7 @@ use crate::disk::Disk;
 use child::{Control, Process, Woken};
 use ipc::{ChildToMaster, ToHttp};
 use reactor::{Reactor, Ready, Token};
-use web::Web;
+use server::Web;
 
 /// Token of what rings when the disk's thread has done something.
 const DISK_TOKEN: Token = Token(2);

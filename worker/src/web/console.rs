@@ -12,7 +12,7 @@ use qrcode::render::svg;
 use super::answers::finish;
 use super::connection::{Body, State};
 use super::files;
-use super::web::Web;
+use super::server::Web;
 
 /// What a page may load and do: only what comes from here, no script or style inside of it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; \

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::connection::{Body, FileBody, Gone, State};
 use super::files::{Found, Missing, Wanted, is_in_memory};
 use super::readers::Told;
-use super::web::Web;
+use super::server::Web;
 
 /// How long a file may take to be opened, or what is made of it to be made, ms.
 pub(crate) const PATIENCE_MS: u64 = 20_000;

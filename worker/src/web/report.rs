@@ -1,7 +1,7 @@
 //! What this process tells of its clients and of who watches what.
 
 use super::connection::Connection;
-use super::web::Web;
+use super::server::Web;
 use crate::outputs::live::packet_queue::Format;
 
 impl Web {

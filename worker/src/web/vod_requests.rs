@@ -3,8 +3,8 @@
 use http1::Request;
 
 use super::files::Missing;
-use super::hls_answers::named_vhost;
-use super::web::Web;
+use super::hls_requests::named_vhost;
+use super::server::Web;
 use crate::outputs::vod::{What, file_of};
 
 /// What became of a request for something that is made of a file.

@@ -10,7 +10,7 @@ use reactor::{Reactor, Token};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::connection::{Body, Gone, State};
-use super::web::Web;
+use super::server::Web;
 use crate::api::INNER_SOCKET;
 use crate::api::head::{self, Head};
 

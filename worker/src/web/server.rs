@@ -18,9 +18,9 @@ use super::connection::Connection;
 use super::files::Mounts;
 use super::handoff::Siblings;
 use super::owners::Owners;
+use super::proxy;
 use super::readers::Readers;
 use super::transport::Certificate;
-use super::tunnel;
 use crate::disk::{Disk, Done};
 use crate::listeners::Listeners;
 use crate::outputs::dvr::Recorders;
@@ -236,7 +236,7 @@ impl Web {
 
     /// A token that is none of the process's own is ready.
     pub(crate) fn ready(&mut self, reactor: &Reactor, ready: Ready) {
-        if let Some(key) = ready.token.0.checked_sub(tunnel::FIRST_TOKEN) {
+        if let Some(key) = ready.token.0.checked_sub(proxy::FIRST_TOKEN) {
             self.serve(key, false);
         } else if let Some(key) = ready.token.0.checked_sub(FIRST_TOKEN) {
             if ready.writable

@@ -8,10 +8,10 @@ use mediaring::Counter;
 use reactor::{Reactor, Token};
 
 use super::{FIRST_TOKEN, HEAD_MS, IDLE_MS, LINGER_MS, REFUSE_MS, Web, queue_ms};
-use crate::http::connection::{Body, Connection, Gone, State};
-use crate::http::transport::Transport;
-use crate::http::tunnel;
 use crate::outputs::live::viewer::Filled;
+use crate::web::connection::{Body, Connection, Gone, State};
+use crate::web::proxy;
+use crate::web::transport::Transport;
 
 /// What a client is told for whom there is no place.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\n\
@@ -268,7 +268,7 @@ impl Web {
         if connection.input.is_empty() {
             return if connection.at_end { Err(Gone::Left) } else { Ok(false) };
         }
-        if tunnel::is_for_api(&connection.input) {
+        if proxy::is_for_api(&connection.input) {
             let passed = self.pass_on(key)?;
             if let Some(connection) = self.connections.get_mut(key)
                 && matches!(connection.state, State::Head)

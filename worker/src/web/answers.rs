@@ -7,12 +7,12 @@ use http1::{Method, Request, Response};
 use media::StreamKey;
 
 use super::connection::{Body, Connection, FileBody, State, Wait};
+use super::file_requests::PATIENCE_MS;
 use super::files::{Found, Missing};
-use super::hls_answers::Hls;
+use super::hls_requests::Hls;
 use super::mount;
-use super::opening::PATIENCE_MS;
-use super::vod_answers::Vod;
-use super::web::Web;
+use super::server::Web;
+use super::vod_requests::Vod;
 use crate::outputs::live::packet_queue::Format;
 use crate::outputs::live::viewer::{Framing, Viewer};
 

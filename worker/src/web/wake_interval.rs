@@ -3,7 +3,7 @@
 
 use conf::vhost::MwLatency;
 
-use super::web::Web;
+use super::server::Web;
 
 /// Longest time that packets are gathered for viewers, ms.
 const MAX_GATHER_MS: u64 = 350;

@@ -13,8 +13,8 @@ use reactor::Reactor;
 use serde::{Deserialize, Serialize};
 
 use super::connection::{Body, Connection, FileBody, State};
+use super::server::Web;
 use super::transport::Transport;
-use super::web::Web;
 
 /// Most downloads of this process that the master is asked to keep: two descriptors each.
 const MOST: usize = 1024;

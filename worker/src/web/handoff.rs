@@ -14,9 +14,9 @@ use reactor::{Reactor, Token};
 use serde::{Deserialize, Serialize};
 
 use super::connection::{Body, Connection, State};
+use super::proxy::Tunnel;
+use super::server::{HEAD_MS, Web};
 use super::transport::Transport;
-use super::tunnel::Tunnel;
-use super::web::{HEAD_MS, Web};
 
 /// Tokens of the channels to other http processes begin here: behind those of the links and listeners.
 const FIRST_TOKEN: usize = 1024;
