@@ -32,13 +32,13 @@ const MAX_NAMES: usize = 100_000;
 
 /// A file below a directory that the configuration names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Place {
+pub(crate) struct FilePath {
     pub(crate) root: PathBuf,
     /// Components with slashes between them.
     pub(crate) below: String,
 }
 
-impl Place {
+impl FilePath {
     fn parts(&self) -> Result<(Vec<&str>, &str), Errno> {
         let mut parts: Vec<&str> = self.below.split('/').filter(|part| !part.is_empty()).collect();
         if parts.iter().any(|part| matches!(*part, "." | "..")) {
@@ -146,19 +146,19 @@ impl Place {
 #[derive(Debug)]
 pub(crate) enum Job {
     /// Write a file whole. Answered with [`Done::Written`].
-    Write(u64, Place, Bytes),
+    Write(u64, FilePath, Bytes),
     /// Write a file whole; nobody waits for it.
-    Note(Place, Bytes),
+    Note(FilePath, Bytes),
     /// Remove files.
-    Remove(Vec<Place>),
+    Remove(Vec<FilePath>),
     /// Begin a recording with these bytes. A failure is told with [`Done::Failed`], also of what follows.
-    Begin(u64, Place, Bytes),
+    Begin(u64, FilePath, Bytes),
     /// Write over a part of a recording.
     Patch(u64, Patch),
     /// Append to a recording, all or nothing.
     Append(u64, Bytes),
     /// Go on with the recording that is there, or begin one. Answered with [`Done::GoesOn`].
-    GoOn(u64, Place, Box<Start>),
+    GoOn(u64, FilePath, Box<Start>),
     /// Put these into a recording that is continued.
     Take(u64, Vec<Piece>),
     /// What was to be appended is lost: answered as a failure.
@@ -168,7 +168,7 @@ pub(crate) enum Job {
     /// Finish what a former run left below this directory.
     Repair(PathBuf),
     /// Read a file whole. Answered with [`Done::Read`].
-    Read(u64, Place),
+    Read(u64, FilePath),
     /// Look for what a former process left of a stream. Answered with [`Done::Recovered`].
     Recover(u64, Box<Wanted>),
 }
@@ -343,8 +343,8 @@ fn work(job: Job, recordings: &mut Recordings) -> Option<Done> {
 }
 
 /// The root of a configuration as a path that exists or can be made.
-pub(crate) fn place(root: &Path, below: String) -> Place {
-    Place { root: root.to_owned(), below }
+pub(crate) fn place(root: &Path, below: String) -> FilePath {
+    FilePath { root: root.to_owned(), below }
 }
 
 #[cfg(test)]

@@ -143,7 +143,7 @@ impl Process for HttpProcess {
                 DISK_TOKEN => web.hls.disk.hear(),
                 VOD_TOKEN => {
                     web.vod.hear();
-                    web.news = true;
+                    web.recheck_waiting = true;
                 }
                 READERS_TOKEN => web.hear_readers(),
                 PICTURES_TOKEN => web.hear_pictures(),
@@ -175,7 +175,7 @@ impl HttpProcess {
                 None => self.control.link_down(link),
             }
         }
-        for (message, fds) in self.web.words.drain(..) {
+        for (message, fds) in self.web.to_master.drain(..) {
             self.control.send(&message, fds);
         }
     }

@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, fstat, linkat, openat, renameat_with};
 use rustix::io::Errno;
 
-use super::Place;
+use super::FilePath;
 use super::recordings::{MAX_NAMES, Open, Recordings, UNFINISHED, lock, numbered, repair_one};
 use crate::recording::continued::{Found, Length, Piece, Start, Tail};
 
@@ -25,9 +25,9 @@ enum Candidate {
 
 impl Recordings {
     /// Goes on behind what there is at a place, or begins a file. Returns how long it was before.
-    pub(crate) fn go_on(&mut self, id: u64, place: &Place, start: &Start) -> io::Result<Length> {
+    pub(crate) fn go_on(&mut self, id: u64, place: &FilePath, start: &Start) -> io::Result<Length> {
         for number in 0..MAX_NAMES {
-            let place = Place { below: numbered(&place.below, number), ..place.clone() };
+            let place = FilePath { below: numbered(&place.below, number), ..place.clone() };
             let path = place.root.join(&place.below);
             let (directory, name) = place.directory(true)?;
             let temporary = format!("{name}{UNFINISHED}");
@@ -88,7 +88,7 @@ impl Recordings {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    fn begin_anew(&mut self, id: u64, place: Place, start: &Start) -> io::Result<Length> {
+    fn begin_anew(&mut self, id: u64, place: FilePath, start: &Start) -> io::Result<Length> {
         let Some((mut tail, mut bytes)) = Tail::begin(start) else {
             return Err(io::Error::other("nothing of the stream can be in such a file"));
         };

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FlockOperation, RenameFlags, flock, renameat_with, statat, unlinkat};
 use rustix::io::Errno;
 
-use super::{Ended, Place};
+use super::{Ended, FilePath};
 use crate::recording::continued::{MAX_TORN, Tail};
 use crate::recording::flv_file::Patch;
 use crate::recording::flv_tail::FlvTail;
@@ -35,7 +35,7 @@ pub(crate) struct Open {
     file: File,
     directory: OwnedFd,
     temporary: String,
-    place: Place,
+    place: FilePath,
     len: u64,
     /// Something that was to be in it is lost: the file ends before that.
     failed: bool,
@@ -50,7 +50,7 @@ impl Open {
     pub(crate) fn new(
         mut file: File,
         (directory, temporary): (OwnedFd, String),
-        place: Place,
+        place: FilePath,
         len: u64,
         tail: Option<Tail>,
     ) -> io::Result<Self> {
@@ -62,7 +62,7 @@ impl Open {
 
 impl Recordings {
     /// Creates a file and writes its first bytes.
-    pub(crate) fn begin(&mut self, id: u64, place: Place, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn begin(&mut self, id: u64, place: FilePath, bytes: &[u8]) -> io::Result<()> {
         let (file, directory, temporary) = place.create_beside(UNFINISHED)?;
         let open = Open::new(file, (directory, temporary), place, 0, None)?;
         self.insert(id, Open { head_len: bytes.len() as u64, ..open });
@@ -147,7 +147,7 @@ pub(crate) fn numbered(name: &str, number: u32) -> String {
 }
 
 /// Gives a file its name, or one beside it where that is taken. One that has its name already keeps it.
-fn name(directory: &OwnedFd, temporary: &str, place: &Place) -> io::Result<PathBuf> {
+fn name(directory: &OwnedFd, temporary: &str, place: &FilePath) -> io::Result<PathBuf> {
     let (above, wanted) = place.below.rsplit_once('/').unwrap_or(("", &place.below));
     for attempt in 0..MAX_NAMES {
         let name = numbered(wanted, attempt);
@@ -203,7 +203,7 @@ pub(crate) fn repair(root: &Path) {
             } else if kind.is_file()
                 && let Some(below) = unfinished(root, &path)
             {
-                match repair_one(&path, Place { root: root.to_owned(), below }) {
+                match repair_one(&path, FilePath { root: root.to_owned(), below }) {
                     Ok(Some(to)) => {
                         tracing::warn!("a recording of a former run is repaired: {}", to.display())
                     }
@@ -223,7 +223,7 @@ fn unfinished(root: &Path, path: &Path) -> Option<String> {
     (below.ends_with(".flv") || below.ends_with(".mp4")).then(|| below.to_owned())
 }
 
-pub(crate) fn repair_one(path: &Path, place: Place) -> io::Result<Option<PathBuf>> {
+pub(crate) fn repair_one(path: &Path, place: FilePath) -> io::Result<Option<PathBuf>> {
     let file = File::options().read(true).write(true).open(path)?;
     lock(&file)?;
     let mended = mend(&file, &place)?;
@@ -252,7 +252,7 @@ enum Mended {
 }
 
 /// Cuts a recording where it is whole, and finishes it.
-fn mend(file: &File, place: &Place) -> io::Result<Mended> {
+fn mend(file: &File, place: &FilePath) -> io::Result<Mended> {
     let (len, index, patch, is_empty) = if place.below.ends_with(".flv") {
         let Some(back) = FlvTail::read_back(file)? else { return Ok(Mended::Not) };
         (back.length().bytes, Vec::new(), back.finish(), back.is_empty())
@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn what_was_left_behind_becomes_a_recording_and_no_name_is_taken_twice() {
         let top = std::env::temp_dir().join(format!("srs-recordings-{}", std::process::id()));
-        let at = |below: &str| Place { root: top.clone(), below: below.to_owned() };
+        let at = |below: &str| FilePath { root: top.clone(), below: below.to_owned() };
         let mut recordings = Recordings::default();
         for id in 1..3 {
             let (mut file, mut bytes) = FlvFile::begin(None, false, true);

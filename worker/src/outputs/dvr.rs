@@ -13,7 +13,7 @@ use remux::Lineup;
 use serde::{Deserialize, Serialize};
 
 use self::recording::Recording;
-use super::feed::Happening;
+use super::feed::FeedEvent;
 use crate::disk::{Disk, Ended, Job};
 use crate::recording::continued::Length;
 
@@ -88,13 +88,13 @@ impl Recorders {
     pub(crate) fn take(
         &mut self,
         feed: usize,
-        happening: &Happening,
+        event: &FeedEvent,
         lineup: &Lineup,
         (unix_ms, now_ms): (i64, u64),
         disk: &mut Disk,
     ) {
         if let Some(recording) = self.recordings.get_mut(&feed) {
-            self.ending.extend(recording.take(happening, lineup, (unix_ms, now_ms), disk));
+            self.ending.extend(recording.take(event, lineup, (unix_ms, now_ms), disk));
         }
     }
 

@@ -10,8 +10,8 @@ use mediaring::{Flags, HeaderKind, Lapped, Record, RingReader, Tally};
 use remux::{Coded, Lineup, Refused, Seen};
 
 use super::left_out::{LeftOut, NO_FIRST_PICTURES};
-use super::live::muxer::Packing;
-use super::live::packet_queue::{Format, Prelude};
+use super::live::muxer::Muxer;
+use super::live::packet_queue::{Format, StreamHeaders};
 use super::live::rules::Rules;
 
 /// How long a new publish may take until both tracks have shown themselves, ms.
@@ -27,7 +27,7 @@ const LOOK_AHEAD: u64 = 200;
 
 /// What happens in a stream, in the order of its ring.
 #[derive(Debug, Clone)]
-pub(crate) enum Happening {
+pub(crate) enum FeedEvent {
     /// Something has ended, or was missed: what follows stands for itself. The tracks are those of the lineup, and nothing of them
     /// is earlier than that DTS, where it is known.
     Break(Publish, Option<i64>),
@@ -61,7 +61,7 @@ pub(crate) struct Packet {
 }
 
 /// Who is told what happens, beside those who watch.
-pub(crate) type Sink<'a> = dyn FnMut(&Happening, &Lineup) + 'a;
+pub(crate) type Sink<'a> = dyn FnMut(&FeedEvent, &Lineup) + 'a;
 
 /// A stream that is read here.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ pub(crate) struct Feed {
     metadata: Option<Bytes>,
     video_header: Option<Bytes>,
     audio_header: Option<Bytes>,
-    packings: [Option<Packing>; 4],
+    muxers: [Option<Muxer>; 4],
     pub(crate) rules: Rules,
     /// Sound is packed though nobody listens.
     kept: bool,
@@ -126,7 +126,7 @@ impl Feed {
             metadata: None,
             video_header: None,
             audio_header: None,
-            packings: Default::default(),
+            muxers: Default::default(),
             rules: Rules::default(),
             kept: false,
             viewers: [0; 4],
@@ -177,10 +177,10 @@ impl Feed {
             return;
         }
         self.rules = rules;
-        let headers = prelude([&self.metadata, &self.video_header, &self.audio_header]);
+        let headers = stream_headers([&self.metadata, &self.video_header, &self.audio_header]);
         let dts_ms = self.newest_ms.unwrap_or(0);
-        for packing in self.packings.iter_mut().flatten() {
-            packing.set_rules(rules, &self.lineup, &headers, dts_ms);
+        for muxer in self.muxers.iter_mut().flatten() {
+            muxer.set_rules(rules, &self.lineup, &headers, dts_ms);
         }
     }
 
@@ -188,9 +188,9 @@ impl Feed {
     pub(crate) fn keep(&mut self, kept: bool) {
         self.kept = kept;
         if kept {
-            self.open(Format::Bare);
+            self.open(Format::RawAudio);
         } else {
-            self.close(Format::Bare);
+            self.close(Format::RawAudio);
         }
     }
 
@@ -220,7 +220,7 @@ impl Feed {
             Format::Flv => true,
             Format::Ts => !lineup.ts_tracks().is_empty(),
             Format::Mp4 => !lineup.mp4_tracks().is_empty(),
-            Format::Bare => lineup.bare_is_mp3() == Some(is_mp3),
+            Format::RawAudio => lineup.bare_is_mp3() == Some(is_mp3),
         }
     }
 
@@ -229,8 +229,8 @@ impl Feed {
         self.ring.as_ref().is_some_and(|ring| ring.note(NOTE_ABSOLUTE_TIME) != 0)
     }
 
-    pub(crate) fn packing(&self, format: Format) -> Option<&Packing> {
-        self.packings.get(format.index())?.as_ref()
+    pub(crate) fn muxer(&self, format: Format) -> Option<&Muxer> {
+        self.muxers.get(format.index())?.as_ref()
     }
 
     /// Reads from another ring from now on. A next generation, or the same ring from a successor of its writer, goes on where
@@ -261,36 +261,36 @@ impl Feed {
 
     /// Somebody begins to watch in this format: what was read since the newest key frame is packed for it.
     fn open(&mut self, format: Format) {
-        if self.packings.get(format.index()).is_none_or(Option::is_some) {
+        if self.muxers.get(format.index()).is_none_or(Option::is_some) {
             return;
         }
-        let mut packing = Packing::new(format, self.rules);
+        let mut muxer = Muxer::new(format, self.rules);
         if let Some(ring) = self.ring.as_ref().filter(|_| self.settled) {
             let from = if self.rules.kept_ms(format) > 0 {
                 ring.tail().max(self.publish.first_seq).min(self.next)
             } else {
                 ring.key().filter(|key| *key < self.next).unwrap_or(self.next)
             };
-            self.tell_again(ring, from, &mut |happening, past| {
-                packing.take(happening, &past.lineup, || past.prelude());
+            self.tell_again(ring, from, &mut |event, past| {
+                muxer.take(event, &past.lineup, || past.stream_headers());
             });
         }
-        if let Some(place) = self.packings.get_mut(format.index()) {
-            *place = Some(packing);
+        if let Some(place) = self.muxers.get_mut(format.index()) {
+            *place = Some(muxer);
         }
     }
 
     /// Tells what was read from a packet on, as if it were read now.
-    fn tell_again(&self, ring: &RingReader, from: u64, tell: &mut dyn FnMut(&Happening, &Past)) {
+    fn tell_again(&self, ring: &RingReader, from: u64, tell: &mut dyn FnMut(&FeedEvent, &Past)) {
         let mut past = Past::at(ring, from, self.lineup.firsts());
         // Of MP3 nothing but its packets tells that it is there.
         past.lineup.take_sounds_of(&self.lineup);
-        tell(&Happening::Break(self.publish, begin_ms(ring, from)), &past);
+        tell(&FeedEvent::Break(self.publish, begin_ms(ring, from)), &past);
         for seq in from..self.next {
             let Ok(packet) = ring.record(seq).and_then(|record| read(ring, &record)) else { continue };
-            let (happened, _) = past.take(packet);
-            for happening in happened {
-                tell(&happening, &past);
+            let (events, _) = past.take(packet);
+            for event in events {
+                tell(&event, &past);
             }
         }
     }
@@ -299,11 +299,11 @@ impl Feed {
     pub(crate) fn catch_up(&self, sink: &mut Sink<'_>) {
         let Some(ring) = self.ring.as_ref().filter(|_| self.settled) else { return };
         let from = ring.key().filter(|key| *key < self.next).unwrap_or(self.next);
-        self.tell_again(ring, from, &mut |happening, past| {
-            sink(happening, &past.lineup);
-            if matches!(happening, Happening::Break(..)) {
+        self.tell_again(ring, from, &mut |event, past| {
+            sink(event, &past.lineup);
+            if matches!(event, FeedEvent::Break(..)) {
                 for packet in headers([&past.metadata, &past.video_header, &past.audio_header]) {
-                    sink(&Happening::Raw(packet), &past.lineup);
+                    sink(&FeedEvent::Raw(packet), &past.lineup);
                 }
             }
         });
@@ -323,7 +323,7 @@ impl Feed {
                 if ring.record(self.next).is_ok_and(|record| record.flags.contains(Flags::DISCONTINUITY)) {
                     self.publish.first_seq = self.next;
                 }
-                self.pass_on(&Happening::Break(self.publish, begin_ms(&ring, self.next)), sink);
+                self.pass_on(&FeedEvent::Break(self.publish, begin_ms(&ring, self.next)), sink);
                 self.tell_headers(sink);
             }
             if let Err(Lapped) = self.read_one(&ring, sink) {
@@ -332,11 +332,11 @@ impl Feed {
                 if self.publish.first_seq <= newest_publish(&ring).first_seq.min(self.next) {
                     self.publish = newest_publish(&ring);
                 }
-                self.pass_on(&Happening::Break(self.publish, begin_ms(&ring, self.next)), sink);
+                self.pass_on(&FeedEvent::Break(self.publish, begin_ms(&ring, self.next)), sink);
             }
         }
         if self.resting && self.next >= ring.head() {
-            self.packings.iter_mut().flatten().for_each(Packing::flush);
+            self.muxers.iter_mut().flatten().for_each(Muxer::flush);
         }
         self.ring = Some(ring);
         if self.next != from {
@@ -349,9 +349,9 @@ impl Feed {
     fn let_out(&mut self, now_ms: u64) -> Option<u64> {
         let until_ms = self.read_ms + QUIET_MS;
         let mut again = None;
-        for packing in self.packings.iter_mut().flatten().filter(|packing| packing.holds()) {
+        for muxer in self.muxers.iter_mut().flatten().filter(|muxer| muxer.holds()) {
             if now_ms >= until_ms {
-                packing.flush();
+                muxer.flush();
             } else {
                 again = Some(until_ms);
             }
@@ -362,7 +362,7 @@ impl Feed {
     /// Whoever keeps packets as they come has to know what came before.
     fn tell_headers(&self, sink: &mut Sink<'_>) {
         for packet in headers([&self.metadata, &self.video_header, &self.audio_header]) {
-            sink(&Happening::Raw(packet), &self.lineup);
+            sink(&FeedEvent::Raw(packet), &self.lineup);
         }
     }
 
@@ -412,14 +412,14 @@ impl Feed {
             audio_header: self.audio_header.take(),
             kinds: self.kinds,
         };
-        let (happened, refused) = past.take(packet);
+        let (events, refused) = past.take(packet);
         self.refused += u64::from(refused);
         self.lineup = past.lineup;
         self.kinds = past.kinds;
         self.metadata = past.metadata;
         (self.video_header, self.audio_header) = (past.video_header, past.audio_header);
-        for happening in happened {
-            self.pass_on(&happening, sink);
+        for event in events {
+            self.pass_on(&event, sink);
         }
         Ok(())
     }
@@ -432,10 +432,10 @@ impl Feed {
     }
 
     /// Says what viewers of a format do not get.
-    fn note_left_out(&mut self, happening: &Happening) {
+    fn note_left_out(&mut self, event: &FeedEvent) {
         let is_watched = |format: Format| self.viewers.get(format.index()).is_some_and(|count| *count > 0);
-        match happening {
-            Happening::Coded(_, coded) => {
+        match event {
+            FeedEvent::Coded(_, coded) => {
                 let is_sound = coded.kind == Kind::Audio;
                 let name = || self.lineup.name(coded.kind, coded.track);
                 if is_watched(Format::Ts) && !self.lineup.fits_ts(coded.kind, coded.track) {
@@ -445,12 +445,12 @@ impl Feed {
                     && self.lineup.lacks_first_pictures()
                 {
                     self.left_out.note(&self.key, "the transport stream", NO_FIRST_PICTURES);
-                } else if is_sound && coded.track > 0 && is_watched(Format::Bare) {
+                } else if is_sound && coded.track > 0 && is_watched(Format::RawAudio) {
                     self.left_out.note(&self.key, ".aac or .mp3", &name());
                 }
             }
-            Happening::Unfit(what) => self.left_out.note(&self.key, BUT_FLV, what),
-            Happening::Beyond(kind, track) => {
+            FeedEvent::Unfit(what) => self.left_out.note(&self.key, BUT_FLV, what),
+            FeedEvent::Beyond(kind, track) => {
                 if let Some(what) = self.left_out.count_beyond(*kind, *track) {
                     self.left_out.note(&self.key, BUT_FLV, &what);
                 }
@@ -459,13 +459,13 @@ impl Feed {
         }
     }
 
-    fn pass_on(&mut self, happening: &Happening, sink: &mut Sink<'_>) {
-        self.note_left_out(happening);
+    fn pass_on(&mut self, event: &FeedEvent, sink: &mut Sink<'_>) {
+        self.note_left_out(event);
         let headers = [&self.metadata, &self.video_header, &self.audio_header];
-        for packing in self.packings.iter_mut().flatten() {
-            packing.take(happening, &self.lineup, || prelude(headers));
+        for muxer in self.muxers.iter_mut().flatten() {
+            muxer.take(event, &self.lineup, || stream_headers(headers));
         }
-        sink(happening, &self.lineup);
+        sink(event, &self.lineup);
     }
 
     /// Somebody publishes it, or nobody any more: then what was gathered goes out with the next look.
@@ -492,8 +492,8 @@ impl Feed {
     /// What nobody wants is not packed.
     fn close(&mut self, format: Format) {
         let is_wanted = self.viewers.get(format.index()).is_some_and(|count| *count > 0)
-            || self.kept && format == Format::Bare;
-        if let Some(place) = self.packings.get_mut(format.index()).filter(|_| !is_wanted) {
+            || self.kept && format == Format::RawAudio;
+        if let Some(place) = self.muxers.get_mut(format.index()).filter(|_| !is_wanted) {
             *place = None;
         }
     }
@@ -501,9 +501,9 @@ impl Feed {
     /// Lets go of what the viewers of a format do not need; `wanted` is what the last of them has yet to get.
     pub(crate) fn trim(&mut self, format: Format, wanted: u64, queue_ms: i64) {
         let oldest_ms = self.newest_ms.unwrap_or(0).saturating_sub(queue_ms);
-        if let Some(Some(packing)) = self.packings.get_mut(format.index()) {
+        if let Some(Some(muxer)) = self.muxers.get_mut(format.index()) {
             let kept_ms = self.rules.kept_ms(format);
-            packing.backlog_mut().trim(wanted, oldest_ms, kept_ms);
+            muxer.packets_mut().trim(wanted, oldest_ms, kept_ms);
         }
     }
 }
@@ -566,7 +566,7 @@ fn each([metadata, video, audio]: [&Option<Bytes>; 3]) -> impl Iterator<Item = (
     metadata.into_iter().chain(of(Kind::Video, video)).chain(of(Kind::Audio, audio))
 }
 
-fn prelude([metadata, video, audio]: [&Option<Bytes>; 3]) -> Prelude {
+fn stream_headers([metadata, video, audio]: [&Option<Bytes>; 3]) -> StreamHeaders {
     each([metadata, video, audio]).collect::<Vec<_>>().into()
 }
 
@@ -612,12 +612,12 @@ impl Past {
         Self { lineup, ..past }
     }
 
-    fn prelude(&self) -> Prelude {
-        prelude([&self.metadata, &self.video_header, &self.audio_header])
+    fn stream_headers(&self) -> StreamHeaders {
+        stream_headers([&self.metadata, &self.video_header, &self.audio_header])
     }
 
     /// Follows a packet. Returns what happened, and whether nothing could be made of it.
-    fn take(&mut self, packet: Packet) -> (Vec<Happening>, bool) {
+    fn take(&mut self, packet: Packet) -> (Vec<FeedEvent>, bool) {
         if packet.flags.contains(Flags::METADATA) {
             self.metadata = Some(packet.payload.clone());
         }
@@ -629,15 +629,15 @@ impl Past {
         let [video, audio] = &mut self.kinds;
         *video |= packet.kind == Kind::Video;
         *audio |= packet.kind == Kind::Audio;
-        let mut happened = Vec::with_capacity(3);
+        let mut events = Vec::with_capacity(3);
         let mut refused = false;
         let all = self.lineup.see_all(packet.kind, &packet.payload).unwrap_or_else(|error| vec![Err(error)]);
         for seen in all {
             match seen {
-                Ok(Seen::Config { changed: true }) => happened.push(Happening::Changed),
-                Ok(Seen::Coded(coded)) => happened.push(Happening::Coded(packet.dts_ms, coded)),
+                Ok(Seen::Config { changed: true }) => events.push(FeedEvent::Changed),
+                Ok(Seen::Coded(coded)) => events.push(FeedEvent::Coded(packet.dts_ms, coded)),
                 Ok(Seen::Began(coded)) => {
-                    happened.extend([Happening::Changed, Happening::Coded(packet.dts_ms, coded)]);
+                    events.extend([FeedEvent::Changed, FeedEvent::Coded(packet.dts_ms, coded)]);
                 }
                 Ok(_) => {}
                 Err(error) => {
@@ -646,15 +646,15 @@ impl Past {
                     let what = if packet.kind == Kind::Video { "pictures" } else { "sound" };
                     let what = format!("its {what}: {error}");
                     match error {
-                        Refused::Config(_) | Refused::Codec(_) => happened.push(Happening::Unfit(what)),
-                        Refused::Track(track) => happened.push(Happening::Beyond(packet.kind, track)),
+                        Refused::Config(_) | Refused::Codec(_) => events.push(FeedEvent::Unfit(what)),
+                        Refused::Track(track) => events.push(FeedEvent::Beyond(packet.kind, track)),
                         _ => {}
                     }
                 }
             }
         }
-        happened.push(Happening::Raw(packet));
-        (happened, refused)
+        events.push(FeedEvent::Raw(packet));
+        (events, refused)
     }
 }
 

@@ -20,8 +20,8 @@ use self::remains::Remains;
 use self::rested::Rested;
 use self::sessions::Sessions;
 use self::stream::{Changes, HlsStream};
-use super::feed::Happening;
-use crate::disk::{Disk, Done, Job, Place, place};
+use super::feed::FeedEvent;
+use crate::disk::{Disk, Done, FilePath, Job, place};
 use crate::web::owners::file_path;
 
 /// Most streams whose numbering is remembered when they are gone.
@@ -69,12 +69,12 @@ pub(crate) enum Found {
     /// A segment that is in memory, its number, and the stream.
     Bytes(usize, u64, Bytes),
     /// One that is a file.
-    File(usize, Place),
+    File(usize, FilePath),
 }
 
 /// All streams with HLS.
 #[derive(Debug)]
-pub(crate) struct House {
+pub(crate) struct HlsStreams {
     /// By feed.
     pub(crate) streams: HashMap<usize, HlsStream>,
     /// By vhost, and path as somebody asks for a list who knows its stream's name.
@@ -98,7 +98,7 @@ pub(crate) struct House {
     asked: Vec<u64>,
     /// Streams of a former process that nobody has published since.
     pub(crate) rested: Rested,
-    notes: Place,
+    notes: FilePath,
     noted_ms: u64,
     /// Bytes of segments in memory.
     pub(crate) most_memory: u64,
@@ -109,7 +109,7 @@ pub(crate) struct House {
     pub(crate) others: Vec<Done>,
 }
 
-impl House {
+impl HlsStreams {
     /// Nothing yet. `runtime` is where it is noted how far lists have come.
     pub(crate) fn new(mut disk: Disk, runtime: &std::path::Path, slot: u32, most_memory: u64) -> Self {
         let name = format!("hls-{slot}.json");
@@ -242,12 +242,12 @@ impl House {
     }
 
     /// Something has happened in a stream.
-    pub(crate) fn take(&mut self, feed: usize, happening: &Happening, lineup: &Lineup, unix_ms: i64) {
+    pub(crate) fn take(&mut self, feed: usize, event: &FeedEvent, lineup: &Lineup, unix_ms: i64) {
         let Some(stream) = self.streams.get_mut(&feed) else { return };
         if stream.rests_since_ms.take().is_some() {
             stream.set_over(false, &self.disk);
         }
-        let changes = stream.take(happening, lineup, unix_ms, &mut self.disk);
+        let changes = stream.take(event, lineup, unix_ms, &mut self.disk);
         if changes.is_unfit && !self.unfit.contains(&stream.key) {
             self.unfit.push(stream.key.clone());
         }

@@ -407,7 +407,7 @@ fn live_target(vhost: &Vhost, request: &Request, config: &conf::Config) -> Optio
         "flv" => Format::Flv,
         "ts" => Format::Ts,
         "mp4" => Format::Mp4,
-        "aac" | "mp3" => Format::Bare,
+        "aac" | "mp3" => Format::RawAudio,
         "jpg" | "jpeg" if vhost.http_remux.snapshot_ffmpeg.is_some() => Format::Mp4,
         _ => return None,
     };

@@ -74,7 +74,7 @@ impl Web {
         if let Some((former, _)) = self.siblings.channels.insert(slot, (link, channel)) {
             self.link_notes.push((former, None));
         }
-        self.news = true;
+        self.recheck_waiting = true;
         self.hear_sibling(reactor, token);
     }
 
@@ -190,7 +190,7 @@ impl Web {
         if let Some(connection) = self.connections.get_mut(key) {
             connection.keep_alive = false;
             connection.state = State::Answer(Body::Tunnel(Tunnel::relay(ours)));
-            self.knocks.push(key);
+            self.unregistered_tunnels.push(key);
         }
         Ok(theirs.into())
     }

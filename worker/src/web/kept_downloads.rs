@@ -96,21 +96,21 @@ impl Web {
         if let State::Answer(Body::File(body)) = &mut connection.state {
             body.kept = true;
             self.downloads += 1;
-            self.words.push(word);
+            self.to_master.push(word);
         }
     }
 
     /// A download is over, or its connection is.
     pub(crate) fn download_is_over(&mut self, id: u64) {
         self.downloads = self.downloads.saturating_sub(1);
-        self.words.push((ChildToMaster::DropDownload { id }, Vec::new()));
+        self.to_master.push((ChildToMaster::DropDownload { id }, Vec::new()));
     }
 
     /// Another master keeps nothing yet.
     pub(crate) fn keep_downloads_again(&mut self) {
-        let words = self.connections.iter().filter(|(_, connection)| connection.is_kept());
-        let words: Vec<_> = words.filter_map(|(_, connection)| keep(connection)).collect();
-        self.words.extend(words);
+        let to_master = self.connections.iter().filter(|(_, connection)| connection.is_kept());
+        let to_master: Vec<_> = to_master.filter_map(|(_, connection)| keep(connection)).collect();
+        self.to_master.extend(to_master);
     }
 
     /// Goes on with what a predecessor had begun.

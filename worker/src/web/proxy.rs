@@ -144,7 +144,7 @@ impl Web {
             Ok(api) => {
                 connection.deadline_ms = self.now_ms + ANSWER_MS;
                 connection.state = State::Answer(Body::Tunnel(Tunnel { to: api, request, is_relay: false }));
-                self.knocks.push(key);
+                self.unregistered_tunnels.push(key);
                 Ok(false)
             }
             Err(error) => {
@@ -157,7 +157,7 @@ impl Web {
 
     /// Watches the sockets of requests that have begun.
     pub(crate) fn watch_tunnels(&mut self, reactor: &Reactor) {
-        for key in std::mem::take(&mut self.knocks) {
+        for key in std::mem::take(&mut self.unregistered_tunnels) {
             let Some(connection) = self.connections.get(key) else { continue };
             if let State::Answer(Body::Tunnel(tunnel)) = &connection.state
                 && reactor.register(tunnel.fd(), Token(FIRST_TOKEN + key)).is_err()

@@ -44,7 +44,7 @@ impl Web {
                 Some(Format::Flv) => "flv-play",
                 Some(Format::Ts) => "ts-play",
                 Some(Format::Mp4) => "mp4-play",
-                Some(Format::Bare) => "audio-play",
+                Some(Format::RawAudio) => "audio-play",
                 None => "http",
             }
             .to_owned(),

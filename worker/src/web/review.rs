@@ -43,7 +43,7 @@ impl Web {
                 && let Some(known) = self.feeds.get(feed)
             {
                 let (dvr, disk, now) = (&mut self.dvr, &mut self.hls.disk, (unix_ms(), self.now_ms));
-                known.catch_up(&mut |happening, lineup| dvr.take(feed, happening, lineup, now, disk));
+                known.catch_up(&mut |event, lineup| dvr.take(feed, event, lineup, now, disk));
             }
         }
     }

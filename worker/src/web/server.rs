@@ -25,7 +25,7 @@ use crate::disk::{Disk, Done};
 use crate::listeners::Listeners;
 use crate::outputs::dvr::Recorders;
 use crate::outputs::feed::Feed;
-use crate::outputs::hls::House;
+use crate::outputs::hls::HlsStreams;
 use crate::outputs::live::packet_queue::Format;
 use crate::outputs::live::rules::Rules;
 use crate::outputs::pictures::Pictures;
@@ -84,31 +84,31 @@ pub(crate) struct Web {
     /// Back-sources that have told all of theirs.
     told: BTreeSet<u32>,
     /// Feeds with something new, and when feeds are to be looked at though nothing has come.
-    stirred: BTreeSet<usize>,
+    dirty_feeds: BTreeSet<usize>,
     due: BTreeMap<usize, u64>,
     /// Connections that are to be served again in this turn.
-    again: BTreeSet<usize>,
+    runnable: BTreeSet<usize>,
     /// Something is there that was not: who waits is looked at.
-    pub(crate) news: bool,
+    pub(crate) recheck_waiting: bool,
     /// When that was done last, ms: however much is new, and however many wait, it is not done all the time.
     looked_ms: u64,
     pub(crate) owners: Owners,
     pub(crate) siblings: Siblings,
     number: u32,
-    pub(crate) hls: House,
+    pub(crate) hls: HlsStreams,
     pub(crate) dvr: Recorders,
     pub(crate) vod: Vod,
     pub(crate) pictures: Pictures,
     pub(crate) readers: Readers,
     swept_ms: u64,
     /// What the master is to be told.
-    pub(crate) words: Vec<(ChildToMaster, Vec<OwnedFd>)>,
+    pub(crate) to_master: Vec<(ChildToMaster, Vec<OwnedFd>)>,
     /// Links that are there (`Some`: whether rings are read over it) or have ended, for the master.
     pub(crate) link_notes: Vec<(u64, Option<bool>)>,
     /// Downloads that the master keeps.
     pub(crate) downloads: usize,
     /// Requests for the API whose sockets are to be watched.
-    pub(crate) knocks: Vec<usize>,
+    pub(crate) unregistered_tunnels: Vec<usize>,
     /// Pages that want to hear of events, and when they hear of us at the latest, ms.
     pub(crate) event_listeners: BTreeSet<usize>,
     pub(crate) next_ping_ms: u64,
@@ -130,7 +130,7 @@ impl Web {
             owners: Owners::new(&config, number),
             siblings: Siblings::default(),
             number,
-            hls: House::new(disk, &config.runtime_dir, number, config.limits.hls_memory),
+            hls: HlsStreams::new(disk, &config.runtime_dir, number, config.limits.hls_memory),
             dvr: Recorders::default(),
             vod,
             pictures,
@@ -154,16 +154,16 @@ impl Web {
             members: HashMap::new(),
             streams: HashMap::new(),
             told: BTreeSet::new(),
-            stirred: BTreeSet::new(),
+            dirty_feeds: BTreeSet::new(),
             due: BTreeMap::new(),
-            again: BTreeSet::new(),
-            news: false,
+            runnable: BTreeSet::new(),
+            recheck_waiting: false,
             looked_ms: 0,
             swept_ms: 0,
-            words: Vec::new(),
+            to_master: Vec::new(),
             link_notes: Vec::new(),
             downloads: 0,
-            knocks: Vec::new(),
+            unregistered_tunnels: Vec::new(),
             event_listeners: BTreeSet::new(),
             next_ping_ms: 0,
             now_ms: reactor::now_ms(),
@@ -189,7 +189,7 @@ impl Web {
         let mounts = &self.mounts;
         self.readers.keep(|root| mounts.has(root) || of_hls(root));
         self.config = config;
-        self.news = true;
+        self.recheck_waiting = true;
         self.certificate.look(&self.config.http_server.https, true);
         self.hls.most_memory = self.config.limits.hls_memory;
         self.end_homeless();
@@ -262,12 +262,12 @@ impl Web {
                     if let Some(feed) = self.feeds.get_mut(audience.key()) {
                         feed.tally = self.board.tally(ring.stream_id());
                         feed.set_ring(ring);
-                        self.stirred.insert(audience.key());
+                        self.dirty_feeds.insert(audience.key());
                     }
                     self.set_pace(audience.key());
                 }
                 LinkEvent::Advanced(audience) => {
-                    self.stirred.insert(audience.key());
+                    self.dirty_feeds.insert(audience.key());
                 }
                 LinkEvent::Stream(key, live) => self.stream(key, live),
                 LinkEvent::Rest(_) => {}
@@ -303,10 +303,10 @@ impl Web {
             if let Some(feed) = self.feeds.get_mut(feed) {
                 feed.set_live(live, self.now_ms);
             }
-            self.stirred.insert(feed);
+            self.dirty_feeds.insert(feed);
         }
         self.streams.insert(key, live);
-        self.news = true;
+        self.recheck_waiting = true;
         if live {
             self.review_hls();
             self.review_dvr();
@@ -351,8 +351,8 @@ impl Web {
             feed.join(format);
         }
         self.set_pace(feed);
-        self.stirred.insert(feed);
-        self.again.insert(connection);
+        self.dirty_feeds.insert(feed);
+        self.runnable.insert(connection);
     }
 
     /// Somebody watches it no longer.
@@ -375,19 +375,23 @@ impl Web {
         self.links.unwatch(&gone.key);
         self.feed_of.remove(&gone.key);
         self.members.remove(&feed);
-        self.stirred.remove(&feed);
+        self.dirty_feeds.remove(&feed);
         self.due.remove(&feed);
     }
 
     /// When [`Self::work`] is due, ms.
     pub(crate) fn deadline(&self) -> u64 {
-        if !self.again.is_empty() || !self.stirred.is_empty() || self.siblings.is_busy() {
+        if !self.runnable.is_empty() || !self.dirty_feeds.is_empty() || self.siblings.is_busy() {
             return 0;
         }
         let accept = self.listeners.again_ms();
         let due = self.due.values().copied().min().into_iter().chain(self.links.deadline()).min();
-        let news = self.news.then_some(self.looked_ms + LOOK_MS);
-        [Some(self.swept_ms + SWEEP_MS), accept, due, news].into_iter().flatten().min().unwrap_or(0)
+        let recheck_waiting = self.recheck_waiting.then_some(self.looked_ms + LOOK_MS);
+        [Some(self.swept_ms + SWEEP_MS), accept, due, recheck_waiting]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(0)
     }
 
     /// Does what is due: accepts, reads streams, serves who watches them.
@@ -405,11 +409,11 @@ impl Web {
         self.apply(events);
         let due: Vec<usize> =
             self.due.iter().filter(|(_, at)| **at <= now_ms).map(|(feed, _)| *feed).collect();
-        self.stirred.extend(due);
-        for feed in std::mem::take(&mut self.stirred) {
+        self.dirty_feeds.extend(due);
+        for feed in std::mem::take(&mut self.dirty_feeds) {
             self.pump(feed);
         }
-        self.news |= self.hls.work(now_ms);
+        self.recheck_waiting |= self.hls.work(now_ms);
         self.go_on_with_rested();
         for key in std::mem::take(&mut self.hls.unfit) {
             self.links.end_publish(&key);
@@ -423,7 +427,7 @@ impl Web {
             }
         }
         self.tell_new_records();
-        for key in std::mem::take(&mut self.again) {
+        for key in std::mem::take(&mut self.runnable) {
             self.serve(key, false);
         }
         self.send_leaving(reactor);
@@ -432,8 +436,8 @@ impl Web {
             self.swept_ms = self.now_ms;
             self.adapt_gathering(reactor.busy());
             self.sweep();
-        } else if self.news && self.now_ms >= self.looked_ms + LOOK_MS {
-            self.news = false;
+        } else if self.recheck_waiting && self.now_ms >= self.looked_ms + LOOK_MS {
+            self.recheck_waiting = false;
             self.looked_ms = self.now_ms;
             self.look_at_waiting();
         }
@@ -448,9 +452,9 @@ impl Web {
         let Some(feed) = self.feeds.get_mut(key) else { return };
         let (hls, dvr, now_ms) = (&mut self.hls, &mut self.dvr, self.now_ms);
         let unix_ms = unix_ms();
-        let again = feed.pump(self.now_ms, &mut |happening, lineup| {
-            hls.take(key, happening, lineup, unix_ms);
-            dvr.take(key, happening, lineup, (unix_ms, now_ms), &mut hls.disk);
+        let again = feed.pump(self.now_ms, &mut |event, lineup| {
+            hls.take(key, event, lineup, unix_ms);
+            dvr.take(key, event, lineup, (unix_ms, now_ms), &mut hls.disk);
         });
         if let Some(at) = again {
             self.due.insert(key, at);

@@ -58,7 +58,7 @@ impl Web {
             finished: self.dvr.finished.iter().skip(newest).cloned().collect(),
         };
         match rmp_serde::to_vec_named(&known) {
-            Ok(state) => self.words.push((ipc::ChildToMaster::Remember { state }, Vec::new())),
+            Ok(state) => self.to_master.push((ipc::ChildToMaster::Remember { state }, Vec::new())),
             Err(error) => tracing::error!("orders to record can't be kept: {error}"),
         }
     }

@@ -11,7 +11,7 @@ use remux::{Coded, Lineup, Mp4Packager};
 
 use super::Finished;
 use crate::disk::{Disk, Job, place};
-use crate::outputs::feed::{Happening, Packet, Publish};
+use crate::outputs::feed::{FeedEvent, Packet, Publish};
 use crate::outputs::hls::stream::moment;
 use crate::outputs::left_out::LeftOut;
 use crate::recording::continued::{Length, Piece, Start};
@@ -146,15 +146,15 @@ impl Recording {
     /// Takes what happened. Returns the files that end with it, by their numbers.
     pub(crate) fn take(
         &mut self,
-        happening: &Happening,
+        event: &FeedEvent,
         lineup: &Lineup,
         now: (i64, u64),
         disk: &mut Disk,
     ) -> Vec<(u64, Finished)> {
         self.now = now;
         let mut ended = Vec::new();
-        match happening {
-            Happening::Break(publish, begin_ms) => {
+        match event {
+            FeedEvent::Break(publish, begin_ms) => {
                 self.begin_ms = *begin_ms;
                 ended.extend(self.close(disk));
                 self.base_ms = None;
@@ -162,24 +162,24 @@ impl Recording {
                 self.keys = 0;
             }
             // Of a file of fragments the tracks are fixed; FLV has the new configuration as a tag.
-            Happening::Changed if self.is_mp4() && !self.has_grown(lineup, disk) => {
+            FeedEvent::Changed if self.is_mp4() && !self.has_grown(lineup, disk) => {
                 ended.extend(self.close(disk));
             }
-            Happening::Changed => {}
-            Happening::Raw(packet) => {
+            FeedEvent::Changed => {}
+            FeedEvent::Raw(packet) => {
                 self.note(packet);
                 if !self.is_mp4() {
                     self.flv_packet(packet, lineup, disk, &mut ended);
                 }
             }
-            Happening::Coded(dts_ms, coded) if self.is_mp4() => {
+            FeedEvent::Coded(dts_ms, coded) if self.is_mp4() => {
                 self.mp4_packet(*dts_ms, coded, lineup, disk, &mut ended);
             }
-            Happening::Unfit(what) if self.is_mp4() => self.left_out.note(&self.key, "dvr", what),
-            Happening::Beyond(kind, track) if self.is_mp4() => {
+            FeedEvent::Unfit(what) if self.is_mp4() => self.left_out.note(&self.key, "dvr", what),
+            FeedEvent::Beyond(kind, track) if self.is_mp4() => {
                 self.left_out.note_beyond("dvr", *kind, *track);
             }
-            Happening::Coded(..) | Happening::Unfit(_) | Happening::Beyond(..) => {}
+            FeedEvent::Coded(..) | FeedEvent::Unfit(_) | FeedEvent::Beyond(..) => {}
         }
         ended
     }

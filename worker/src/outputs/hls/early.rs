@@ -6,7 +6,7 @@ use remux::Lineup;
 
 use super::stream::{Changes, HlsStream};
 use crate::disk::Disk;
-use crate::outputs::feed::Happening;
+use crate::outputs::feed::FeedEvent;
 
 /// Most bytes that are kept of one stream: some seconds.
 const MAX_BYTES: usize = 8 << 20;
@@ -16,7 +16,7 @@ const EACH: usize = 1024;
 #[derive(Debug)]
 enum Event {
     /// With the tracks and the time of day then, ms since 1970.
-    Happened(Happening, Box<Lineup>, i64),
+    Happened(FeedEvent, Box<Lineup>, i64),
     /// Nobody publishes any more.
     Rest,
 }
@@ -34,7 +34,7 @@ impl Early {
     fn push(&mut self, key: &StreamKey, event: Event) {
         self.bytes += EACH
             + match &event {
-                Event::Happened(Happening::Coded(_, coded), ..) => coded.data.len(),
+                Event::Happened(FeedEvent::Coded(_, coded), ..) => coded.data.len(),
                 _ => 0,
             };
         self.events.push(event);
@@ -50,9 +50,9 @@ impl Early {
     }
 
     /// Something has happened in the stream.
-    pub(crate) fn keep(&mut self, key: &StreamKey, happening: &Happening, lineup: &Lineup, unix_ms: i64) {
-        if !matches!(happening, Happening::Raw(_)) {
-            self.push(key, Event::Happened(happening.clone(), Box::new(lineup.clone()), unix_ms));
+    pub(crate) fn keep(&mut self, key: &StreamKey, event: &FeedEvent, lineup: &Lineup, unix_ms: i64) {
+        if !matches!(event, FeedEvent::Raw(_)) {
+            self.push(key, Event::Happened(event.clone(), Box::new(lineup.clone()), unix_ms));
         }
     }
 
@@ -70,7 +70,7 @@ impl HlsStream {
         let mut all = Changes::default();
         for event in events {
             all.add(match event {
-                Event::Happened(happening, lineup, unix_ms) => self.take(&happening, &lineup, unix_ms, disk),
+                Event::Happened(event, lineup, unix_ms) => self.take(&event, &lineup, unix_ms, disk),
                 Event::Rest => self.rest(disk),
             });
         }
@@ -87,15 +87,15 @@ mod tests {
     use media::Kind;
     use remux::Seen;
 
-    use super::super::House;
+    use super::super::HlsStreams;
     use super::*;
 
     const STEP_MS: i64 = 23;
 
     /// A stream of sounds of so many bytes, of which the disk has said nothing yet.
-    fn begun(directory: &std::path::Path, count: i64, len: usize) -> House {
+    fn begun(directory: &std::path::Path, count: i64, len: usize) -> HlsStreams {
         let config = Hls { enabled: true, path: directory.join("html"), fragment_ms: 1000, ..Hls::default() };
-        let mut house = House::new(Disk::start().unwrap(), directory, 0, 1 << 30);
+        let mut house = HlsStreams::new(Disk::start().unwrap(), directory, 0, 1 << 30);
         let key = StreamKey { vhost: "v".to_owned(), app: "live".to_owned(), stream: "a".to_owned() };
         house.begin(0, &key, &config, false);
         let mut lineup = Lineup::default();
@@ -103,14 +103,14 @@ mod tests {
         let sound = Bytes::from([&[0xaf, 1][..], &vec![0x21; len]].concat());
         for number in 0..count {
             let Ok(Seen::Coded(coded)) = lineup.see(Kind::Audio, &sound) else { panic!("a sound") };
-            house.take(0, &Happening::Coded(number * STEP_MS, coded), &lineup, 0);
+            house.take(0, &FeedEvent::Coded(number * STEP_MS, coded), &lineup, 0);
         }
         house.rest(0, 1);
         assert_eq!(house.streams[&0].playlist.listed().count(), 0);
         house
     }
 
-    fn work_until(house: &mut House, is_so: impl Fn(&HlsStream) -> bool) {
+    fn work_until(house: &mut HlsStreams, is_so: impl Fn(&HlsStream) -> bool) {
         let began = Instant::now();
         while !is_so(&house.streams[&0]) {
             house.work(1);

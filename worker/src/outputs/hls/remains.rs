@@ -9,7 +9,7 @@ use hls::member::{Choices, named};
 use hls::{Ended, Member};
 
 use super::list::{self, Old, relative};
-use crate::disk::{NUMBER, Place};
+use crate::disk::{FilePath, NUMBER};
 
 /// Numbers of further tracks that are carried.
 const FURTHER: std::ops::Range<u8> = 1..8;
@@ -19,12 +19,12 @@ const MAX_SIZED: usize = 4000;
 /// What is looked for.
 #[derive(Debug)]
 pub(crate) struct Wanted {
-    pub(crate) list: Place,
+    pub(crate) list: FilePath,
     /// What stands before each name in the lists.
     pub(crate) prefix: String,
     /// What names segments have, with [`NUMBER`] where the number stands: those that no list names are removed, and lists that are
     /// no longer continued. `None`: nothing is removed.
-    pub(crate) segment: Option<Place>,
+    pub(crate) segment: Option<FilePath>,
 }
 
 /// A segment of one member.
@@ -76,7 +76,7 @@ pub(crate) fn look(wanted: &Wanted) -> Remains {
     let text = wanted.list.read_text();
     let is_named = named(&text).next().is_some();
     let place =
-        |member: Member| Place { root: wanted.list.root.clone(), below: member.mark(&wanted.list.below) };
+        |member: Member| FilePath { root: wanted.list.root.clone(), below: member.mark(&wanted.list.below) };
     let read = |text: &str| list::read(text).filter(|old| !old.segments.is_empty());
     let further = FURTHER.flat_map(|number| [Member::Video(number), Member::Audio(number)]);
     let all: Vec<Member> = [Member::Main].into_iter().chain(further).collect();
@@ -154,8 +154,8 @@ impl Wanted {
         Piece { member, uri, path, len: 0 }
     }
 
-    fn place(&self, path: &str) -> Place {
-        Place { root: self.list.root.clone(), below: path.to_owned() }
+    fn place(&self, path: &str) -> FilePath {
+        FilePath { root: self.list.root.clone(), below: path.to_owned() }
     }
 
     /// The pieces of a segment that are named; that of the first tracks is called like any of them.
@@ -198,7 +198,7 @@ impl Wanted {
 }
 
 /// Segments of a former run that nobody lists, those of further tracks as well.
-fn remove_strays(segment: &Place, remains: &Remains) {
+fn remove_strays(segment: &FilePath, remains: &Remains) {
     let (above, pattern) = segment.below.rsplit_once('/').unwrap_or(("", &segment.below));
     let Some((before, behind)) = pattern.split_once(NUMBER) else { return };
     let pieces = remains.segments.iter().flat_map(|segment| &segment.place);
@@ -212,7 +212,7 @@ fn remove_strays(segment: &Place, remains: &Remains) {
         let is_ours = number
             .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()));
         if is_ours && !listed.contains(name.as_str()) {
-            let place = Place { root: segment.root.clone(), below: format!("{above}/{name}") };
+            let place = FilePath { root: segment.root.clone(), below: format!("{above}/{name}") };
             tracing::info!("a segment of a former run is removed: {name}");
             place.remove_if_there();
         }

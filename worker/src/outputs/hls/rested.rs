@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use conf::vhost::Hls;
 use media::StreamKey;
 
-use super::House;
+use super::HlsStreams;
 use super::remains::Remains;
 use super::stream::HlsStream;
 use crate::disk::Job;
@@ -44,7 +44,7 @@ impl Rested {
     }
 }
 
-impl House {
+impl HlsStreams {
     /// Streams that a former process noted and that this one does not have.
     pub(crate) fn unclaimed(&self) -> Vec<StreamKey> {
         let here: HashSet<&StreamKey> = self.streams.values().map(|stream| &stream.key).collect();

@@ -16,8 +16,8 @@ use remux::{Coded, Lineup, TsPackager};
 use self::renditions::Renditions;
 use self::storing::Writing;
 use super::early::Early;
-use crate::disk::{Disk, NUMBER, Place, place};
-use crate::outputs::feed::Happening;
+use crate::disk::{Disk, FilePath, NUMBER, place};
+use crate::outputs::feed::FeedEvent;
 use crate::outputs::left_out::{LeftOut, NO_FIRST};
 
 /// Sounds that are not further apart are written together, ms.
@@ -33,7 +33,7 @@ const MAX_SEGMENT_BYTES: usize = 256 << 20;
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
     pub(crate) bytes: Option<Bytes>,
-    pub(crate) file: Option<Place>,
+    pub(crate) file: Option<FilePath>,
     pub(crate) len: u64,
     /// Its path in URLs.
     pub(crate) path: String,
@@ -249,12 +249,12 @@ impl HlsStream {
         fill(&self.config.m3u8_file, &self.names(0, 0, Moment::default()))
     }
 
-    pub(crate) fn list_place(&self) -> Place {
+    pub(crate) fn list_place(&self) -> FilePath {
         place(&self.config.path, self.list_path())
     }
 
     /// What names segments have, with [`NUMBER`] for the number; `None` when more than the number differs.
-    pub(crate) fn segment_pattern(&self) -> Option<Place> {
+    pub(crate) fn segment_pattern(&self) -> Option<FilePath> {
         let fixed = self.config.ts_file.replace("[seq]", NUMBER);
         let has_time =
             ["[timestamp]", "[2006]", "[01]", "[02]", "[15]", "[04]", "[05]", "[999]", "[duration]"];
@@ -278,22 +278,22 @@ impl HlsStream {
     /// Takes what happened in the stream; `unix_ms` is the time of day.
     pub(crate) fn take(
         &mut self,
-        happening: &Happening,
+        event: &FeedEvent,
         lineup: &Lineup,
         unix_ms: i64,
         disk: &mut Disk,
     ) -> Changes {
         let mut changes = Changes::default();
-        let is_told = matches!(happening, Happening::Break(..) | Happening::Changed);
+        let is_told = matches!(event, FeedEvent::Break(..) | FeedEvent::Changed);
         if !is_told && !self.knows_tracks || is_told && !self.ready {
             self.look_at_tracks(lineup, &mut changes);
         }
         if !self.ready {
-            self.early.keep(&self.key, happening, lineup, unix_ms);
+            self.early.keep(&self.key, event, lineup, unix_ms);
             return changes;
         }
-        match happening {
-            Happening::Break(..) => {
+        match event {
+            FeedEvent::Break(..) => {
                 self.end_publish(disk, &mut changes);
                 self.anchor = None;
                 self.is_listed = false;
@@ -301,14 +301,14 @@ impl HlsStream {
                 self.look_at_tracks(lineup, &mut changes);
                 self.end_lists(disk);
             }
-            Happening::Changed => self.changed |= self.look_at_tracks(lineup, &mut changes),
+            FeedEvent::Changed => self.changed |= self.look_at_tracks(lineup, &mut changes),
             // MPEG-TS has no place for it.
-            Happening::Coded(_, coded) if !lineup.fits_ts(coded.kind, coded.track) => {
+            FeedEvent::Coded(_, coded) if !lineup.fits_ts(coded.kind, coded.track) => {
                 self.refused += 1;
                 self.left_out.note(&self.key, "hls", &lineup.name(coded.kind, coded.track));
                 changes.is_unfit = self.config.on_error == HlsOnError::Disconnect;
             }
-            Happening::Coded(dts_ms, coded) => {
+            FeedEvent::Coded(dts_ms, coded) => {
                 if coded.track == 0 {
                     self.coded(*dts_ms, coded, unix_ms, disk, &mut changes);
                 } else if !self.renditions.has(coded.kind, coded.track) {
@@ -319,13 +319,13 @@ impl HlsStream {
                 }
                 self.push_further(*dts_ms, coded);
             }
-            Happening::Unfit(what) => {
+            FeedEvent::Unfit(what) => {
                 self.refused += 1;
                 self.left_out.note(&self.key, "hls", what);
                 changes.is_unfit = self.config.on_error == HlsOnError::Disconnect;
             }
-            Happening::Beyond(kind, track) => self.left_out.note_beyond("hls", *kind, *track),
-            Happening::Raw(_) => {}
+            FeedEvent::Beyond(kind, track) => self.left_out.note_beyond("hls", *kind, *track),
+            FeedEvent::Raw(_) => {}
         }
         changes
     }

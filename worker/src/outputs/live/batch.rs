@@ -69,7 +69,7 @@ impl Batch {
 
 /// Where a viewer stands, and what its bytes depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct BatchKey {
     pub(crate) next: u64,
     pub(crate) base_ms: Option<i64>,
     pub(crate) framing: Framing,
@@ -77,12 +77,12 @@ pub(crate) struct Place {
 
 /// What somebody at that place gets, and where it stands then.
 #[derive(Debug, Clone)]
-pub(crate) struct Ready {
+pub(crate) struct ReadyBatch {
     pieces: Vec<Bytes>,
     pub(crate) next: u64,
 }
 
-impl Ready {
+impl ReadyBatch {
     pub(crate) fn new(pieces: Vec<Bytes>, next: u64) -> Self {
         Self { pieces, next }
     }
@@ -96,14 +96,14 @@ impl Ready {
 
 /// Batches that were put together since the last item came.
 #[derive(Debug, Default)]
-pub(crate) struct Shelf {
+pub(crate) struct BatchCache {
     end: u64,
-    kept: Vec<(Place, Ready)>,
+    kept: Vec<(BatchKey, ReadyBatch)>,
 }
 
-impl Shelf {
+impl BatchCache {
     /// What is ready for somebody there; `end` is the number of the next item that is to come.
-    pub(crate) fn find(&mut self, end: u64, place: Place) -> Option<&Ready> {
+    pub(crate) fn find(&mut self, end: u64, place: BatchKey) -> Option<&ReadyBatch> {
         if self.end != end {
             self.end = end;
             self.kept.clear();
@@ -112,7 +112,7 @@ impl Shelf {
         self.kept.iter().rev().find(|(kept, _)| *kept == place).map(|(_, ready)| ready)
     }
 
-    pub(crate) fn keep(&mut self, place: Place, ready: Ready) {
+    pub(crate) fn keep(&mut self, place: BatchKey, ready: ReadyBatch) {
         if self.kept.len() < KEPT {
             self.kept.push((place, ready));
         }
@@ -148,12 +148,12 @@ mod tests {
 
     #[test]
     fn what_is_ready_is_for_the_same_place_until_more_comes() {
-        let place = Place { next: 5, base_ms: Some(7), framing: Framing::Chunked };
-        let mut shelf = Shelf::default();
-        assert!(shelf.find(9, place).is_none());
-        shelf.keep(place, Ready::new(vec![Bytes::from_static(b"x")], 9));
-        assert_eq!(shelf.find(9, place).map(|ready| ready.next), Some(9));
-        assert!(shelf.find(9, Place { base_ms: Some(8), ..place }).is_none());
-        assert!(shelf.find(10, place).is_none());
+        let place = BatchKey { next: 5, base_ms: Some(7), framing: Framing::Chunked };
+        let mut batches = BatchCache::default();
+        assert!(batches.find(9, place).is_none());
+        batches.keep(place, ReadyBatch::new(vec![Bytes::from_static(b"x")], 9));
+        assert_eq!(batches.find(9, place).map(|ready| ready.next), Some(9));
+        assert!(batches.find(9, BatchKey { base_ms: Some(8), ..place }).is_none());
+        assert!(batches.find(10, place).is_none());
     }
 }

@@ -8,10 +8,10 @@ use media::Kind;
 use mediaring::Flags;
 use remux::{Fragment, Lineup, Mp4Packager, TsPackager};
 
-use super::batch::Shelf;
-use super::packet_queue::{Backlog, Format, Item, Prelude};
+use super::batch::BatchCache;
+use super::packet_queue::{Format, Item, PacketQueue, StreamHeaders};
 use super::rules::Rules;
-use crate::outputs::feed::Happening;
+use crate::outputs::feed::FeedEvent;
 
 /// How long a fragment of live MP4 is, ms.
 const FRAGMENT_MS: i64 = 100;
@@ -22,11 +22,11 @@ const MAX_TURNS: usize = 8;
 
 /// One format of one stream.
 #[derive(Debug)]
-pub(crate) struct Packing {
+pub(crate) struct Muxer {
     format: Format,
     rules: Rules,
-    backlog: Backlog,
-    shelf: RefCell<Shelf>,
+    packets: PacketQueue,
+    batches: RefCell<BatchCache>,
     ts: TsPackager,
     /// When the tables were written last; `None`: they are owed.
     tables_ms: Option<i64>,
@@ -38,13 +38,13 @@ pub(crate) struct Packing {
     turns: VecDeque<u64>,
 }
 
-impl Packing {
+impl Muxer {
     pub(crate) fn new(format: Format, rules: Rules) -> Self {
         Self {
             format,
             rules,
-            backlog: Backlog::default(),
-            shelf: RefCell::default(),
+            packets: PacketQueue::default(),
+            batches: RefCell::default(),
             ts: TsPackager::new(0),
             tables_ms: None,
             mp4: Mp4Packager::new(FRAGMENT_MS),
@@ -54,17 +54,17 @@ impl Packing {
         }
     }
 
-    pub(crate) fn backlog(&self) -> &Backlog {
-        &self.backlog
+    pub(crate) fn packets(&self) -> &PacketQueue {
+        &self.packets
     }
 
     /// What was put together for viewers.
-    pub(crate) fn shelf(&self) -> RefMut<'_, Shelf> {
-        self.shelf.borrow_mut()
+    pub(crate) fn batches(&self) -> RefMut<'_, BatchCache> {
+        self.batches.borrow_mut()
     }
 
-    pub(crate) fn backlog_mut(&mut self) -> &mut Backlog {
-        &mut self.backlog
+    pub(crate) fn packets_mut(&mut self) -> &mut PacketQueue {
+        &mut self.packets
     }
 
     /// What stands in front of all fragments, and which of its kind it is.
@@ -79,48 +79,53 @@ impl Packing {
     }
 
     /// Other rules hold: what was left out so far begins with its header, which is in `headers`.
-    pub(crate) fn set_rules(&mut self, rules: Rules, lineup: &Lineup, headers: &Prelude, dts_ms: i64) {
+    pub(crate) fn set_rules(&mut self, rules: Rules, lineup: &Lineup, headers: &StreamHeaders, dts_ms: i64) {
         let former = std::mem::replace(&mut self.rules, rules);
         let is_new = |kind| former.leaves_out(kind, self.format) && !rules.leaves_out(kind, self.format);
         for (kind, bytes) in headers.iter().filter(|(kind, _)| self.format == Format::Flv && is_new(*kind)) {
             let (kind, bytes) = (*kind, bytes.clone());
-            let item = Item { kind, is_aside: true, is_start: false, dts_ms, bytes };
-            self.backlog.push(item, Prelude::default);
+            let item = Item { kind, is_header: true, is_start: false, dts_ms, bytes };
+            self.packets.push(item, StreamHeaders::default);
         }
         let own = rules.lineup(lineup, self.format);
-        self.begin_anew(&Happening::Changed, own.as_ref().unwrap_or(lineup));
+        self.begin_anew(&FeedEvent::Changed, own.as_ref().unwrap_or(lineup));
     }
 
     /// Packs what happened.
-    pub(crate) fn take(&mut self, happening: &Happening, lineup: &Lineup, prelude: impl FnOnce() -> Prelude) {
+    pub(crate) fn take(
+        &mut self,
+        event: &FeedEvent,
+        lineup: &Lineup,
+        stream_headers: impl FnOnce() -> StreamHeaders,
+    ) {
         let (rules, format) = (self.rules, self.format);
-        let kind = match happening {
-            Happening::Coded(_, coded) => Some(coded.kind),
-            Happening::Raw(packet) => Some(packet.kind),
+        let kind = match event {
+            FeedEvent::Coded(_, coded) => Some(coded.kind),
+            FeedEvent::Raw(packet) => Some(packet.kind),
             _ => None,
         };
         if kind.is_some_and(|kind| rules.leaves_out(kind, format)) {
             return;
         }
         let own = rules.lineup(lineup, format);
-        self.pack(happening, own.as_ref().unwrap_or(lineup), || rules.prelude(prelude(), format));
+        self.pack(event, own.as_ref().unwrap_or(lineup), || rules.stream_headers(stream_headers(), format));
     }
 
-    fn pack(&mut self, happening: &Happening, lineup: &Lineup, prelude: impl FnOnce() -> Prelude) {
-        match (self.format, happening) {
-            (_, Happening::Break(..) | Happening::Changed) => self.begin_anew(happening, lineup),
-            (Format::Flv, Happening::Raw(packet)) => {
-                let is_aside = packet.kind == Kind::Data || packet.flags.contains(Flags::SEQUENCE_HEADER);
+    fn pack(&mut self, event: &FeedEvent, lineup: &Lineup, stream_headers: impl FnOnce() -> StreamHeaders) {
+        match (self.format, event) {
+            (_, FeedEvent::Break(..) | FeedEvent::Changed) => self.begin_anew(event, lineup),
+            (Format::Flv, FeedEvent::Raw(packet)) => {
+                let is_header = packet.kind == Kind::Data || packet.flags.contains(Flags::SEQUENCE_HEADER);
                 let is_start = match packet.kind {
                     Kind::Video => packet.flags.contains(Flags::KEY),
-                    Kind::Audio => lineup.video.is_none() && !is_aside,
+                    Kind::Audio => lineup.video.is_none() && !is_header,
                     Kind::Data => false,
                 };
                 let bytes = packet.payload.clone();
-                let item = Item { kind: packet.kind, is_aside, is_start, dts_ms: packet.dts_ms, bytes };
-                self.backlog.push(item, prelude);
+                let item = Item { kind: packet.kind, is_header, is_start, dts_ms: packet.dts_ms, bytes };
+                self.packets.push(item, stream_headers);
             }
-            (Format::Ts, Happening::Coded(dts_ms, coded)) => {
+            (Format::Ts, FeedEvent::Coded(dts_ms, coded)) => {
                 let mut out = Vec::new();
                 let apart = self.tables_ms.map(|tables_ms| dts_ms.saturating_sub(tables_ms));
                 let due = apart.is_none_or(|apart| !(0..TABLES_EVERY_MS).contains(&apart));
@@ -135,11 +140,11 @@ impl Packing {
                 let is_start = coded.starts() || has_tables && !lineup.ts_tracks().has_video();
                 self.push(coded.kind, is_start, *dts_ms, out);
             }
-            (Format::Mp4, Happening::Coded(dts_ms, coded)) => {
+            (Format::Mp4, FeedEvent::Coded(dts_ms, coded)) => {
                 let fragment = self.mp4.push(*dts_ms, coded.clone());
                 self.push_fragment(fragment);
             }
-            (Format::Bare, Happening::Coded(dts_ms, coded)) if coded.is_first(Kind::Audio) => {
+            (Format::RawAudio, FeedEvent::Coded(dts_ms, coded)) if coded.is_first(Kind::Audio) => {
                 let mut out = Vec::new();
                 if lineup.write_bare(coded, &mut out).is_ok() {
                     self.push(coded.kind, true, *dts_ms, out);
@@ -149,9 +154,9 @@ impl Packing {
         }
     }
 
-    fn begin_anew(&mut self, happening: &Happening, lineup: &Lineup) {
-        if matches!(happening, Happening::Break(..)) {
-            self.backlog.forget_start();
+    fn begin_anew(&mut self, event: &FeedEvent, lineup: &Lineup) {
+        if matches!(event, FeedEvent::Break(..)) {
+            self.packets.forget_start();
         }
         self.tables_ms = None;
         if self.format == Format::Mp4 {
@@ -159,10 +164,10 @@ impl Packing {
             if init != self.init {
                 let fragment = self.mp4.flush();
                 self.push_fragment(fragment);
-                self.backlog.forget_start();
+                self.packets.forget_start();
                 self.init = init;
                 self.epoch += 1;
-                self.turns.push_back(self.backlog.end());
+                self.turns.push_back(self.packets.end());
                 if self.turns.len() > MAX_TURNS {
                     self.turns.pop_front();
                 }
@@ -173,8 +178,8 @@ impl Packing {
 
     fn push(&mut self, kind: Kind, is_start: bool, dts_ms: i64, bytes: Vec<u8>) {
         if !bytes.is_empty() {
-            let item = Item { kind, is_aside: false, is_start, dts_ms, bytes: bytes.into() };
-            self.backlog.push(item, Prelude::default);
+            let item = Item { kind, is_header: false, is_start, dts_ms, bytes: bytes.into() };
+            self.packets.push(item, StreamHeaders::default);
         }
     }
 

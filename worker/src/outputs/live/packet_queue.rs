@@ -21,24 +21,24 @@ pub(crate) enum Format {
     /// Fragmented MP4.
     Mp4,
     /// Sounds alone: ADTS or MPEG audio frames.
-    Bare,
+    RawAudio,
 }
 
 impl Format {
-    pub(crate) const ALL: [Self; 4] = [Self::Flv, Self::Ts, Self::Mp4, Self::Bare];
+    pub(crate) const ALL: [Self; 4] = [Self::Flv, Self::Ts, Self::Mp4, Self::RawAudio];
 
     pub(crate) const fn index(self) -> usize {
         match self {
             Self::Flv => 0,
             Self::Ts => 1,
             Self::Mp4 => 2,
-            Self::Bare => 3,
+            Self::RawAudio => 3,
         }
     }
 }
 
 /// What a viewer needs before the first item: of FLV the metadata and sequence headers, each with its kind.
-pub(crate) type Prelude = Arc<Vec<(Kind, Bytes)>>;
+pub(crate) type StreamHeaders = Arc<Vec<(Kind, Bytes)>>;
 
 /// One packet, fragment or run of packets.
 #[derive(Debug, Clone)]
@@ -46,7 +46,7 @@ pub(crate) struct Item {
     /// What it is; of formats with headers of their own any.
     pub(crate) kind: Kind,
     /// Sequence header or metadata: no part of the media's time.
-    pub(crate) is_aside: bool,
+    pub(crate) is_header: bool,
     /// A viewer can begin here.
     pub(crate) is_start: bool,
     /// DTS, ms.
@@ -57,7 +57,7 @@ pub(crate) struct Item {
 
 /// The newest items of a stream.
 #[derive(Debug, Default)]
-pub(crate) struct Backlog {
+pub(crate) struct PacketQueue {
     items: VecDeque<Item>,
     /// Number of the first item.
     first: u64,
@@ -66,10 +66,10 @@ pub(crate) struct Backlog {
     /// The first item behind a break: where those begin who waited for the publisher.
     broken_at: u64,
     /// What held at the newest start.
-    prelude: Prelude,
+    stream_headers: StreamHeaders,
 }
 
-impl Backlog {
+impl PacketQueue {
     /// Number of the next item.
     pub(crate) fn end(&self) -> u64 {
         self.first + self.items.len() as u64
@@ -100,15 +100,15 @@ impl Backlog {
         Some(old.map_or(newest, |old| from + old as u64))
     }
 
-    pub(crate) fn prelude(&self) -> &Prelude {
-        &self.prelude
+    pub(crate) fn stream_headers(&self) -> &StreamHeaders {
+        &self.stream_headers
     }
 
-    /// Adds an item; `prelude` is asked for where a viewer can begin.
-    pub(crate) fn push(&mut self, item: Item, prelude: impl FnOnce() -> Prelude) {
+    /// Adds an item; `stream_headers` is asked for where a viewer can begin.
+    pub(crate) fn push(&mut self, item: Item, stream_headers: impl FnOnce() -> StreamHeaders) {
         if item.is_start {
             self.newest_start = Some(self.end());
-            self.prelude = prelude();
+            self.stream_headers = stream_headers();
         }
         self.bytes += item.bytes.len();
         self.items.push_back(item);
@@ -157,53 +157,53 @@ mod tests {
     use super::*;
 
     fn item(dts_ms: i64, is_start: bool) -> Item {
-        Item { kind: Kind::Video, is_aside: false, is_start, dts_ms, bytes: Bytes::from_static(b"12345") }
+        Item { kind: Kind::Video, is_header: false, is_start, dts_ms, bytes: Bytes::from_static(b"12345") }
     }
 
     #[test]
     fn what_newcomers_and_laggards_need_is_kept_and_nothing_else() {
-        let mut backlog = Backlog::default();
+        let mut packets = PacketQueue::default();
         for n in 0..100_i64 {
-            backlog.push(item(n * 40, n % 25 == 0), Prelude::default);
+            packets.push(item(n * 40, n % 25 == 0), StreamHeaders::default);
         }
-        assert_eq!((backlog.newest_start(), backlog.end()), (Some(75), 100));
-        backlog.trim(60, 0, 0);
-        assert_eq!(backlog.first(), 60);
-        backlog.trim(100, 0, 0);
-        assert_eq!(backlog.first(), 75);
-        assert_eq!(backlog.from(98).map(|item| item.dts_ms).collect::<Vec<_>>(), [3920, 3960]);
-        assert_eq!(backlog.from(200).count(), 0);
+        assert_eq!((packets.newest_start(), packets.end()), (Some(75), 100));
+        packets.trim(60, 0, 0);
+        assert_eq!(packets.first(), 60);
+        packets.trim(100, 0, 0);
+        assert_eq!(packets.first(), 75);
+        assert_eq!(packets.from(98).map(|item| item.dts_ms).collect::<Vec<_>>(), [3920, 3960]);
+        assert_eq!(packets.from(200).count(), 0);
         // A viewer who lags too much keeps nothing.
-        backlog.push(item(4000, true), Prelude::default);
-        backlog.trim(75, 3000, 0);
-        assert_eq!(backlog.first(), 75);
-        backlog.trim(75, 3900, 0);
-        assert_eq!(backlog.first(), 98);
+        packets.push(item(4000, true), StreamHeaders::default);
+        packets.trim(75, 3000, 0);
+        assert_eq!(packets.first(), 75);
+        packets.trim(75, 3900, 0);
+        assert_eq!(packets.first(), 98);
     }
 
     #[test]
     fn sound_is_kept_for_newcomers_as_long_as_is_said() {
-        let mut backlog = Backlog::default();
-        (0..1000).for_each(|n| backlog.push(item(n * 23, true), Prelude::default));
+        let mut packets = PacketQueue::default();
+        (0..1000).for_each(|n| packets.push(item(n * 23, true), StreamHeaders::default));
         assert_eq!(
-            (backlog.start(0), backlog.start(2300), backlog.start(1 << 40)),
+            (packets.start(0), packets.start(2300), packets.start(1 << 40)),
             (Some(999), Some(899), Some(0))
         );
-        backlog.trim(u64::MAX, 22_000, 2300);
-        assert_eq!((backlog.first(), backlog.start(2300)), (899, Some(899)));
+        packets.trim(u64::MAX, 22_000, 2300);
+        assert_eq!((packets.first(), packets.start(2300)), (899, Some(899)));
         // Nothing of before a break.
-        backlog.forget_start();
-        assert_eq!(backlog.start(2300), None);
-        (0..10).for_each(|n| backlog.push(item(23_000 + n * 23, true), Prelude::default));
-        assert_eq!(backlog.start(2300), Some(1000));
+        packets.forget_start();
+        assert_eq!(packets.start(2300), None);
+        (0..10).for_each(|n| packets.push(item(23_000 + n * 23, true), StreamHeaders::default));
+        assert_eq!(packets.start(2300), Some(1000));
     }
 
     #[test]
     fn there_is_a_bound_whatever_comes() {
-        let mut backlog = Backlog::default();
+        let mut packets = PacketQueue::default();
         for n in 0..30_000 {
-            backlog.push(item(n, n == 0), Prelude::default);
+            packets.push(item(n, n == 0), StreamHeaders::default);
         }
-        assert_eq!((backlog.newest_start(), backlog.end() - backlog.first()), (None, 20_000));
+        assert_eq!((packets.newest_start(), packets.end() - packets.first()), (None, 20_000));
     }
 }

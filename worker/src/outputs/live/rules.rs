@@ -6,7 +6,7 @@ use conf::vhost::HttpRemux;
 use media::{Kind, StreamKey};
 use remux::Lineup;
 
-use super::packet_queue::{Format, Prelude};
+use super::packet_queue::{Format, StreamHeaders};
 use crate::web::server::Web;
 
 /// The rules of a stream.
@@ -68,16 +68,16 @@ impl Rules {
     }
 
     /// The headers without those that are left out.
-    pub(crate) fn prelude(self, prelude: Prelude, format: Format) -> Prelude {
-        if prelude.iter().any(|(kind, _)| self.leaves_out(*kind, format)) {
-            prelude
+    pub(crate) fn stream_headers(self, stream_headers: StreamHeaders, format: Format) -> StreamHeaders {
+        if stream_headers.iter().any(|(kind, _)| self.leaves_out(*kind, format)) {
+            stream_headers
                 .iter()
                 .filter(|(kind, _)| !self.leaves_out(*kind, format))
                 .cloned()
                 .collect::<Vec<_>>()
                 .into()
         } else {
-            prelude
+            stream_headers
         }
     }
 
@@ -89,7 +89,7 @@ impl Rules {
 
     /// How much is kept of a format for newcomers, ms; 0: they begin with what is newest.
     pub(crate) fn kept_ms(self, format: Format) -> i64 {
-        if format == Format::Bare { self.cache_ms } else { 0 }
+        if format == Format::RawAudio { self.cache_ms } else { 0 }
     }
 }
 

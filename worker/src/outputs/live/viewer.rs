@@ -1,10 +1,10 @@
-//! A viewer of a live stream: where it stands in the backlog of its format, and what it gets next.
+//! A viewer of a live stream: where it stands in the packets of its format, and what it gets next.
 
 use bytes::Bytes;
 use media::Kind;
 
-use super::batch::{Batch, Place, Ready};
-use super::packet_queue::{Backlog, Format, Item};
+use super::batch::{Batch, BatchKey, ReadyBatch};
+use super::packet_queue::{Format, Item, PacketQueue};
 use crate::outbox::Outbox;
 use crate::outputs::feed::Feed;
 
@@ -47,7 +47,7 @@ pub(crate) struct Viewer {
     next: Option<u64>,
     base_ms: Option<i64>,
     began: bool,
-    wants_prelude: bool,
+    wants_headers: bool,
     epoch: u64,
     /// It was there before the publisher, and gets all of it.
     waited: bool,
@@ -74,7 +74,7 @@ impl Viewer {
             next: None,
             base_ms: None,
             began: false,
-            wants_prelude: true,
+            wants_headers: true,
             epoch: 0,
             waited: false,
             wants_mp3: false,
@@ -99,8 +99,8 @@ impl Viewer {
 
     /// How far behind the newest packet what it gets next is, ms.
     pub(crate) fn lag_ms(&self, feed: &Feed) -> u64 {
-        let next = self.next.zip(feed.packing(self.format));
-        let item = next.and_then(|(next, packing)| packing.backlog().from(next).next());
+        let next = self.next.zip(feed.muxer(self.format));
+        let item = next.and_then(|(next, muxer)| muxer.packets().from(next).next());
         item.zip(feed.newest_ms)
             .map_or(0, |(item, newest_ms)| u64::try_from(newest_ms - item.dts_ms).unwrap_or(0))
     }
@@ -112,36 +112,36 @@ impl Viewer {
 
     /// Puts what comes next into the outbox.
     pub(crate) fn fill(&mut self, feed: &Feed, queue_ms: i64, outbox: &mut Outbox) -> Filled {
-        let Some(packing) = feed.packing(self.format) else { return Filled::Nothing };
+        let Some(muxer) = feed.muxer(self.format) else { return Filled::Nothing };
         if !feed.can_be(self.format, self.wants_mp3) {
             return Filled::End;
         }
-        let backlog = packing.backlog();
-        let Some(mut next) = self.place(backlog, feed, queue_ms) else {
+        let packets = muxer.packets();
+        let Some(mut next) = self.place(packets, feed, queue_ms) else {
             return Filled::Nothing;
         };
         // Most viewers go on where they were, with others.
-        let goes_on = self.began && !self.wants_prelude && !self.snapshot;
-        let place = Place { next, base_ms: self.base_ms, framing: self.framing };
+        let goes_on = self.began && !self.wants_headers && !self.snapshot;
+        let place = BatchKey { next, base_ms: self.base_ms, framing: self.framing };
         if goes_on
-            && (self.format != Format::Mp4 || packing.init().1 == self.epoch)
-            && let Some(ready) = packing.shelf().find(backlog.end(), place)
+            && (self.format != Format::Mp4 || muxer.init().1 == self.epoch)
+            && let Some(ready) = muxer.batches().find(packets.end(), place)
         {
             ready.send(outbox);
             self.next = Some(ready.next);
             return Filled::Some;
         }
         let mut batch = Batch::default();
-        let mut end = backlog.end();
+        let mut end = packets.end();
         if self.format == Format::Mp4 {
-            let (init, epoch) = packing.init();
+            let (init, epoch) = muxer.init();
             if !self.began {
                 let Some(init) = init else { return Filled::End };
                 batch.push(&init);
                 self.epoch = epoch;
             } else if epoch != self.epoch {
                 // What was packed before its tracks became others is still for it.
-                let Some(turn) = packing.end_of(self.epoch).filter(|turn| *turn > next) else {
+                let Some(turn) = muxer.end_of(self.epoch).filter(|turn| *turn > next) else {
                     return Filled::End;
                 };
                 end = turn;
@@ -151,19 +151,19 @@ impl Viewer {
             return Filled::End;
         }
         let mut count = 0;
-        let ahead = || backlog.from(next).take(BASE_SEARCH);
+        let ahead = || packets.from(next).take(BASE_SEARCH);
         if self.format == Format::Flv && self.base_ms.is_none() {
-            let Some(first) = ahead().find(|item| !item.is_aside) else { return Filled::Nothing };
-            let other = ahead().find(|item| !item.is_aside && item.kind != first.kind);
+            let Some(first) = ahead().find(|item| !item.is_header) else { return Filled::Nothing };
+            let other = ahead().find(|item| !item.is_header && item.kind != first.kind);
             let base = other.map_or(first.dts_ms, |other| other.dts_ms.min(first.dts_ms));
             self.base_ms = Some(if feed.is_absolute() { 0 } else { base });
         }
         let left = usize::try_from(end.saturating_sub(next)).unwrap_or(usize::MAX);
-        for item in backlog.from(next).take(left) {
+        for item in packets.from(next).take(left) {
             if batch.len >= BATCH_BYTES || count >= BATCH_ITEMS || self.snapshot && count > 0 {
                 break;
             }
-            self.add(&mut batch, feed, backlog, item);
+            self.add(&mut batch, feed, packets, item);
             count += 1;
         }
         next += count as u64;
@@ -175,45 +175,45 @@ impl Viewer {
         if let Some(head) = self.head.take().filter(|_| !self.picture) {
             outbox.push(head.into_bytes());
         }
-        let ready = Ready::new(batch.framed(self.framing), next);
+        let ready = ReadyBatch::new(batch.framed(self.framing), next);
         ready.send(outbox);
-        if goes_on && end == backlog.end() {
-            packing.shelf().keep(place, ready);
+        if goes_on && end == packets.end() {
+            muxer.batches().keep(place, ready);
         }
         Filled::Some
     }
 
     /// Where it stands: a newcomer at the newest place to begin, somebody who lags too much as well.
-    fn place(&mut self, backlog: &Backlog, feed: &Feed, queue_ms: i64) -> Option<u64> {
+    fn place(&mut self, packets: &PacketQueue, feed: &Feed, queue_ms: i64) -> Option<u64> {
         let newest_ms = feed.newest_ms.unwrap_or(0);
         // What it was given to begin with is no lag.
         let kept_ms = feed.rules.kept_ms(self.format);
         let queue_ms = queue_ms.saturating_add(kept_ms);
         let Some(next) = self.next else {
-            let all = backlog.whole().filter(|_| self.waited && feed.is_whole());
+            let all = packets.whole().filter(|_| self.waited && feed.is_whole());
             // Who gets all gets the headers where they stand.
-            self.wants_prelude = all.is_none();
-            self.next = all.or_else(|| backlog.start(kept_ms));
+            self.wants_headers = all.is_none();
+            self.next = all.or_else(|| packets.start(kept_ms));
             return self.next;
         };
-        let lags = next < backlog.first()
-            || backlog.from(next).next().is_some_and(|item| newest_ms - item.dts_ms > queue_ms);
-        let better = backlog.newest_start().filter(|start| *start > next);
+        let lags = next < packets.first()
+            || packets.from(next).next().is_some_and(|item| newest_ms - item.dts_ms > queue_ms);
+        let better = packets.newest_start().filter(|start| *start > next);
         match better {
             Some(start) if lags => {
                 self.jumps += 1;
                 self.dropped += start - next;
-                self.wants_prelude = true;
+                self.wants_headers = true;
                 self.next = Some(start);
             }
             // What it stood at is gone, and there is no other place yet.
-            None if next < backlog.first() => return None,
+            None if next < packets.first() => return None,
             _ => {}
         }
         self.next
     }
 
-    fn add(&mut self, batch: &mut Batch, feed: &Feed, backlog: &Backlog, item: &Item) {
+    fn add(&mut self, batch: &mut Batch, feed: &Feed, packets: &PacketQueue, item: &Item) {
         if self.format != Format::Flv {
             batch.push(&item.bytes);
             return;
@@ -223,8 +223,8 @@ impl Viewer {
             let head = flv::file::header(audio, video);
             batch.own(&head);
         }
-        if std::mem::take(&mut self.wants_prelude) && item.is_start {
-            for (kind, body) in backlog.prelude().iter() {
+        if std::mem::take(&mut self.wants_headers) && item.is_start {
+            for (kind, body) in packets.stream_headers().iter() {
                 let is_new = !self.began || *kind != Kind::Data;
                 if is_new {
                     let time = if *kind == Kind::Data { 0 } else { self.time(item.dts_ms) };

@@ -4,7 +4,7 @@ use flv::file::{Reader, Tag};
 use tempfile::TempDir;
 
 use super::*;
-use crate::disk::Place;
+use crate::disk::FilePath;
 use crate::disk::recordings::{Recordings, repair};
 
 const CONFIG: &[u8] = b"\x17\0\0\0\0\x01\x64\0\x1f\xff\xe1\0\x04\x67\x64\0\x1f\x01\0\x02\x68\xee";
@@ -68,16 +68,16 @@ fn times(path: &Path, kind: Kind) -> Vec<u32> {
     tags(path).iter().filter(|tag| is_coded(tag)).map(|tag| tag.timestamp_ms).collect()
 }
 
-struct House {
+struct HlsStreams {
     top: TempDir,
     recordings: Recordings,
-    place: Place,
+    place: FilePath,
 }
 
-impl House {
+impl HlsStreams {
     fn new(name: &str) -> Self {
         let top = TempDir::new().unwrap();
-        let place = Place { root: top.path().to_owned(), below: name.to_owned() };
+        let place = FilePath { root: top.path().to_owned(), below: name.to_owned() };
         Self { top, recordings: Recordings::default(), place }
     }
 
@@ -111,7 +111,7 @@ impl House {
 
 #[test]
 fn what_follows_has_its_times_behind_what_is_there_and_repeats_no_header() {
-    let mut house = House::new("a.flv");
+    let mut house = HlsStreams::new("a.flv");
     for (n, from_ms) in [(0_u64, 50_000_i64), (1, 1_000), (2, 9_000_000)] {
         let before = house.publish(n, from_ms, 0..100, false);
         assert_eq!(before.duration_ms, (n * 4007).saturating_sub(40));
@@ -132,7 +132,7 @@ fn what_follows_has_its_times_behind_what_is_there_and_repeats_no_header() {
 #[test]
 fn a_file_is_continued_the_same_whether_its_end_is_looked_up_or_all_of_it_read() {
     let results = [false, true].map(|all| {
-        let mut house = House::new("a.flv");
+        let mut house = HlsStreams::new("a.flv");
         house.publish(0, 0, 0..2000, false);
         drop(house.recordings.finish(1, None).unwrap());
         let path = house.path("a.flv");
@@ -161,12 +161,12 @@ fn a_process_that_dies_is_succeeded_without_a_hole_or_a_repeat() {
     for name in ["a.flv", "a.mp4"] {
         let is_mp4 = name == "a.mp4";
         let whole = {
-            let mut house = House::new(name);
+            let mut house = HlsStreams::new(name);
             house.publish(7, 1_000, 0..200, is_mp4);
             drop(house.recordings.finish(1, None).unwrap());
             std::fs::read(house.path(name)).unwrap()
         };
-        let mut house = House::new(name);
+        let mut house = HlsStreams::new(name);
         house.publish(7, 1_000, 0..57, is_mp4);
         house.die();
         // Behind a key frame, and before the sound that belongs to it.
@@ -202,7 +202,7 @@ fn a_process_that_dies_is_succeeded_without_a_hole_or_a_repeat() {
 
 #[test]
 fn what_a_crash_tore_is_cut_off() {
-    let mut house = House::new("a.flv");
+    let mut house = HlsStreams::new("a.flv");
     house.publish(0, 0, 0..100, false);
     house.recordings = Recordings::default();
     let temporary = house.path("a.flv.tmp");
@@ -220,7 +220,7 @@ fn what_a_crash_tore_is_cut_off() {
 fn what_is_no_recording_is_set_aside_and_other_tracks_get_another_file() {
     for name in ["a.flv", "a.mp4"] {
         let is_mp4 = name == "a.mp4";
-        let mut house = House::new(name);
+        let mut house = HlsStreams::new(name);
         for n in 0..2 {
             std::fs::write(house.path(name), format!("somebody's {n}")).unwrap();
             house.publish(n, 0, 0..20, is_mp4);
@@ -235,7 +235,7 @@ fn what_is_no_recording_is_set_aside_and_other_tracks_get_another_file() {
         let kept = std::fs::read_to_string(house.path(&aside[2])).unwrap();
         assert_eq!(kept, "somebody's 1");
     }
-    let mut house = House::new("a.mp4");
+    let mut house = HlsStreams::new("a.mp4");
     for (n, has_audio) in [(0, true), (1, false), (2, true), (3, false)] {
         let mut start = start(n, 0, true);
         if !has_audio {
@@ -255,7 +255,7 @@ fn what_is_no_recording_is_set_aside_and_other_tracks_get_another_file() {
 
 #[test]
 fn two_streams_do_not_write_into_one_file() {
-    let mut house = House::new("a.flv");
+    let mut house = HlsStreams::new("a.flv");
     house.publish(0, 0, 0..20, false);
     let begun = start(1, 0, false);
     house.recordings.go_on(2, &house.place, &begun).unwrap();

@@ -104,7 +104,7 @@ impl Web {
 
     /// Serves a connection in this turn.
     pub(crate) fn stir(&mut self, key: usize) {
-        self.again.insert(key);
+        self.runnable.insert(key);
     }
 
     /// Does for a connection all that can be done now.
@@ -161,7 +161,7 @@ impl Web {
                 return Ok(());
             }
         }
-        self.again.insert(key);
+        self.runnable.insert(key);
         Ok(())
     }
 
@@ -202,7 +202,7 @@ impl Web {
                     return self.answered(key);
                 }
                 if !connection.blocked {
-                    self.again.insert(key);
+                    self.runnable.insert(key);
                 } else {
                     self.keep_download(key);
                 }

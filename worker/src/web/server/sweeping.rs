@@ -34,7 +34,7 @@ impl Web {
 
     /// Looks after all: deadlines, streams that rest, viewers who lag.
     pub(crate) fn sweep(&mut self) {
-        self.news = false;
+        self.recheck_waiting = false;
         self.ping_listeners();
         // Whatever others may have written there.
         self.board.set(self.slot, Counter::Connections, self.connections.len() as u64);

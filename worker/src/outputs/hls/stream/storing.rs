@@ -7,7 +7,7 @@ use conf::vhost::HlsStorage;
 use hls::{Ended, Listed, Member, Position};
 
 use super::{Changes, HlsStream, MAX_MEMORY, Pieces, SLACK, Stored};
-use crate::disk::{Disk, Job, Place, place};
+use crate::disk::{Disk, FilePath, Job, place};
 use crate::outputs::hls::list;
 use crate::outputs::hls::remains::{Remains, Wanted};
 
@@ -244,7 +244,7 @@ impl HlsStream {
     pub(crate) fn abandon(&mut self, disk: &Disk) {
         let writing = std::mem::take(&mut self.writing);
         let pieces = writing.iter().flat_map(|writing| writing.segment.place.all());
-        let files: Vec<Place> = pieces.filter_map(|stored| stored.file.clone()).collect();
+        let files: Vec<FilePath> = pieces.filter_map(|stored| stored.file.clone()).collect();
         if !files.is_empty() {
             disk.push(Job::Remove(files));
         }
