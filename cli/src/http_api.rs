@@ -9,6 +9,7 @@ use api::{
     Token, Version, Vhosts,
 };
 use base64::Engine as _;
+use http1::encode;
 use serde::de::DeserializeOwned;
 
 use crate::snapshot::{Detail, Snapshot};
@@ -134,7 +135,7 @@ impl HttpApi {
         }
         let order = if record.on { "start" } else { "stop" };
         let Record { vhost, app, name, .. } = record;
-        let path = format!("dvr/{order}?vhost={}&app={}&stream={}", plain(vhost), plain(app), plain(name));
+        let path = format!("dvr/{order}?vhost={}&app={}&stream={}", encode(vhost), encode(app), encode(name));
         match self.ask::<Answer<Said>>(&Verb::Post, &path, PATIENCE) {
             Ok(answer) => Ok(RecordAnswer { recording: answer.data.recording, error: None }),
             Err(AskError::Refused { why }) => Ok(RecordAnswer { recording: !record.on, error: Some(why) }),
@@ -211,19 +212,6 @@ impl HttpApi {
         let read = response.body_mut().with_config().limit(MOST_BYTES).read_json::<T>();
         read.map_err(|cause| AskError::Answer { url, cause })
     }
-}
-
-/// A name as a URL has it.
-fn plain(name: &str) -> String {
-    let mut out = String::new();
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
 }
 
 fn joined<T>(thread: thread::JoinHandle<Result<T, AskError>>) -> Result<T, AskError> {

@@ -30,7 +30,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("ts", &[]),
     ("mp4", &["media"]),
     ("http1", &[]),
-    ("hls", &["media"]),
+    ("hls", &["http1", "media"]),
     ("remux", &["amf0", "flv", "ts", "mp4", "media"]),
     ("vod", &["remux", "flv", "media"]),
     ("rtmp", &["amf0", "media"]),
@@ -73,7 +73,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("external", &["api", "child", "client", "conf", "flv", "ipc", "reactor", "rtmp"]),
     ("srs", &["backsource", "child", "conf", "external", "ipc", "master", "worker"]),
     ("client", &["rtmp", "flv", "media", "amf0"]),
-    ("srs-cli", &["api", "amf0", "conf"]),
+    ("srs-cli", &["api", "amf0", "conf", "http1"]),
 ];
 
 /// All Rust files of the source tree, with their paths in it.

@@ -3,7 +3,9 @@
 //! Files appear whole under their names or not at all, and no link that somebody planted on the way is followed.
 
 pub(crate) mod continued;
+mod list;
 pub(crate) mod recordings;
+pub(crate) mod remains;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -19,7 +21,7 @@ use recordings::Recordings;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, mkdirat, open, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
-use crate::outputs::hls::remains::{self, Remains, Wanted};
+use self::remains::{Remains, Wanted};
 use crate::recording::continued::{Length, Piece, Start};
 use crate::recording::flv_file::Patch;
 

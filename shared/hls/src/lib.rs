@@ -10,6 +10,7 @@ mod playlist;
 mod segmenter;
 pub mod template;
 mod trace;
+pub mod uri;
 
 pub use member::Member;
 pub use playlist::{END, Ended, Listed, Playlist, Position};

@@ -13,7 +13,7 @@ mod request;
 mod response;
 pub mod websocket;
 
-pub use path::{BadPath, Path};
+pub use path::{BadPath, Path, encode};
 pub use range::Range;
 pub use request::{HeadError, MAX_HEAD_BYTES, MAX_HEADERS, Method, Request};
 pub use response::{Response, is_unchanged};

@@ -1,5 +1,10 @@
 //! Paths of URLs: decoded once, and only such that can't leave the directory they are looked up in.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// What is not written as it is: all but the unreserved characters (RFC 3986, 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 /// Longest path in bytes, as it is written.
 const MAX_BYTES: usize = 2048;
 /// Longest component in bytes, decoded: what file systems and stream names allow.
@@ -74,6 +79,17 @@ impl Path {
     pub fn text(&self) -> String {
         format!("/{}", self.components.join("/"))
     }
+}
+
+/// A component of a path, or a value of a query, as URLs have it: everything but unreserved characters (RFC 3986, 2.3) is `%`
+/// and two digits for each byte.
+///
+/// ```
+/// assert_eq!(http1::encode("a b/ü~"), "a%20b%2F%C3%BC~");
+/// ```
+#[must_use]
+pub fn encode(component: &str) -> String {
+    utf8_percent_encode(component, RESERVED).to_string()
 }
 
 fn component(written: &str) -> Result<String, BadPath> {

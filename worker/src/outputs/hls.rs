@@ -1,8 +1,6 @@
 //! HLS of all streams of this process: who has it, where its lists and segments are found, who watches.
 
 pub(crate) mod early;
-pub(crate) mod list;
-pub(crate) mod remains;
 pub(crate) mod rested;
 pub(crate) mod sessions;
 pub(crate) mod stream;
@@ -16,11 +14,11 @@ use hls::{Member, Position, Trace, Traced};
 use media::StreamKey;
 use remux::Lineup;
 
-use self::remains::Remains;
 use self::rested::Rested;
 use self::sessions::Sessions;
 use self::stream::{Changes, HlsStream};
 use super::feed::FeedEvent;
+use crate::disk::remains::Remains;
 use crate::disk::{Disk, Done, FilePath, Job, place};
 use crate::web::owners::file_path;
 

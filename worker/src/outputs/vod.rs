@@ -172,7 +172,7 @@ fn answer(indexes: &mut VecDeque<(String, Option<Index>)>, question: &Question) 
     match what {
         What::Segment(number) => index.segment(&stored, TARGET_MS, *number).ok().flatten().map(Bytes::from),
         What::List(suffix) => {
-            let name = super::hls::list::relative(&question.name, &question.name);
+            let name = hls::uri::relative(&question.name, &question.name);
             Some(vod::playlist(index, TARGET_MS, |number| format!("{name}.{number}.ts{suffix}")).into())
         }
         What::FromByte(_) | What::FromTime(_) => None,

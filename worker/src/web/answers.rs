@@ -456,16 +456,5 @@ fn shown(request: &Request) -> String {
 
 /// A path as a URL has it.
 fn encoded(request: &Request) -> String {
-    let mut out = String::new();
-    for component in request.path.components() {
-        out.push('/');
-        for byte in component.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                out.push(char::from(byte));
-            } else {
-                out.push_str(&format!("%{byte:02X}"));
-            }
-        }
-    }
-    out
+    request.path.components().iter().map(|component| format!("/{}", http1::encode(component))).collect()
 }

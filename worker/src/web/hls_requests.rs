@@ -9,7 +9,7 @@ use super::files::{Missing, Wanted, gzip};
 use super::server::Web;
 use crate::outputs::hls::sessions::{Session, new_name};
 use crate::outputs::hls::stream::HlsStream;
-use crate::outputs::hls::{End, Found, list};
+use crate::outputs::hls::{End, Found};
 
 /// The parameter by which players are known.
 const PARAMETER: &str = "hls_ctx";
@@ -277,7 +277,7 @@ impl Web {
                 vhost: key.vhost.clone(),
                 app: key.app.clone(),
                 name: key.stream.clone(),
-                url: stream.asked_path().split('/').map(list::encode).collect::<Vec<_>>().join("/"),
+                url: stream.asked_path().split('/').map(http1::encode).collect::<Vec<_>>().join("/"),
                 storage: match stream.config.storage {
                     HlsStorage::Memory => "memory",
                     HlsStorage::Disk => "disk",
@@ -328,12 +328,12 @@ impl Web {
 
 /// The vhost that a request names in its query: what its list names has to be asked for in the same vhost.
 pub(crate) fn named_vhost(request: &Request) -> Option<String> {
-    request.parameter("vhost").map(|name| list::encode(&name))
+    request.parameter("vhost").map(|name| http1::encode(&name))
 }
 
 /// A list of the list, which is the same again, or of all lists, with an identity for the player.
 fn master(stream: &HlsStream, request: &Request, name: &str) -> String {
-    let own = request.path.components().last().map_or_else(String::new, |name| list::encode(name));
+    let own = request.path.components().last().map_or_else(String::new, |name| http1::encode(name));
     let rate = stream.bits_per_second();
     let is_plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '<' | '>' | '\\');
     let rest = if request.query.is_empty() || !request.query.chars().all(is_plain) {

@@ -7,9 +7,9 @@ use conf::vhost::Hls;
 use media::StreamKey;
 
 use super::HlsStreams;
-use super::remains::Remains;
 use super::stream::HlsStream;
 use crate::disk::Job;
+use crate::disk::remains::Remains;
 
 /// A stream whose list is on the disk, and what there is of it.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use media::Kind;
 use remux::{Coded, Lineup, TsPackager};
 
 use super::{GATHER_MS, HlsStream, MAX_SEGMENT_BYTES};
-use crate::outputs::hls::list::relative;
+use hls::uri::relative;
 
 /// A further track.
 #[derive(Debug)]

@@ -7,9 +7,8 @@ use conf::vhost::HlsStorage;
 use hls::{Ended, Listed, Member, Position};
 
 use super::{Changes, HlsStream, MAX_MEMORY, Pieces, SLACK, Stored};
+use crate::disk::remains::{Remains, Wanted};
 use crate::disk::{Disk, FilePath, Job, place};
-use crate::outputs::hls::list;
-use crate::outputs::hls::remains::{Remains, Wanted};
 
 /// A segment that is on its way to the disk.
 #[derive(Debug)]
@@ -41,7 +40,7 @@ impl HlsStream {
 
     /// How a file is named from where the stream's lists are.
     fn uri_of(&self, path: &str) -> String {
-        list::relative(&self.list_path(), path)
+        hls::uri::relative(&self.list_path(), path)
     }
 
     /// A segment is complete.

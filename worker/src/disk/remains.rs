@@ -6,10 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use hls::member::{Choices, named};
+use hls::uri::relative;
 use hls::{Ended, Member};
 
-use super::list::{self, Old, relative};
-use crate::disk::{FilePath, NUMBER};
+use super::list::{self, Old};
+use super::{FilePath, NUMBER};
 
 /// Numbers of further tracks that are carried.
 const FURTHER: std::ops::Range<u8> = 1..8;
@@ -146,7 +147,7 @@ impl Wanted {
     /// The path of what a list names.
     fn path_of(&self, uri: &str) -> String {
         let directory = self.list.below.rsplit_once('/').map_or("", |(above, _)| above);
-        list::absolute(directory, uri.strip_prefix(&self.prefix).unwrap_or(uri))
+        hls::uri::absolute(directory, uri.strip_prefix(&self.prefix).unwrap_or(uri))
     }
 
     fn piece(&self, member: Member, path: String) -> Piece {
@@ -235,7 +236,7 @@ mod tests {
             } else {
                 member.mark(&format!("a-{number}.ts"))
             };
-            let uri = list::encode(&path);
+            let uri = http1::encode(&path);
             playlist.push(Ended { duration_ms: 1000, is_break: number == 2, began_ms: None, uri, place: () });
         }
         playlist.text("", "")

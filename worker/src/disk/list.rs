@@ -1,4 +1,4 @@
-//! Lists as files and URLs: what a former process wrote, and how a segment is named from where its list is.
+//! Lists of segments as files: what a former process wrote is read back.
 
 use hls::Ended;
 
@@ -56,41 +56,6 @@ pub(crate) fn read(text: &str) -> Option<Old> {
     Some(old)
 }
 
-/// How the file `path` is called from the directory of the list `list`, as a URL has it.
-pub(crate) fn relative(list: &str, path: &str) -> String {
-    let from: Vec<&str> = list.split('/').filter(|part| !part.is_empty()).collect();
-    let to: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-    let from = from.get(..from.len().saturating_sub(1)).unwrap_or(&[]);
-    let same = from.iter().zip(&to).take_while(|(a, b)| a == b).count().min(to.len().saturating_sub(1));
-    let up = std::iter::repeat_n("..".to_owned(), from.len() - same);
-    let down = to.iter().skip(same).map(|part| encode(part));
-    up.chain(down).collect::<Vec<String>>().join("/")
-}
-
-/// The reverse, as far as it leads down.
-pub(crate) fn absolute(directory: &str, uri: &str) -> String {
-    let name = decode(uri.split('?').next().unwrap_or(uri));
-    if directory.is_empty() { name } else { format!("{directory}/{name}") }
-}
-
-/// A component as URLs have it.
-pub(crate) fn encode(part: &str) -> String {
-    let mut out = String::with_capacity(part.len());
-    for byte in part.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
-}
-
-fn decode(text: &str) -> String {
-    let path = http1::Path::parse(&format!("/{text}"));
-    path.map_or_else(|_| String::new(), |path| path.components().join("/"))
-}
-
 #[cfg(test)]
 mod tests {
     use hls::{Playlist, Position};
@@ -114,14 +79,5 @@ mod tests {
         assert_eq!(old.segments, listed);
         assert_eq!(read("<html>"), None);
         assert_eq!(read("#EXTM3U\n#EXTINF:nan,\na\n#EXTINF:-1,\nb\n").unwrap().segments, []);
-    }
-
-    #[test]
-    fn segments_are_named_from_their_list() {
-        assert_eq!(relative("live/a.m3u8", "live/a-1.ts"), "a-1.ts");
-        assert_eq!(relative("live/a.m3u8", "live/a/x%2F/1.ts"), "a/x%252F/1.ts");
-        assert_eq!(relative("live/lists/a.m3u8", "live/ts/1.ts"), "../ts/1.ts");
-        assert_eq!(absolute("live", "a%2525-1.ts?x=1"), "live/a%25-1.ts");
-        assert_eq!(absolute("", "../x"), "");
     }
 }
