@@ -9,12 +9,8 @@ pub(crate) mod remains;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::{OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
 
 use bytes::Bytes;
 use recordings::Recordings;
@@ -24,6 +20,7 @@ use rustix::io::Errno;
 use self::remains::{Remains, Wanted};
 use crate::recording::continued::{Length, Piece, Start};
 use crate::recording::flv_file::Patch;
+use crate::workers::{JobQueue, Pool, Workers};
 
 /// Bytes that may wait for the disk.
 const MAX_WAITING: usize = 256 << 20;
@@ -206,38 +203,25 @@ pub(crate) struct Ended {
 /// The way to the thread.
 #[derive(Debug)]
 pub(crate) struct Disk {
-    jobs: Sender<(Job, usize)>,
-    done: Receiver<Done>,
-    /// Readable when something was done.
-    bell: UnixStream,
-    waiting: Arc<AtomicUsize>,
+    workers: Workers<Done>,
+    jobs: JobQueue<Job>,
     next_ticket: u64,
 }
 
 impl Disk {
     /// Starts the thread.
+    ///
+    /// # Errors
+    /// There is no descriptor or no thread for it.
     pub(crate) fn start() -> io::Result<Self> {
-        let (jobs, todo) = channel::<(Job, usize)>();
-        let (answers, done) = channel();
-        let (bell, mut ringer) = UnixStream::pair()?;
-        bell.set_nonblocking(true)?;
-        ringer.set_nonblocking(true)?;
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let left = Arc::clone(&waiting);
-        std::thread::Builder::new().name("disk".to_owned()).spawn(move || {
+        let workers = Workers::new()?;
+        // One thread: what is to be done is done in the order in which it was said.
+        let pool = Pool { name: "disk", threads: 1, stack_bytes: None, most: MAX_WAITING };
+        let jobs = workers.start(pool, || {
             let mut recordings = Recordings::default();
-            while let Ok((job, size)) = todo.recv() {
-                if let Some(answer) = work(job, &mut recordings) {
-                    if answers.send(answer).is_err() {
-                        return;
-                    }
-                    // A full socket rings as well.
-                    let _ = ringer.write(&[1]);
-                }
-                left.fetch_sub(size, Ordering::Relaxed);
-            }
+            move |job| work(job, &mut recordings)
         })?;
-        Ok(Self { jobs, done, bell, waiting, next_ticket: 1 })
+        Ok(Self { workers, jobs, next_ticket: 1 })
     }
 
     /// A number for a question.
@@ -254,46 +238,36 @@ impl Disk {
             Job::Take(_, pieces) => pieces.iter().map(|piece| piece.len() + size_of::<Piece>()).sum(),
             _ => 0,
         } + 256;
-        if self.waiting.load(Ordering::Relaxed) + size > MAX_WAITING {
-            return false;
-        }
-        self.waiting.fetch_add(size, Ordering::Relaxed);
-        self.jobs.send((job, size)).is_ok()
+        self.jobs.push(job, size)
     }
 
     /// Appends to a recording; one that the disk is too slow for fails like one that it has no room for.
     pub(crate) fn append(&self, id: u64, bytes: Bytes) {
         if !self.push(Job::Append(id, bytes)) {
-            let _ = self.jobs.send((Job::Fail(id), 0));
+            self.jobs.push_over(Job::Fail(id));
         }
     }
 
     /// Puts pieces into a recording that is continued; too many that wait are a failure, too.
     pub(crate) fn take(&self, id: u64, pieces: Vec<Piece>) {
         if !self.push(Job::Take(id, pieces)) {
-            let _ = self.jobs.send((Job::Fail(id), 0));
+            self.jobs.push_over(Job::Fail(id));
         }
     }
 
     /// What becomes readable when something was done.
-    pub(crate) fn bell(&self) -> RawFd {
-        self.bell.as_raw_fd()
+    pub(crate) fn fd(&self) -> RawFd {
+        self.workers.fd()
     }
 
     /// Whether nothing waits for the disk.
     pub(crate) fn is_done(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) == 0
+        self.jobs.is_done()
     }
 
-    /// It was heard.
-    pub(crate) fn hear(&mut self) {
-        let mut buffer = [0; 256];
-        while matches!(self.bell.read(&mut buffer), Ok(1..)) {}
-    }
-
-    /// The next answer.
-    pub(crate) fn next(&self) -> Option<Done> {
-        self.done.try_recv().ok()
+    /// What was done since the last call.
+    pub(crate) fn drain(&mut self) -> Vec<Done> {
+        self.workers.drain()
     }
 }
 

@@ -13,3 +13,4 @@ mod outputs;
 mod recording;
 pub mod stream;
 pub mod web;
+mod workers;

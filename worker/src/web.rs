@@ -56,13 +56,13 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     let start = &control.start;
     let config = Arc::new((*start.config).clone());
     let disk = Disk::start()?;
-    reactor.register_readable(disk.bell(), DISK_TOKEN)?;
+    reactor.register_readable(disk.fd(), DISK_TOKEN)?;
     let vod = crate::outputs::vod::Vod::start()?;
-    reactor.register_readable(vod.bell(), VOD_TOKEN)?;
+    reactor.register_readable(vod.fd(), VOD_TOKEN)?;
     let readers = readers::Readers::new()?;
-    reactor.register_readable(readers.bell(), READERS_TOKEN)?;
+    reactor.register_readable(readers.fd(), READERS_TOKEN)?;
     let pictures = crate::outputs::pictures::Pictures::new()?;
-    reactor.register_readable(pictures.bell(), PICTURES_TOKEN)?;
+    reactor.register_readable(pictures.fd(), PICTURES_TOKEN)?;
     let place = (start.number, start.board_slot);
     let memory = (Arc::clone(&control.board), Arc::clone(&control.work));
     let mut web = Web::new(config, memory, place, start.first_connection_id, (disk, vod, readers, pictures));
@@ -140,13 +140,13 @@ impl Process for HttpProcess {
         let (web, reactor) = (&mut self.web, &self.reactor);
         for event in self.ready.drain(..) {
             match event.token {
-                DISK_TOKEN => web.hls.disk.hear(),
+                DISK_TOKEN => {}
                 VOD_TOKEN => {
-                    web.vod.hear();
+                    web.vod.drain();
                     web.recheck_waiting = true;
                 }
-                READERS_TOKEN => web.hear_readers(),
-                PICTURES_TOKEN => web.hear_pictures(),
+                READERS_TOKEN => web.take_read(),
+                PICTURES_TOKEN => web.take_pictures(),
                 token if token.0 < DISK_TOKEN.0 => {}
                 _ => web.ready(reactor, event),
             }

@@ -306,7 +306,7 @@ impl HlsStreams {
 
     /// Takes the disk's answers. Returns whether something can be had now that could not before.
     pub(crate) fn work(&mut self, now_ms: u64) -> bool {
-        while let Some(done) = self.disk.next() {
+        for done in self.disk.drain() {
             match done {
                 Done::Failed(..) | Done::GoesOn(..) | Done::Finished(..) => self.others.push(done),
                 Done::Written(ticket, result) => {

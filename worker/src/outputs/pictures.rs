@@ -5,13 +5,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use bytes::Bytes;
 use http1::Method;
@@ -19,9 +16,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::web::connection::{Body, Connection, State};
 use crate::web::server::Web;
+use crate::workers::{JobQueue, Pool, Workers};
 
-/// Key frames that may wait for a program.
-const MAX_WAITING: usize = 32;
+/// Key frames that may wait for a program, with the one that it works on.
+const MAX_WAITING: usize = 33;
 /// Programs that have a thread.
 const MAX_PROGRAMS: usize = 16;
 /// Processor time and memory that a picture may take, s and bytes.
@@ -69,32 +67,27 @@ struct Job {
     movie: Bytes,
 }
 
-/// The way to the thread, who waits, and what it made.
+/// The way to the threads, who waits, and what they made.
 #[derive(Debug)]
 pub(crate) struct Pictures {
-    programs: HashMap<PathBuf, SyncSender<Job>>,
-    sender: Sender<(u64, Made)>,
-    done: Receiver<(u64, Made)>,
-    bell: UnixStream,
-    ringer: Arc<UnixStream>,
+    workers: Workers<(u64, Made)>,
+    programs: HashMap<PathBuf, JobQueue<Job>>,
     waiting: HashMap<u64, Vec<Whom>>,
     made: VecDeque<(u64, Made)>,
 }
 
 impl Pictures {
     /// No thread yet.
+    ///
+    /// # Errors
+    /// No descriptor is left.
     pub(crate) fn new() -> io::Result<Self> {
-        let (sender, done) = channel();
-        let (bell, ringer) = UnixStream::pair()?;
-        bell.set_nonblocking(true)?;
-        ringer.set_nonblocking(true)?;
-        let ringer = Arc::new(ringer);
         let (programs, waiting, made) = (HashMap::new(), HashMap::new(), VecDeque::new());
-        Ok(Self { programs, sender, done, bell, ringer, waiting, made })
+        Ok(Self { workers: Workers::new()?, programs, waiting, made })
     }
 
     /// The way to the thread of a program.
-    fn thread_of(&mut self, program: &Path) -> Option<&SyncSender<Job>> {
+    fn thread_of(&mut self, program: &Path) -> Option<&JobQueue<Job>> {
         if !self.programs.contains_key(program) {
             if self.programs.len() >= MAX_PROGRAMS {
                 // Of those that were configured before: their threads end with what they are doing.
@@ -106,12 +99,11 @@ impl Pictures {
         self.programs.get(program)
     }
 
-    fn start(&self, program: PathBuf) -> io::Result<SyncSender<Job>> {
-        let (jobs, todo) = sync_channel::<Job>(MAX_WAITING);
-        let (sender, ringer) = (self.sender.clone(), Arc::clone(&self.ringer));
-        std::thread::Builder::new().name("pictures".to_owned()).spawn(move || {
-            let mut complained_ms = 0;
-            while let Ok(job) = todo.recv() {
+    fn start(&self, program: PathBuf) -> io::Result<JobQueue<Job>> {
+        let pool = Pool { name: "pictures", threads: 1, stack_bytes: None, most: MAX_WAITING };
+        self.workers.start(pool, || {
+            let (program, mut complained_ms) = (program.clone(), 0);
+            move |job: Job| {
                 let made = picture(&program, &job.movie);
                 if let Err(error) = &made
                     && (complained_ms == 0 || reactor::now_ms() >= complained_ms + COMPLAIN_MS)
@@ -126,22 +118,17 @@ impl Pictures {
                     io::ErrorKind::NotFound => NoPicture::NoProgram,
                     _ => NoPicture::Failed,
                 });
-                if sender.send((job.tag, made)).is_err() {
-                    return;
-                }
-                // A full socket rings as well.
-                let _ = (&*ringer).write(&[1]);
+                Some((job.tag, made))
             }
-        })?;
-        Ok(jobs)
+        })
     }
 
     /// What becomes readable when something was made.
-    pub(crate) fn bell(&self) -> RawFd {
-        self.bell.as_raw_fd()
+    pub(crate) fn fd(&self) -> RawFd {
+        self.workers.fd()
     }
 
-    /// The picture of this movie, if it is there, or can't be had; else whoever asks is told by [`Self::hear`].
+    /// The picture of this movie, if it is there, or can't be had; else whoever asks is told by [`Self::drain`].
     fn get(&mut self, whom: Whom, program: &Path, stream: String, movie: Vec<u8>) -> Option<Made> {
         let mut hasher = DefaultHasher::new();
         movie.hash(&mut hasher);
@@ -154,7 +141,7 @@ impl Pictures {
             return None;
         }
         let job = Job { tag, stream, movie: movie.into() };
-        if self.thread_of(program).is_none_or(|thread| thread.try_send(job).is_err()) {
+        if self.thread_of(program).is_none_or(|thread| !thread.push(job, 1)) {
             return Some(Err(NoPicture::TooMany));
         }
         self.waiting.insert(tag, vec![whom]);
@@ -162,11 +149,9 @@ impl Pictures {
     }
 
     /// Takes what was made, for whoever asked.
-    pub(crate) fn hear(&mut self) -> Vec<(Whom, Made)> {
-        let mut buffer = [0; 256];
-        while matches!(self.bell.read(&mut buffer), Ok(1..)) {}
+    pub(crate) fn drain(&mut self) -> Vec<(Whom, Made)> {
         let mut told = Vec::new();
-        while let Ok((tag, made)) = self.done.try_recv() {
+        for (tag, made) in self.workers.drain() {
             let waiting = self.waiting.remove(&tag).unwrap_or_default();
             told.extend(waiting.into_iter().map(|whom| (whom, made.clone())));
             self.made.push_back((tag, made));
@@ -207,8 +192,8 @@ impl Web {
     }
 
     /// Takes what the thread has made.
-    pub(crate) fn hear_pictures(&mut self) {
-        for ((key, id), made) in self.pictures.hear() {
+    pub(crate) fn take_pictures(&mut self) {
+        for ((key, id), made) in self.pictures.drain() {
             let waits = |connection: &Connection| {
                 connection.id == id && matches!(connection.state, State::Answer(Body::Picture))
             };

@@ -4,14 +4,14 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::File;
-use std::io::{self, Write};
-use std::os::fd::{AsRawFd, RawFd};
+use std::io;
+use std::os::fd::RawFd;
 use std::os::unix::fs::FileExt;
-use std::os::unix::net::UnixStream;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use bytes::Bytes;
 use vod::{From, Index, Storage, Unreadable};
+
+use crate::workers::{JobQueue, Pool, Workers};
 
 /// Indexes that are kept in the thread.
 const MAX_INDEXES: usize = 8;
@@ -52,65 +52,55 @@ struct Question {
 /// The way to the thread, and what it made.
 #[derive(Debug)]
 pub(crate) struct Vod {
-    questions: SyncSender<Question>,
-    answers: Receiver<(Wanted, Made)>,
-    bell: UnixStream,
+    workers: Workers<(Wanted, Made)>,
+    questions: JobQueue<Question>,
     asked: BTreeSet<Wanted>,
     made: HashMap<Wanted, Made>,
     order: VecDeque<Wanted>,
-    kept: usize,
+    bytes_in_memory: usize,
 }
 
 impl Vod {
     /// Starts the thread.
+    ///
+    /// # Errors
+    /// There is no descriptor or no thread for it.
     pub(crate) fn start() -> io::Result<Self> {
-        let (questions, todo) = sync_channel::<Question>(MAX_WAITING);
-        let (done, answers) = sync_channel(MAX_WAITING);
-        let (bell, mut ringer) = UnixStream::pair()?;
-        bell.set_nonblocking(true)?;
-        ringer.set_nonblocking(true)?;
-        std::thread::Builder::new().name("vod".to_owned()).spawn(move || {
+        let workers = Workers::new()?;
+        let pool = Pool { name: "vod", threads: 1, stack_bytes: None, most: MAX_WAITING + 1 };
+        let questions = workers.start(pool, || {
             let mut indexes: VecDeque<(String, Option<Index>)> = VecDeque::new();
-            while let Ok(question) = todo.recv() {
+            move |question: Question| {
                 let made = answer(&mut indexes, &question);
-                if done.send((question.wanted, made)).is_err() {
-                    return;
-                }
-                // A full socket rings as well.
-                let _ = ringer.write(&[1]);
+                Some((question.wanted, made))
             }
         })?;
-        Ok(Self {
-            questions,
-            answers,
-            bell,
-            asked: BTreeSet::new(),
-            made: HashMap::new(),
-            order: VecDeque::new(),
-            kept: 0,
-        })
+        let (asked, made, order) = (BTreeSet::new(), HashMap::new(), VecDeque::new());
+        Ok(Self { workers, questions, asked, made, order, bytes_in_memory: 0 })
     }
 
     /// What becomes readable when something was made.
-    pub(crate) fn bell(&self) -> RawFd {
-        self.bell.as_raw_fd()
+    pub(crate) fn fd(&self) -> RawFd {
+        self.workers.fd()
     }
 
-    /// Takes what was made.
-    pub(crate) fn hear(&mut self) {
-        let mut buffer = [0; 256];
-        while matches!(io::Read::read(&mut self.bell, &mut buffer), Ok(1..)) {}
-        while let Ok((wanted, made)) = self.answers.try_recv() {
+    /// Takes what was made. Returns of what that is.
+    pub(crate) fn drain(&mut self) -> Vec<Wanted> {
+        let mut all = Vec::new();
+        for (wanted, made) in self.workers.drain() {
+            all.push(wanted.clone());
             self.asked.remove(&wanted);
-            self.kept += made.as_ref().map_or(0, Bytes::len) + 256;
+            self.bytes_in_memory += made.as_ref().map_or(0, Bytes::len) + 256;
             self.order.push_back(wanted.clone());
             self.made.insert(wanted, made);
-            while self.kept > MAX_KEPT && self.order.len() > 1 {
+            while self.bytes_in_memory > MAX_KEPT && self.order.len() > 1 {
                 let Some(oldest) = self.order.pop_front() else { break };
                 let made = self.made.remove(&oldest).flatten();
-                self.kept = self.kept.saturating_sub(made.map_or(0, |bytes| bytes.len()) + 256);
+                let bytes = made.map_or(0, |bytes| bytes.len()) + 256;
+                self.bytes_in_memory = self.bytes_in_memory.saturating_sub(bytes);
             }
         }
+        all
     }
 
     /// What was made of this, if it was; else it is asked for. `name` tells the kind of file.
@@ -120,7 +110,7 @@ impl Vod {
         }
         if !self.asked.contains(wanted) {
             let question = Question { wanted: wanted.clone(), file, name: name.to_owned() };
-            if self.questions.try_send(question).is_ok() {
+            if self.questions.push(question, 1) {
                 self.asked.insert(wanted.clone());
             }
         }

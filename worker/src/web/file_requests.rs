@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::connection::{Body, FileBody, Gone, State};
 use super::files::{Found, Missing, Wanted, is_in_memory};
-use super::readers::Told;
+use super::readers::Completion;
 use super::server::Web;
 
 /// How long a file may take to be opened, or what is made of it to be made, ms.
@@ -55,21 +55,21 @@ impl Web {
     }
 
     /// Takes what the threads have opened and read.
-    pub(crate) fn hear_readers(&mut self) {
-        for ((key, id), told) in self.readers.hear() {
-            if let Told::Opened(wanted, _, Some(is_local)) = &told {
+    pub(crate) fn take_read(&mut self) {
+        for ((key, id), completion) in self.readers.drain() {
+            if let Completion::Opened(wanted, _, Some(is_local)) = &completion {
                 self.mounts.learn(&wanted.root, *is_local);
             }
             let Some(connection) = self.connections.get_mut(key).filter(|it| it.id == id) else { continue };
-            match told {
-                Told::Opened(wanted, found, _) => {
+            match completion {
+                Completion::Opened(wanted, found, _) => {
                     if connection.opening.as_ref() == Some(&wanted) {
                         connection.opening = None;
                         connection.opened = Some((wanted, found));
                         self.ask_again(key);
                     }
                 }
-                Told::Read(read) => {
+                Completion::Read(read) => {
                     let State::Answer(Body::File(body)) = &mut connection.state else { continue };
                     body.is_read = false;
                     match read {

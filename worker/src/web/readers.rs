@@ -5,17 +5,16 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, RawFd};
+use std::io;
+use std::os::fd::RawFd;
 use std::os::unix::fs::FileExt;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::files::{Found, Missing, Wanted};
+use crate::workers::{JobQueue, Pool, Workers};
 
 /// Threads for one directory.
 const THREADS: usize = 4;
@@ -42,7 +41,7 @@ enum Todo {
 
 /// What came of it.
 #[derive(Debug)]
-pub(crate) enum Told {
+pub(crate) enum Completion {
     /// A file, and whether its directory is on a disk of this machine.
     Opened(Wanted, Result<Found, Missing>, Option<bool>),
     /// Bytes of a file.
@@ -50,31 +49,27 @@ pub(crate) enum Told {
 }
 
 /// What came of a job, and for whom it was done.
-pub(crate) type Done = ((usize, u64), Told);
+pub(crate) type Done = ((usize, u64), Completion);
 
 /// The threads.
 #[derive(Debug)]
 pub(crate) struct Readers {
-    pools: HashMap<Arc<Path>, SyncSender<Job>>,
-    sender: Sender<Done>,
-    done: Receiver<Done>,
-    bell: UnixStream,
-    ringer: Arc<UnixStream>,
+    workers: Workers<Done>,
+    pools: HashMap<Arc<Path>, JobQueue<Job>>,
 }
 
 impl Readers {
     /// No thread yet.
+    ///
+    /// # Errors
+    /// No descriptor is left.
     pub(crate) fn new() -> io::Result<Self> {
-        let (bell, ringer) = UnixStream::pair()?;
-        bell.set_nonblocking(true)?;
-        ringer.set_nonblocking(true)?;
-        let (sender, done) = channel();
-        Ok(Self { pools: HashMap::new(), sender, done, bell, ringer: Arc::new(ringer) })
+        Ok(Self { workers: Workers::new()?, pools: HashMap::new() })
     }
 
     /// What becomes readable when something was done.
-    pub(crate) fn bell(&self) -> RawFd {
-        self.bell.as_raw_fd()
+    pub(crate) fn fd(&self) -> RawFd {
+        self.workers.fd()
     }
 
     /// Opens a file. `false` when too many others wait for the same directory.
@@ -97,10 +92,8 @@ impl Readers {
     }
 
     /// Takes what was done.
-    pub(crate) fn hear(&mut self) -> Vec<Done> {
-        let mut buffer = [0; 256];
-        while matches!(self.bell.read(&mut buffer), Ok(1..)) {}
-        self.done.try_iter().collect()
+    pub(crate) fn drain(&mut self) -> Vec<Done> {
+        self.workers.drain()
     }
 
     /// Only these directories are served from now on; threads of others end with what they are doing.
@@ -110,50 +103,33 @@ impl Readers {
 
     fn push(&mut self, root: &Arc<Path>, job: Job) -> bool {
         if let Some(pool) = self.pools.get(root) {
-            return pool.try_send(job).is_ok();
+            return pool.push(job, 1);
         }
         if self.pools.len() >= MAX_DIRECTORIES {
             return false;
         }
-        let Ok(pool) = self.start() else { return false };
-        let pushed = pool.try_send(job).is_ok();
+        let pool =
+            Pool { name: "reader", threads: THREADS, stack_bytes: Some(STACK), most: MAX_WAITING + THREADS };
+        let Ok(pool) = self.workers.start(pool, || |job: Job| Some((job.whom, job.todo.work()))) else {
+            return false;
+        };
+        let pushed = pool.push(job, 1);
         self.pools.insert(Arc::clone(root), pool);
         pushed
-    }
-
-    fn start(&self) -> io::Result<SyncSender<Job>> {
-        let (pool, jobs) = sync_channel::<Job>(MAX_WAITING);
-        let jobs = Arc::new(Mutex::new(jobs));
-        for _ in 0..THREADS {
-            let (jobs, done, ringer) = (Arc::clone(&jobs), self.sender.clone(), Arc::clone(&self.ringer));
-            let work = move || {
-                loop {
-                    let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    let Ok(Job { whom, todo }) = next else { return };
-                    if done.send((whom, todo.work())).is_err() {
-                        return;
-                    }
-                    // A full socket rings as well.
-                    let _ = (&*ringer).write(&[1]);
-                }
-            };
-            std::thread::Builder::new().name("reader".to_owned()).stack_size(STACK).spawn(work)?;
-        }
-        Ok(pool)
     }
 }
 
 impl Todo {
-    fn work(self) -> Told {
+    fn work(self) -> Completion {
         match self {
             Self::Open(wanted) => {
                 let (found, is_local) = wanted.open();
-                Told::Opened(wanted, found, is_local)
+                Completion::Opened(wanted, found, is_local)
             }
             Self::Read(file, at, len) => {
                 let mut bytes = vec![0; len];
                 // A file that has become shorter: what was promised can't be kept.
-                Told::Read(file.read_exact_at(&mut bytes, at).map(|()| bytes.into()))
+                Completion::Read(file.read_exact_at(&mut bytes, at).map(|()| bytes.into()))
             }
         }
     }
