@@ -52,6 +52,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         &[
             "media",
             "amf0",
+            "fanout",
             "flv",
             "hls",
             "http1",

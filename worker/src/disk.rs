@@ -144,52 +144,64 @@ impl FilePath {
 /// What is to be done; in the order in which it was said.
 #[derive(Debug)]
 pub(crate) enum Job {
-    /// Write a file whole. Answered with [`Done::Written`].
+    /// Write a file whole. Answered with [`HlsDone::Written`].
     Write(u64, FilePath, Bytes),
     /// Write a file whole; nobody waits for it.
     Note(FilePath, Bytes),
     /// Remove files.
     Remove(Vec<FilePath>),
-    /// Begin a recording with these bytes. A failure is told with [`Done::Failed`], also of what follows.
+    /// Begin a recording with these bytes. A failure is told with [`DvrDone::Failed`], also of what follows.
     Begin(u64, FilePath, Bytes),
     /// Write over a part of a recording.
     Patch(u64, Patch),
     /// Append to a recording, all or nothing.
     Append(u64, Bytes),
-    /// Go on with the recording that is there, or begin one. Answered with [`Done::GoesOn`].
+    /// Go on with the recording that is there, or begin one. Answered with [`DvrDone::GoesOn`].
     GoOn(u64, FilePath, Box<Start>),
     /// Put these into a recording that is continued.
     Take(u64, Vec<Piece>),
     /// What was to be appended is lost: answered as a failure.
     Fail(u64),
-    /// Finish a recording, writing over a part of it. Answered with [`Done::Finished`].
+    /// Finish a recording, writing over a part of it. Answered with [`DvrDone::Finished`].
     Finish(u64, Option<Patch>),
     /// Finish what a former run left below this directory.
     Repair(PathBuf),
-    /// Read a file whole. Answered with [`Done::Read`].
+    /// Read a file whole. Answered with [`HlsDone::Read`].
     Read(u64, FilePath),
-    /// Look for what a former process left of a stream. Answered with [`Done::Recovered`].
+    /// Look for what a former process left of a stream. Answered with [`HlsDone::Recovered`].
     Recover(u64, Box<Wanted>),
 }
 
 /// Stands for a number in a pattern of names: no name holds it.
 pub(crate) const NUMBER: &str = "\0";
 
-/// What was done.
+/// What was done, and whose business that is.
 #[derive(Debug)]
 pub(crate) enum Done {
+    Hls(HlsDone),
+    Dvr(DvrDone),
+}
+
+/// What was done for lists of segments.
+#[derive(Debug)]
+pub(crate) enum HlsDone {
     /// A file is there, or why it is not.
     Written(u64, io::Result<()>),
+    /// The text of a file, empty where there was none.
+    Read(u64, String),
+    /// What there is of a stream.
+    Recovered(u64, Box<Remains>),
+}
+
+/// What was done for recordings.
+#[derive(Debug)]
+pub(crate) enum DvrDone {
     /// A recording can't be written.
     Failed(u64, io::Error),
     /// A recording is continued that was so long before.
     GoesOn(u64, Length),
     /// Where a recording is now, or why not.
     Finished(u64, io::Result<Ended>),
-    /// The text of a file, empty where there was none.
-    Read(u64, String),
-    /// What there is of a stream.
-    Recovered(u64, Box<Remains>),
 }
 
 /// A recording that is finished.
@@ -265,33 +277,41 @@ impl Disk {
         self.jobs.is_done()
     }
 
+    /// Its descriptor was readable.
+    pub(crate) fn drain_notifications(&mut self) {
+        self.workers.drain_notifications();
+    }
+
     /// What was done since the last call.
-    pub(crate) fn drain(&mut self) -> Vec<Done> {
-        self.workers.drain()
+    pub(crate) fn completions(&mut self) -> Vec<Done> {
+        self.workers.completions()
     }
 }
 
 fn work(job: Job, recordings: &mut Recordings) -> Option<Done> {
-    let failure = |id, result: io::Result<()>| result.err().map(|error| Done::Failed(id, error));
+    let failure =
+        |id, result: io::Result<()>| result.err().map(|error| Done::Dvr(DvrDone::Failed(id, error)));
     match job {
         Job::Begin(id, place, bytes) => failure(id, recordings.begin(id, place, &bytes)),
         Job::Append(id, bytes) => failure(id, recordings.append(id, &bytes)),
         Job::Patch(id, patch) => failure(id, recordings.patch(id, &patch)),
-        Job::GoOn(id, place, start) => Some(match recordings.go_on(id, &place, &start) {
-            Ok(before) => Done::GoesOn(id, before),
-            Err(error) => Done::Failed(id, error),
-        }),
+        Job::GoOn(id, place, start) => Some(Done::Dvr(match recordings.go_on(id, &place, &start) {
+            Ok(before) => DvrDone::GoesOn(id, before),
+            Err(error) => DvrDone::Failed(id, error),
+        })),
         Job::Take(id, pieces) => failure(id, recordings.take(id, &pieces)),
         Job::Fail(id) => {
             recordings.fail(id);
-            Some(Done::Failed(id, io::ErrorKind::TimedOut.into()))
+            Some(Done::Dvr(DvrDone::Failed(id, io::ErrorKind::TimedOut.into())))
         }
-        Job::Finish(id, patch) => Some(Done::Finished(id, recordings.finish(id, patch.as_ref()))),
+        Job::Finish(id, patch) => {
+            Some(Done::Dvr(DvrDone::Finished(id, recordings.finish(id, patch.as_ref()))))
+        }
         Job::Repair(root) => {
             recordings::repair(&root);
             None
         }
-        Job::Write(ticket, place, bytes) => Some(Done::Written(ticket, place.write(&bytes))),
+        Job::Write(ticket, place, bytes) => Some(Done::Hls(HlsDone::Written(ticket, place.write(&bytes)))),
         Job::Note(place, bytes) => {
             if let Err(error) = place.write(&bytes) {
                 tracing::error!("{} can't be written: {error}", place.root.join(&place.below).display());
@@ -313,8 +333,10 @@ fn work(job: Job, recordings: &mut Recordings) -> Option<Done> {
             }
             None
         }
-        Job::Read(ticket, place) => Some(Done::Read(ticket, place.read_text())),
-        Job::Recover(ticket, wanted) => Some(Done::Recovered(ticket, Box::new(remains::look(&wanted)))),
+        Job::Read(ticket, place) => Some(Done::Hls(HlsDone::Read(ticket, place.read_text()))),
+        Job::Recover(ticket, wanted) => {
+            Some(Done::Hls(HlsDone::Recovered(ticket, Box::new(remains::look(&wanted)))))
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod disk;
 mod listeners;
 mod outbox;
 mod outputs;
+mod reading;
 mod recording;
 pub mod stream;
 pub mod web;

@@ -6,3 +6,6 @@ pub(crate) mod flv_file;
 pub(crate) mod flv_tail;
 pub(crate) mod mp4_file;
 pub(crate) mod mp4_tail;
+
+/// Length of an MP4 fragment of a recording, ms.
+pub(crate) const FRAGMENT_MS: i64 = 1000;

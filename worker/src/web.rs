@@ -1,33 +1,49 @@
 //! The http process: a web server for files and live streams, which it reads from the rings like any viewer.
 
-pub(crate) mod answers;
-pub(crate) mod connection;
-pub(crate) mod console;
-pub(crate) mod file_requests;
-pub(crate) mod files;
-pub(crate) mod handoff;
-pub(crate) mod hls_requests;
-pub(crate) mod kept_downloads;
-pub(crate) mod mount;
-pub(crate) mod owners;
-pub(crate) mod proxy;
-pub(crate) mod readers;
-pub(crate) mod report;
-pub(crate) mod review;
-pub(crate) mod server;
-pub(crate) mod transport;
-pub(crate) mod vod_requests;
-pub(crate) mod wake_interval;
+mod answer;
+mod clients;
+mod connection;
+mod console;
+mod counters;
+mod event_pages;
+mod file_requests;
+mod files;
+mod handoff;
+mod hls_requests;
+mod kept_downloads;
+mod listening;
+mod mount;
+mod picture_requests;
+mod proxy;
+mod readers;
+mod report;
+mod routes;
+mod server;
+mod site;
+mod to_master;
+mod transport;
+mod turn;
+mod vod_requests;
+mod waiters;
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use self::answer::Heads;
+use self::clients::Clients;
+use self::counters::Counters;
+use self::file_requests::Files;
+use self::readers::Readers;
+use self::server::Web;
+use self::site::Site;
 use crate::disk::Disk;
+use crate::outputs::media::Media;
+use crate::outputs::pictures::Pictures;
+use crate::outputs::vod::Vod;
 use child::{Control, Process, Woken};
 use ipc::{ChildToMaster, ToHttp};
 use reactor::{Reactor, Ready, Token};
-use server::Web;
 
 /// Token of what rings when the disk's thread has done something.
 const DISK_TOKEN: Token = Token(2);
@@ -57,17 +73,18 @@ pub fn run(control: OwnedFd) -> Result<(), Box<dyn std::error::Error + Send + Sy
     let config = Arc::new((*start.config).clone());
     let disk = Disk::start()?;
     reactor.register_readable(disk.fd(), DISK_TOKEN)?;
-    let vod = crate::outputs::vod::Vod::start()?;
+    let vod = Vod::start()?;
     reactor.register_readable(vod.fd(), VOD_TOKEN)?;
-    let readers = readers::Readers::new()?;
-    reactor.register_readable(readers.fd(), READERS_TOKEN)?;
-    let pictures = crate::outputs::pictures::Pictures::new()?;
+    let files = Files::new(&config, Readers::new()?);
+    reactor.register_readable(files.fd(), READERS_TOKEN)?;
+    let pictures = Pictures::new()?;
     reactor.register_readable(pictures.fd(), PICTURES_TOKEN)?;
-    let place = (start.number, start.board_slot);
-    let memory = (Arc::clone(&control.board), Arc::clone(&control.work));
-    let mut web = Web::new(config, memory, place, start.first_connection_id, (disk, vod, readers, pictures));
-    web.review_dvr();
-    web.version.clone_from(&start.version);
+    let (board, work_record) = (Arc::clone(&control.board), Arc::clone(&control.work));
+    let media = Media::new(Arc::clone(&config), Arc::clone(&board), start.number, disk);
+    let heads = Heads::new(&start.version, &config);
+    let site = Site { config, heads, media, vod, pictures, files };
+    let counters = Counters::new(board, start.board_slot as usize, work_record);
+    let web = Web::new(site, counters, Clients::new(start.first_connection_id));
     child::run(HttpProcess { control, reactor, web, ready: Vec::new() })
 }
 
@@ -81,7 +98,9 @@ impl Process for HttpProcess {
     fn message(&mut self, message: ToHttp, mut fds: Vec<OwnedFd>) {
         let (web, reactor) = (&mut self.web, &self.reactor);
         match message {
-            ToHttp::Listen { address, tls } => web.listen(reactor, address, tls, fds),
+            ToHttp::Listen { address, tls } => {
+                web.listening.add(reactor, address, tls, fds, &web.site.config);
+            }
             ToHttp::Source { shard, link } => match (fds.pop(), fds.pop()) {
                 (Some(wake), Some(channel)) => web.connect(reactor, shard, link, (channel, wake)),
                 _ => self.control.link_down(link),
@@ -90,30 +109,31 @@ impl Process for HttpProcess {
                 Some(channel) => web.meet_sibling(reactor, number, link, channel),
                 None => self.control.link_down(link),
             },
-            ToHttp::Lend { number, addresses } => web.listeners.borrow(reactor, number, &addresses, fds),
-            ToHttp::TakeBack(number) => web.listeners.give_back(reactor, number),
-            ToHttp::Remembered(state) => web.remember_records(&state),
+            ToHttp::Lend { number, addresses } => {
+                web.listening.listeners.borrow(reactor, number, &addresses, fds)
+            }
+            ToHttp::TakeBack(number) => web.listening.listeners.give_back(reactor, number),
+            ToHttp::Remembered(state) => web.site.media.remember(&state, web.now()),
             ToHttp::Download { id, state } => web.resume_download(reactor, id, &state, fds),
             ToHttp::StopListening(addresses) => web.stop_listening(reactor, &addresses),
             ToHttp::Configure { generation, config } => {
                 web.configure(Arc::new(*config));
                 self.control.applied(generation);
             }
-            ToHttp::Refuse { ip, for_ms } => web.refuse_address(ip, for_ms),
+            ToHttp::Refuse { ip, for_ms } => web.listening.refuse(ip, web.now_ms, for_ms),
             ToHttp::Processes(_) => web.announce("processes"),
             ToHttp::Reloaded(_) => web.announce("reload"),
             ToHttp::Preview { id, config } => {
-                let (touched, all) = web.preview(&config);
+                let (touched, all) = report::preview(&web.clients, &web.site, &config);
                 self.control.send(&ChildToMaster::Previewed { id, touched, all }, Vec::new());
             }
         }
     }
 
     fn keep_again(&mut self) {
-        let (addresses, sockets) = self.web.listeners.duplicates();
+        let (addresses, sockets) = self.web.listening.listeners.duplicates();
         self.control.send(&ChildToMaster::Listening { addresses }, sockets);
-        self.web.keep_downloads_again();
-        self.web.tell_records();
+        self.web.keep_again();
         self.tell();
     }
 
@@ -133,30 +153,31 @@ impl Process for HttpProcess {
     }
 
     fn record(&mut self, record: &api::Record) -> api::RecordAnswer {
-        self.web.record(record)
+        let now = self.web.now();
+        self.web.site.media.record(record, now)
     }
 
     fn turn(&mut self) {
-        let (web, reactor) = (&mut self.web, &self.reactor);
-        for event in self.ready.drain(..) {
+        let mut ready = std::mem::take(&mut self.ready);
+        for event in ready.drain(..) {
+            let web = &mut self.web;
             match event.token {
-                DISK_TOKEN => {}
-                VOD_TOKEN => {
-                    web.vod.drain();
-                    web.recheck_waiting = true;
-                }
-                READERS_TOKEN => web.take_read(),
+                // What was done is taken with the rest of the turn.
+                DISK_TOKEN => web.site.media.outputs.disk.drain_notifications(),
+                VOD_TOKEN => web.take_films(),
+                READERS_TOKEN => web.take_files(),
                 PICTURES_TOKEN => web.take_pictures(),
                 token if token.0 < DISK_TOKEN.0 => {}
-                _ => web.ready(reactor, event),
+                _ => self.ready(event),
             }
         }
-        web.work(reactor);
+        self.ready = ready;
+        self.work();
         self.tell();
     }
 
     fn wait(&mut self, until_ms: u64) -> io::Result<Woken> {
-        self.reactor.wait(Some(until_ms.min(self.web.deadline())), &mut self.ready)?;
+        self.reactor.wait(Some(until_ms.min(self.deadline())), &mut self.ready)?;
         Ok(Woken::by(&self.ready))
     }
 
@@ -169,13 +190,13 @@ impl Process for HttpProcess {
 impl HttpProcess {
     /// Tells the master what there is to tell.
     fn tell(&mut self) {
-        for (link, reads) in self.web.link_notes.drain(..) {
+        for (link, reads) in self.web.to_master.take_links() {
             match reads {
                 Some(reads) => self.control.link_up(link, reads),
                 None => self.control.link_down(link),
             }
         }
-        for (message, fds) in self.web.to_master.drain(..) {
+        for (message, fds) in self.web.to_master.take_messages() {
             self.control.send(&message, fds);
         }
     }

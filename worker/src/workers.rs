@@ -93,11 +93,21 @@ impl<C: Send + 'static> Workers<C> {
         Ok(JobQueue { jobs, weight, most: pool.most })
     }
 
-    /// What was done since the last call.
-    pub(crate) fn drain(&mut self) -> Vec<C> {
+    /// The descriptor was readable: it is so again when more was done.
+    pub(crate) fn drain_notifications(&mut self) {
         let mut buffer = [0; 256];
         while matches!(self.readable.read(&mut buffer), Ok(1..)) {}
+    }
+
+    /// What was done since the last call.
+    pub(crate) fn completions(&mut self) -> Vec<C> {
         self.completions.try_iter().collect()
+    }
+
+    /// Both: what was done, and the descriptor is readable when there is more.
+    pub(crate) fn drain(&mut self) -> Vec<C> {
+        self.drain_notifications();
+        self.completions()
     }
 }
 

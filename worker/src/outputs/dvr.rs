@@ -9,12 +9,13 @@ use std::path::PathBuf;
 use conf::Config;
 use conf::vhost::Dvr;
 use media::StreamKey;
-use remux::Lineup;
 use serde::{Deserialize, Serialize};
 
 use self::recording::Recording;
-use super::feed::FeedEvent;
-use crate::disk::{Disk, Ended, Job};
+use super::event::{FeedEvent, StreamInfo};
+use super::feed::Feed;
+use super::output::{Now, Output, Surroundings};
+use crate::disk::{Disk, DvrDone, Ended, Job};
 use crate::recording::continued::Length;
 
 /// Most recordings that are remembered when they are finished.
@@ -47,7 +48,7 @@ pub(crate) struct Recorders {
 }
 
 /// Whether a stream is to be recorded: as an operator has said, else as the configuration says.
-pub(crate) fn wanted<'c>(config: &'c Config, key: &StreamKey, ordered: Option<bool>) -> Option<&'c Dvr> {
+fn wanted<'c>(config: &'c Config, key: &StreamKey, ordered: Option<bool>) -> Option<&'c Dvr> {
     let conf::Lookup::Found(vhost) = config.vhost(&key.vhost) else { return None };
     if let Some(ordered) = ordered {
         return ordered.then_some(&vhost.dvr);
@@ -60,7 +61,7 @@ pub(crate) fn wanted<'c>(config: &'c Config, key: &StreamKey, ordered: Option<bo
 impl Recorders {
     /// What a former run left unfinished is finished, once for each directory; streams may have been recorded by order where
     /// the configuration records none.
-    pub(crate) fn repair(&mut self, config: &Config, disk: &Disk) {
+    fn repair(&mut self, config: &Config, disk: &Disk) {
         for vhost in config.vhosts.iter().filter(|vhost| vhost.enabled) {
             let (root, _) = recording::split(&vhost.dvr.path);
             if !self.repaired.contains(&root) {
@@ -70,36 +71,24 @@ impl Recorders {
         }
     }
 
-    /// A stream is recorded from now on. Returns whether it was not before: then it has to be told what came so far.
-    pub(crate) fn begin(&mut self, feed: usize, key: &StreamKey, config: &Dvr) -> bool {
-        let before = self.recordings.len();
-        self.recordings.entry(feed).or_insert_with(|| Recording::new(key.clone(), config.clone()));
-        self.recordings.len() > before
-    }
-
     /// A stream is recorded no longer.
-    pub(crate) fn end(&mut self, feed: usize, disk: &mut Disk) {
+    fn end(&mut self, feed: usize, disk: &mut Disk) {
         if let Some(mut recording) = self.recordings.remove(&feed) {
             self.ending.extend(recording.close(disk));
         }
     }
 
-    /// Something has happened in a stream.
-    pub(crate) fn take(
-        &mut self,
-        feed: usize,
-        event: &FeedEvent,
-        lineup: &Lineup,
-        (unix_ms, now_ms): (i64, u64),
-        disk: &mut Disk,
-    ) {
-        if let Some(recording) = self.recordings.get_mut(&feed) {
-            self.ending.extend(recording.take(event, lineup, (unix_ms, now_ms), disk));
+    /// Takes what the disk's thread has done for recordings.
+    pub(crate) fn done(&mut self, done: DvrDone, now: Now, disk: &mut Disk) {
+        match done {
+            DvrDone::Failed(id, error) => self.failed(id, &error, now.ms, disk),
+            DvrDone::GoesOn(id, before) => self.goes_on(id, before),
+            DvrDone::Finished(id, result) => self.has_finished(id, result),
         }
     }
 
     /// A file could not be written: what there is of it is finished, and another is begun a little later.
-    pub(crate) fn failed(&mut self, id: u64, error: &std::io::Error, now_ms: u64, disk: &mut Disk) {
+    fn failed(&mut self, id: u64, error: &std::io::Error, now_ms: u64, disk: &mut Disk) {
         for recording in self.recordings.values_mut().filter(|recording| recording.is_in(id)) {
             tracing::error!("dvr of {}: {error}", recording.key);
             self.ending.extend(recording.give_up(now_ms, disk));
@@ -107,14 +96,14 @@ impl Recorders {
     }
 
     /// A file is continued that was so long before.
-    pub(crate) fn goes_on(&mut self, id: u64, before: Length) {
+    fn goes_on(&mut self, id: u64, before: Length) {
         if let Some(recording) = self.recordings.values_mut().find(|recording| recording.is_in(id)) {
             recording.goes_on(before);
         }
     }
 
     /// A file has its name.
-    pub(crate) fn has_finished(&mut self, id: u64, result: std::io::Result<Ended>) {
+    fn has_finished(&mut self, id: u64, result: std::io::Result<Ended>) {
         let Some(mut finished) = self.ending.remove(&id) else { return };
         match result {
             Ok(Ended { path, length }) => {
@@ -132,5 +121,52 @@ impl Recorders {
             }
             Err(error) => tracing::error!("dvr of {}: a recording can't be finished: {error}", finished.key),
         }
+    }
+}
+
+impl Output for Recorders {
+    fn wants(&self, key: &StreamKey, around: &Surroundings<'_>) -> bool {
+        let ordered = self.ordered.get(key).copied();
+        around.owners.is_mine(key) && wanted(around.config, key, ordered).is_some()
+    }
+
+    fn drop_unwanted(&mut self, around: &Surroundings<'_>, disk: &mut Disk) -> Vec<usize> {
+        self.repair(around.config, disk);
+        let is_unwanted = |recording: &Recording| {
+            let ordered = self.ordered.get(&recording.key).copied();
+            wanted(around.config, &recording.key, ordered) != Some(&recording.config)
+        };
+        let unwanted = self.recordings.iter().filter(|(_, recording)| is_unwanted(recording));
+        let unwanted: Vec<usize> = unwanted.map(|(feed, _)| *feed).collect();
+        unwanted.iter().for_each(|feed| self.end(*feed, disk));
+        unwanted
+    }
+
+    fn begin(&mut self, id: usize, feed: &Feed, around: &Surroundings<'_>, disk: &mut Disk) {
+        let ordered = self.ordered.get(&feed.key).copied();
+        let Some(config) = wanted(around.config, &feed.key, ordered).filter(|_| !self.has(id)) else {
+            return;
+        };
+        self.recordings.insert(id, Recording::new(feed.key.clone(), config.clone()));
+        // What came since the newest key frame is in it, too.
+        feed.replay(false, &mut |event, info| self.take(id, event, info, around.now, disk));
+    }
+
+    fn has(&self, id: usize) -> bool {
+        self.recordings.contains_key(&id)
+    }
+
+    fn take(&mut self, id: usize, event: &FeedEvent, info: &StreamInfo, now: Now, disk: &mut Disk) {
+        if let Some(recording) = self.recordings.get_mut(&id) {
+            self.ending.extend(recording.take(event, &info.lineup, (now.unix_ms, now.ms), disk));
+        }
+    }
+
+    fn rest(&mut self, id: usize, _: Now, disk: &mut Disk) {
+        self.end(id, disk);
+    }
+
+    fn report(&self, process: &str, _: Now, report: &mut api::Report) {
+        self.report_recordings(process, report);
     }
 }

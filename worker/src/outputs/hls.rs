@@ -1,6 +1,7 @@
 //! HLS of all streams of this process: who has it, where its lists and segments are found, who watches.
 
 pub(crate) mod early;
+mod output;
 pub(crate) mod rested;
 pub(crate) mod sessions;
 pub(crate) mod stream;
@@ -12,15 +13,13 @@ use bytes::Bytes;
 use conf::vhost::{Hls, Vhost};
 use hls::{Member, Position, Trace, Traced};
 use media::StreamKey;
-use remux::Lineup;
 
 use self::rested::Rested;
 use self::sessions::Sessions;
 use self::stream::{Changes, HlsStream};
-use super::feed::FeedEvent;
+use super::owners::file_path;
 use crate::disk::remains::Remains;
-use crate::disk::{Disk, Done, FilePath, Job, place};
-use crate::web::owners::file_path;
+use crate::disk::{Disk, FilePath, HlsDone, Job, place};
 
 /// Most streams whose numbering is remembered when they are gone.
 const MAX_POSITIONS: usize = 10_000;
@@ -28,6 +27,8 @@ const MAX_POSITIONS: usize = 10_000;
 const MAX_NOTES: usize = 64;
 /// How long a stream is held back until the disk has answered, ms. Later its viewers get it, and what is for HLS is kept.
 const HOLD_MS: u64 = 500;
+/// How long a player may take to ask again, beyond three segments, ms.
+const PLAYER_PATIENCE_MS: u64 = 5_000;
 /// How often it is noted where lists stand, ms.
 const NOTE_EVERY_MS: u64 = 250;
 
@@ -87,11 +88,10 @@ pub(crate) struct HlsStreams {
     /// What a former process noted.
     noted: HashMap<StreamKey, Position>,
     pub(crate) sessions: Sessions,
-    pub(crate) disk: Disk,
     /// Who waits for an answer of the disk: by ticket.
     recovering: HashMap<u64, usize>,
     /// When a status line is due, and how many were written.
-    pub(crate) status: (u64, usize),
+    status: (u64, usize),
     /// What former processes noted of all lists is asked for under these tickets.
     asked: Vec<u64>,
     /// Streams of a former process that nobody has published since.
@@ -103,13 +103,13 @@ pub(crate) struct HlsStreams {
     is_new: bool,
     /// Streams whose publishers are to end.
     pub(crate) unfit: Vec<StreamKey>,
-    /// Answers of the disk that are for others.
-    pub(crate) others: Vec<Done>,
+    /// Lists, by vhost and path, that can be had now and could not before, or in which there is something for the first time.
+    pub(crate) appeared: Vec<(String, String)>,
 }
 
 impl HlsStreams {
     /// Nothing yet. `runtime` is where it is noted how far lists have come.
-    pub(crate) fn new(mut disk: Disk, runtime: &std::path::Path, slot: u32, most_memory: u64) -> Self {
+    pub(crate) fn new(disk: &mut Disk, runtime: &std::path::Path, slot: u32, most_memory: u64) -> Self {
         let name = format!("hls-{slot}.json");
         let notes = place(&PathBuf::from(runtime), name.clone());
         // A stream may have been another process's, had there been more of them, or fewer.
@@ -132,7 +132,6 @@ impl HlsStreams {
             positions: HashMap::new(),
             noted: HashMap::new(),
             sessions: Sessions::default(),
-            disk,
             recovering: HashMap::new(),
             status: (0, 0),
             asked,
@@ -142,12 +141,18 @@ impl HlsStreams {
             most_memory,
             is_new: false,
             unfit: Vec::new(),
-            others: Vec::new(),
+            appeared: Vec::new(),
         }
     }
 
     /// A stream gets HLS.
-    pub(crate) fn begin(&mut self, feed: usize, key: &StreamKey, config: &Hls, absolute: bool) {
+    pub(crate) fn open(
+        &mut self,
+        feed: usize,
+        key: &StreamKey,
+        (config, absolute): (&Hls, bool),
+        disk: &mut Disk,
+    ) {
         let known = self.positions.remove(key);
         let mut stream = HlsStream::new(key.clone(), config.clone(), absolute, known.unwrap_or_default());
         if known.is_some() {
@@ -157,7 +162,7 @@ impl HlsStreams {
         }
         self.insert(feed, stream);
         if self.asked.is_empty() {
-            self.recover(feed);
+            self.recover(feed, disk);
         }
     }
 
@@ -174,33 +179,35 @@ impl HlsStreams {
                 self.by_path.insert(file, Entry::List(feed, None));
             }
         }
+        self.appeared.push((vhost.clone(), asked.clone()));
+        self.appeared.push((vhost.clone(), stream.list_path()));
         self.by_name.insert((vhost.clone(), asked), feed);
         self.traced.insert((vhost.clone(), hls::of_key(&stream.key)), feed);
         self.streams.insert(feed, stream);
     }
 
     /// Asks what a former process left of a stream.
-    fn recover(&mut self, feed: usize) {
+    fn recover(&mut self, feed: usize, disk: &mut Disk) {
         let Some(stream) = self.streams.get_mut(&feed).filter(|stream| !stream.ready) else { return };
         if !stream.on_disk() {
             let noted = self.noted.remove(&stream.key);
-            stream.recovered(Remains::default(), noted, &self.disk);
-            return self.catch_up(feed);
+            stream.recovered(Remains::default(), noted, disk);
+            return self.catch_up(feed, disk);
         }
-        let ticket = self.disk.ticket();
+        let ticket = disk.ticket();
         let wanted = stream.wanted(stream.config.cleanup);
         self.recovering.insert(ticket, feed);
-        if !self.disk.push(Job::Recover(ticket, Box::new(wanted))) {
+        if !disk.push(Job::Recover(ticket, Box::new(wanted))) {
             self.recovering.remove(&ticket);
             stream.ready = true;
-            self.catch_up(feed);
+            self.catch_up(feed, disk);
         }
     }
 
     /// What a former process left of a stream is known: what was published meanwhile follows that.
-    fn catch_up(&mut self, feed: usize) {
+    fn catch_up(&mut self, feed: usize, disk: &mut Disk) {
         let Some(stream) = self.streams.get_mut(&feed) else { return };
-        let changes = stream.catch_up(&mut self.disk);
+        let changes = stream.catch_up(disk);
         if changes.is_unfit && !self.unfit.contains(&stream.key) {
             self.unfit.push(stream.key.clone());
         }
@@ -216,18 +223,18 @@ impl HlsStreams {
     }
 
     /// A stream has HLS no longer, or gets it anew.
-    pub(crate) fn end(&mut self, feed: usize, end: End) {
+    pub(crate) fn end(&mut self, feed: usize, end: End, disk: &mut Disk) {
         let Some(mut stream) = self.streams.remove(&feed) else { return };
-        let changes = stream.rest(&mut self.disk);
+        let changes = stream.rest(disk);
         self.apply(feed, &stream.key.vhost.clone(), changes);
         match end {
             // Where nothing is ever removed, the list says at least that nothing follows.
-            End::Gone if stream.config.cleanup => drop(stream.dispose(&self.disk)),
+            End::Gone if stream.config.cleanup => drop(stream.dispose(disk)),
             End::Gone | End::Over => {
-                stream.abandon(&self.disk);
-                stream.set_over(true, &self.disk);
+                stream.abandon(disk);
+                stream.set_over(true, disk);
             }
-            End::GoesOn => stream.abandon(&self.disk),
+            End::GoesOn => stream.abandon(disk),
         }
         self.by_name.retain(|_, at| *at != feed);
         self.ambiguous.retain(|_, at| *at != feed);
@@ -239,25 +246,8 @@ impl HlsStreams {
         }
     }
 
-    /// Something has happened in a stream.
-    pub(crate) fn take(&mut self, feed: usize, event: &FeedEvent, lineup: &Lineup, unix_ms: i64) {
-        let Some(stream) = self.streams.get_mut(&feed) else { return };
-        if stream.rests_since_ms.take().is_some() {
-            stream.set_over(false, &self.disk);
-        }
-        let changes = stream.take(event, lineup, unix_ms, &mut self.disk);
-        if changes.is_unfit && !self.unfit.contains(&stream.key) {
-            self.unfit.push(stream.key.clone());
-        }
-        if !changes.new.is_empty() || !changes.gone.is_empty() || !changes.lists.is_empty() {
-            let vhost = stream.key.vhost.clone();
-            self.apply(feed, &vhost, changes);
-            self.fit_into_memory();
-        }
-    }
-
     /// Where all streams together have too much in memory, the one with most gives it up.
-    fn fit_into_memory(&mut self) {
+    fn fit_into_memory(&mut self, disk: &Disk) {
         loop {
             let kept: u64 = self.streams.values().map(|stream| stream.kept).sum();
             let most = self.streams.iter_mut().max_by_key(|(_, stream)| stream.kept);
@@ -268,7 +258,7 @@ impl HlsStreams {
             if over == 0 {
                 return;
             }
-            let changes = stream.give_up(over.min(had / 8).max(1), &self.disk);
+            let changes = stream.give_up(over.min(had / 8).max(1), disk);
             // The newest segment of each stream is never given up.
             let is_less = stream.kept < had;
             let vhost = stream.key.vhost.clone();
@@ -279,19 +269,13 @@ impl HlsStreams {
         }
     }
 
-    /// Nobody publishes a stream any more.
-    pub(crate) fn rest(&mut self, feed: usize, now_ms: u64) {
-        let Some(stream) = self.streams.get_mut(&feed).filter(|stream| stream.rests_since_ms.is_none())
-        else {
-            return;
-        };
-        stream.rests_since_ms = Some(now_ms);
-        let changes = stream.rest(&mut self.disk);
-        let vhost = stream.key.vhost.clone();
-        self.apply(feed, &vhost, changes);
-    }
-
     fn apply(&mut self, feed: usize, vhost: &str, changes: Changes) {
+        if let Some(stream) =
+            self.streams.get(&feed).filter(|_| !changes.new.is_empty() || !changes.lists.is_empty())
+        {
+            let lists = stream.list_paths().into_iter().map(|path| (vhost.to_owned(), path));
+            self.appeared.extend(lists);
+        }
         for path in changes.gone {
             self.by_path.remove(&(vhost.to_owned(), path));
         }
@@ -304,59 +288,59 @@ impl HlsStreams {
         }
     }
 
-    /// Takes the disk's answers. Returns whether something can be had now that could not before.
-    pub(crate) fn work(&mut self, now_ms: u64) -> bool {
-        for done in self.disk.drain() {
-            match done {
-                Done::Failed(..) | Done::GoesOn(..) | Done::Finished(..) => self.others.push(done),
-                Done::Written(ticket, result) => {
-                    let feeds: Vec<usize> = self.streams.keys().copied().collect();
-                    for feed in feeds {
-                        let Some(stream) = self.streams.get_mut(&feed) else { continue };
-                        let mut changes = Changes::default();
-                        stream.written(ticket, &result, &mut self.disk, &mut changes);
-                        let vhost = stream.key.vhost.clone();
-                        self.apply(feed, &vhost, changes);
-                    }
-                }
-                Done::Read(ticket, text) => {
-                    self.asked.retain(|asked| *asked != ticket);
-                    self.read_notes(&text);
-                    if !self.asked.is_empty() {
-                        continue;
-                    }
-                    let feeds: Vec<usize> = self.streams.keys().copied().collect();
-                    feeds.into_iter().for_each(|feed| self.recover(feed));
-                    self.rested.are_due = true;
-                }
-                Done::Recovered(ticket, remains) if self.rested.asked(ticket) => {
-                    self.rested.answered(ticket, *remains);
-                }
-                Done::Recovered(ticket, remains) => {
-                    let Some(feed) = self.recovering.remove(&ticket) else { continue };
+    /// Takes what the disk's thread has done for HLS.
+    pub(crate) fn done(&mut self, done: HlsDone, disk: &mut Disk) {
+        match done {
+            HlsDone::Written(ticket, result) => {
+                let feeds: Vec<usize> = self.streams.keys().copied().collect();
+                for feed in feeds {
                     let Some(stream) = self.streams.get_mut(&feed) else { continue };
-                    let noted = self.noted.remove(&stream.key);
-                    let changes = stream.recovered(*remains, noted, &self.disk);
+                    let mut changes = Changes::default();
+                    stream.written(ticket, &result, disk, &mut changes);
                     let vhost = stream.key.vhost.clone();
                     self.apply(feed, &vhost, changes);
-                    self.catch_up(feed);
                 }
             }
+            HlsDone::Read(ticket, text) => {
+                self.asked.retain(|asked| *asked != ticket);
+                self.read_notes(&text);
+                if !self.asked.is_empty() {
+                    return;
+                }
+                let feeds: Vec<usize> = self.streams.keys().copied().collect();
+                feeds.into_iter().for_each(|feed| self.recover(feed, disk));
+                self.rested.are_due = true;
+            }
+            HlsDone::Recovered(ticket, remains) if self.rested.asked(ticket) => {
+                self.rested.answered(ticket, *remains);
+            }
+            HlsDone::Recovered(ticket, remains) => {
+                let Some(feed) = self.recovering.remove(&ticket) else { return };
+                let Some(stream) = self.streams.get_mut(&feed) else { return };
+                let noted = self.noted.remove(&stream.key);
+                let changes = stream.recovered(*remains, noted, disk);
+                let vhost = stream.key.vhost.clone();
+                self.apply(feed, &vhost, changes);
+                self.catch_up(feed, disk);
+            }
         }
-        let is_new = self.is_new;
-        if is_new {
-            self.fit_into_memory();
+    }
+
+    /// Keeps to the bound of memory, and notes how far lists have come, where there is something new.
+    pub(crate) fn work(&mut self, now_ms: u64, disk: &Disk) {
+        if !self.is_new {
+            return;
         }
-        if is_new && now_ms >= self.noted_ms + NOTE_EVERY_MS {
+        self.fit_into_memory(disk);
+        if now_ms >= self.noted_ms + NOTE_EVERY_MS {
             self.noted_ms = now_ms;
             self.is_new = false;
-            self.note();
+            self.note(disk);
         }
-        is_new
     }
 
     /// Notes how far all lists have come, for a successor.
-    fn note(&self) {
+    fn note(&self, disk: &Disk) {
         let of_streams = self.streams.values().map(|stream| (&stream.key, stream.playlist.position()));
         let others = self.positions.iter().chain(&self.noted).map(|(key, position)| (key, *position));
         let all = of_streams.chain(others);
@@ -366,7 +350,7 @@ impl HlsStreams {
             })
             .collect();
         let text = serde_json::to_vec(&list).unwrap_or_default();
-        self.disk.push(Job::Note(self.notes.clone(), text.into()));
+        disk.push(Job::Note(self.notes.clone(), text.into()));
     }
 
     fn read_notes(&mut self, text: &str) {
@@ -421,7 +405,7 @@ impl HlsStreams {
 
     /// Streams that nobody has published for so long that their files are to go. Their lists have said that nothing follows for
     /// long enough that every player has read it.
-    pub(crate) fn overdue(&mut self, now_ms: u64) -> Vec<usize> {
+    fn overdue(&mut self, now_ms: u64, disk: &Disk) -> Vec<usize> {
         let mut overdue = Vec::new();
         for (feed, stream) in &mut self.streams {
             let Some(rests_ms) = stream.rests_since_ms.map(|since| now_ms.saturating_sub(since)) else {
@@ -430,12 +414,42 @@ impl HlsStreams {
             let dispose_ms = stream.config.dispose_ms;
             let over_ms = if dispose_ms > 0 { dispose_ms } else { OVER_MS };
             if rests_ms >= over_ms {
-                stream.set_over(true, &self.disk);
+                stream.set_over(true, disk);
             }
             if dispose_ms > 0 && rests_ms >= dispose_ms + 2000 * stream.playlist.position().target_s {
                 overdue.push(*feed);
             }
         }
         overdue
+    }
+
+    /// Looks after all streams: those that rest for too long lose their files, players who do not ask any more have left. Returns the
+    /// feeds of streams that have gone.
+    pub(crate) fn sweep(&mut self, now_ms: u64, pithy_ms: u64, disk: &mut Disk) -> Vec<usize> {
+        let overdue = self.overdue(now_ms, disk);
+        overdue.iter().for_each(|feed| self.end(*feed, End::Gone, disk));
+        let patience = |stream: &HlsStream| 3_000 * stream.playlist.position().target_s + PLAYER_PATIENCE_MS;
+        let patience: HashMap<StreamKey, u64> =
+            self.streams.values().map(|stream| (stream.key.clone(), patience(stream))).collect();
+        self.print_status(now_ms, pithy_ms);
+        self.sessions.expire(now_ms, |key| patience.get(key).copied().unwrap_or(PLAYER_PATIENCE_MS));
+        overdue
+    }
+
+    /// One line of one stream within a period: they take turns.
+    fn print_status(&mut self, now_ms: u64, pithy_ms: u64) {
+        let (due_ms, written) = self.status;
+        if now_ms < due_ms || self.streams.is_empty() {
+            return;
+        }
+        let mut live: Vec<_> =
+            self.streams.values().filter(|stream| stream.rests_since_ms.is_none()).collect();
+        live.sort_by(|a, b| a.key.cmp(&b.key));
+        if let Some(stream) = live.get(written % live.len().max(1)) {
+            let time_ms = now_ms.saturating_sub(stream.began_ms);
+            let sequence = stream.playlist.position().next;
+            tracing::info!("-> HLS time={time_ms}, sequence_no={sequence}, stream={}", stream.key);
+        }
+        self.status = (now_ms + pithy_ms, written + 1);
     }
 }

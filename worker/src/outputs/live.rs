@@ -4,4 +4,5 @@ pub(crate) mod batch;
 pub(crate) mod muxer;
 pub(crate) mod packet_queue;
 pub(crate) mod rules;
+pub(crate) mod stream;
 pub(crate) mod viewer;

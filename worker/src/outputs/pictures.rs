@@ -11,11 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use bytes::Bytes;
-use http1::Method;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::web::connection::{Body, Connection, State};
-use crate::web::server::Web;
 use crate::workers::{JobQueue, Pool, Workers};
 
 /// Key frames that may wait for a program, with the one that it works on.
@@ -33,12 +30,6 @@ const MAX_BYTES: usize = 16 << 20;
 const PATIENCE_MS: u64 = 5_000;
 /// Least time between two lines about what fails, ms.
 const COMPLAIN_MS: u64 = 60_000;
-
-const NO_PROGRAM: &[u8] =
-    b"There is no ffmpeg here that makes pictures: http_remux { snapshot_ffmpeg PATH; }\n";
-const FAILED: &[u8] = b"No picture could be made of this stream\n";
-const TOO_MANY: &[u8] = b"Too many pictures are being made\n";
-const NO_PICTURES: &[u8] = b"This stream has no pictures\n";
 
 /// Why there is no picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,6 +119,21 @@ impl Pictures {
         self.workers.fd()
     }
 
+    /// As [`Self::get`]; there is no picture where no program is configured, or the movie has none.
+    pub(crate) fn of(
+        &mut self,
+        whom: Whom,
+        program: Option<&Path>,
+        stream: String,
+        movie: Vec<u8>,
+    ) -> Option<Made> {
+        match program {
+            _ if !has_pictures(&movie) => Some(Err(NoPicture::NoPictures)),
+            Some(program) => self.get(whom, program, stream, movie),
+            None => Some(Err(NoPicture::NoProgram)),
+        }
+    }
+
     /// The picture of this movie, if it is there, or can't be had; else whoever asks is told by [`Self::drain`].
     fn get(&mut self, whom: Whom, program: &Path, stream: String, movie: Vec<u8>) -> Option<Made> {
         let mut hasher = DefaultHasher::new();
@@ -163,59 +169,9 @@ impl Pictures {
     }
 }
 
-impl Web {
-    /// The key frame of somebody who wants a picture is in the outbox: it goes to the thread instead.
-    pub(crate) fn make_picture(&mut self, key: usize) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let Some((feed, format)) = connection.feed() else { return };
-        let movie = connection.outbox.take_all();
-        let whom = (key, connection.id);
-        connection.state = State::Answer(Body::Picture);
-        if let Some(feed) = self.feeds.get_mut(feed) {
-            feed.note_picture();
-        }
-        let stream = self.feeds.get(feed).map(|feed| feed.key.clone());
-        self.leave(key, feed, format);
-        let Some(stream) = stream else { return self.refuse(key, 404) };
-        let vhost = self.config.vhosts.iter().find(|known| known.name == stream.vhost);
-        let program = vhost.and_then(|vhost| vhost.http_remux.snapshot_ffmpeg.clone());
-        // The handler of a track of pictures (ISO/IEC 14496-12, 8.4.3).
-        let has_pictures = movie.windows(4).take(1 << 16).any(|four| four == b"vide");
-        let made = match program {
-            _ if !has_pictures => Some(Err(NoPicture::NoPictures)),
-            Some(program) => self.pictures.get(whom, &program, stream.to_string(), movie),
-            None => Some(Err(NoPicture::NoProgram)),
-        };
-        if let Some(made) = made {
-            self.show_picture(key, made);
-        }
-    }
-
-    /// Takes what the thread has made.
-    pub(crate) fn take_pictures(&mut self) {
-        for ((key, id), made) in self.pictures.drain() {
-            let waits = |connection: &Connection| {
-                connection.id == id && matches!(connection.state, State::Answer(Body::Picture))
-            };
-            if self.connections.get(key).is_some_and(waits) {
-                self.show_picture(key, made);
-                self.stir(key);
-            }
-        }
-    }
-
-    fn show_picture(&mut self, key: usize, made: Made) {
-        let (status, mime, bytes) = match made {
-            Ok(picture) => (200, "image/jpeg", picture),
-            Err(NoPicture::NoProgram) => (501, "text/plain;charset=utf-8", Bytes::from_static(NO_PROGRAM)),
-            Err(NoPicture::Failed) => (503, "text/plain;charset=utf-8", Bytes::from_static(FAILED)),
-            Err(NoPicture::TooMany) => (503, "text/plain;charset=utf-8", Bytes::from_static(TOO_MANY)),
-            Err(NoPicture::NoPictures) => (404, "text/plain;charset=utf-8", Bytes::from_static(NO_PICTURES)),
-        };
-        let response = self.head(status).field("Content-Type", mime);
-        let response = response.field("Cache-Control", "no-cache, no-store");
-        self.reply(key, Method::Get, response, bytes);
-    }
+/// Whether a movie has a track of pictures: its handler (ISO/IEC 14496-12, 8.4.3).
+fn has_pictures(movie: &[u8]) -> bool {
+    movie.windows(4).take(1 << 16).any(|four| four == b"vide")
 }
 
 /// Has the program decode the first picture of a movie.

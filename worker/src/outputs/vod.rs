@@ -42,6 +42,17 @@ pub(crate) type Wanted = (String, What);
 /// What became of it: the bytes, or nothing that can be made.
 pub(crate) type Made = Option<Bytes>;
 
+/// How far that is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It is there.
+    Made(Made),
+    /// It will be: [`Vod::drain`] tells when.
+    Asked,
+    /// Too many others wait: it has to be asked for again when something was made.
+    Busy,
+}
+
 #[derive(Debug)]
 struct Question {
     wanted: Wanted,
@@ -103,18 +114,20 @@ impl Vod {
         all
     }
 
-    /// What was made of this, if it was; else it is asked for. `name` tells the kind of file.
-    pub(crate) fn get(&mut self, wanted: &Wanted, file: File, name: &str) -> Option<Made> {
+    /// What was made of this, if it was; else it is asked for, where there is room for a question. `name` tells the kind of file.
+    pub(crate) fn get(&mut self, wanted: &Wanted, file: File, name: &str) -> State {
         if let Some(made) = self.made.get(wanted) {
-            return Some(made.clone());
+            return State::Made(made.clone());
         }
-        if !self.asked.contains(wanted) {
-            let question = Question { wanted: wanted.clone(), file, name: name.to_owned() };
-            if self.questions.push(question, 1) {
-                self.asked.insert(wanted.clone());
-            }
+        if self.asked.contains(wanted) {
+            return State::Asked;
         }
-        None
+        let question = Question { wanted: wanted.clone(), file, name: name.to_owned() };
+        if !self.questions.push(question, 1) {
+            return State::Busy;
+        }
+        self.asked.insert(wanted.clone());
+        State::Asked
     }
 }
 

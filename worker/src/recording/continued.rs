@@ -12,7 +12,7 @@ use remux::{Coded, Lineup};
 use super::flv_file::Patch;
 use super::flv_tail::FlvTail;
 use super::mp4_tail::Mp4Tail;
-use crate::outputs::feed::Publish;
+use crate::reading::Publish;
 
 /// Most bytes that are cut off from the end of a file because they are not whole: more were not lost by a crash.
 pub(crate) const MAX_TORN: u64 = 64 << 20;

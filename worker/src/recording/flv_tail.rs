@@ -14,7 +14,7 @@ use mediaring::Flags;
 
 use super::continued::{Found, Length, Origin, Start, Tail};
 use super::flv_file::{CONTINUES, FlvFile, Patch, all_properties, encode, properties_of};
-use crate::outputs::feed::Publish;
+use crate::reading::Publish;
 
 /// Bytes that are read back at once.
 const READ: usize = 1 << 20;

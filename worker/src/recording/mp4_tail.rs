@@ -9,11 +9,11 @@ use media::cursor::Cursor;
 use mp4::set_duration;
 use remux::{Coded, Mp4Packager, mp4_id};
 
+use super::FRAGMENT_MS;
 use super::continued::{Found, Length, Origin, Start, Tail};
 use super::flv_file::Patch;
 use super::mp4_file::Mp4File;
-use crate::outputs::dvr::recording::FRAGMENT_MS;
-use crate::outputs::feed::Publish;
+use crate::reading::Publish;
 
 /// What the box of a part begins with.
 const MAGIC: &[u8] = b"continues";

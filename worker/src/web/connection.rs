@@ -9,10 +9,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
+use super::answer::{Answer, Content, Heads, finish};
 use super::files::{Found, Missing, Wanted};
 use super::proxy::Tunnel;
 use super::transport::Transport;
 use crate::outbox::Outbox;
+use crate::outputs::live::batch::Framing;
 use crate::outputs::live::packet_queue::Format;
 use crate::outputs::live::viewer::Viewer;
 
@@ -60,6 +64,19 @@ pub(crate) struct FileBody {
     pub(crate) has_begun: bool,
     /// A thread reads what is next.
     pub(crate) is_read: bool,
+}
+
+/// What came of sending a part of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SentFile {
+    /// All of it is out.
+    All,
+    /// Bytes of it are in the outbox.
+    Buffered,
+    /// The socket takes no more now.
+    Blocked,
+    /// It takes more, and others have their turn first.
+    Turn,
 }
 
 /// A request that is looked at again until then.
@@ -123,6 +140,41 @@ impl Gone {
     }
 }
 
+/// Rates of the last 15 to 30 seconds: since when (monotonic ms), and what was received and sent until then.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rates {
+    mark: (u64, u64, u64),
+    /// The next mark.
+    newer: (u64, u64, u64),
+}
+
+impl Rates {
+    fn from(now_ms: u64) -> Self {
+        Self { mark: (now_ms, 0, 0), newer: (now_ms, 0, 0) }
+    }
+
+    /// So much was received and sent until now.
+    pub(crate) fn note(&mut self, now_ms: u64, bytes_in: u64, bytes_out: u64) {
+        if now_ms.saturating_sub(self.newer.0) >= 15_000 {
+            (self.mark, self.newer) = (self.newer, (now_ms, bytes_in, bytes_out));
+        }
+    }
+
+    /// What that is in a second.
+    pub(crate) fn kbps(&self, now_ms: u64, bytes_in: u64, bytes_out: u64) -> api::Kbps {
+        let (since_ms, received, sent) = self.mark;
+        let ms = now_ms.saturating_sub(since_ms);
+        api::Kbps::of(bytes_in.saturating_sub(received), bytes_out.saturating_sub(sent), ms)
+    }
+}
+
+/// The file that a thread opens for a request, and one that was opened.
+#[derive(Debug, Default)]
+pub(crate) struct Lookup {
+    pub(crate) opening: Option<Wanted>,
+    pub(crate) opened: Option<(Wanted, Result<Found, Missing>)>,
+}
+
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -142,16 +194,12 @@ pub(crate) struct Connection {
     pub(crate) deadline_ms: u64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
-    /// When (ms), and what was received and sent until then: rates are those since. The next is `newer`.
-    pub(crate) mark: (u64, u64, u64),
-    newer: (u64, u64, u64),
+    pub(crate) rates: Rates,
     /// Another process has handed it over for the request that is being answered.
     pub(crate) was_passed: bool,
     /// The head of the request that is being answered, where another process may have to answer it.
     pub(crate) head: Vec<u8>,
-    /// The file that a thread opens for it, and one that was opened.
-    pub(crate) opening: Option<Wanted>,
-    pub(crate) opened: Option<(Wanted, Result<Found, Missing>)>,
+    pub(crate) lookup: Lookup,
     pub(crate) page_url: Option<String>,
     /// What it asked for last, for the list of clients.
     pub(crate) target: String,
@@ -184,12 +232,10 @@ impl Connection {
             deadline_ms,
             bytes_in: 0,
             bytes_out: 0,
-            mark: (now_ms, 0, 0),
-            newer: (now_ms, 0, 0),
+            rates: Rates::from(now_ms),
             was_passed: false,
             head: Vec::new(),
-            opening: None,
-            opened: None,
+            lookup: Lookup::default(),
             page_url: None,
             target: String::new(),
         })
@@ -273,13 +319,6 @@ impl Connection {
         let _ = self.socket.socket().shutdown(std::net::Shutdown::Both);
     }
 
-    /// Rates are those of the last 15 to 30 seconds.
-    pub(crate) fn note_rates(&mut self, now_ms: u64) {
-        if now_ms.saturating_sub(self.newer.0) >= 15_000 {
-            (self.mark, self.newer) = (self.newer, (now_ms, self.bytes_in, self.bytes_out));
-        }
-    }
-
     /// The socket, if what is written is what is sent.
     pub(crate) fn plain(&self) -> Option<&TcpStream> {
         match &self.socket {
@@ -301,6 +340,20 @@ impl Connection {
     /// Whether as much waits of what it has said as is taken in.
     pub(crate) fn is_full(&self) -> bool {
         self.input.len() >= MAX_INPUT
+    }
+
+    /// Whether it has got all that it asked for.
+    pub(crate) fn is_over(&self) -> bool {
+        match self.state {
+            State::Goodbye => true,
+            State::Head => self.input.is_empty(),
+            State::Answer(_) => false,
+        }
+    }
+
+    /// Whether it can't be told that its client has gone but by reading.
+    pub(crate) fn only_listens(&self) -> bool {
+        matches!(self.state, State::Answer(Body::Live(_) | Body::Wait(_) | Body::Picture | Body::Events))
     }
 
     /// Whether it has not said what it wants (any more).
@@ -326,6 +379,114 @@ impl Connection {
         match &self.state {
             State::Answer(Body::Live(viewer)) => Some((viewer.feed, viewer.format)),
             _ => None,
+        }
+    }
+
+    /// What the client of a WebSocket says meanwhile.
+    pub(crate) fn hear_websocket(&mut self) -> Result<(), Gone> {
+        use http1::websocket::{Said, read};
+        let is_websocket = self.viewer().is_some_and(|viewer| viewer.framing == Framing::WebSocket);
+        if !is_websocket {
+            return Ok(());
+        }
+        loop {
+            match read(&self.input) {
+                Said::Partial => break,
+                Said::Close => return Err(Gone::Left),
+                Said::Ping(pong, taken) => {
+                    self.outbox.push(pong);
+                    self.input.drain(..taken);
+                }
+                Said::Other(taken) => drop(self.input.drain(..taken)),
+            }
+        }
+        self.read()
+    }
+
+    /// Ends the body of a live stream. Returns whether it had begun.
+    pub(crate) fn finish_live(&mut self) -> bool {
+        let Some(viewer) = self.viewer() else { return true };
+        let (began, framing) = (viewer.has_begun(), viewer.framing);
+        self.state = State::Answer(Body::Rest);
+        if began {
+            match framing {
+                Framing::Chunked => self.outbox.push(Bytes::from_static(http1::chunked::LAST)),
+                Framing::WebSocket => self.outbox.push(Bytes::from_static(&[0x88, 0x00])),
+                Framing::Plain => {}
+            }
+        }
+        began
+    }
+
+    /// What a thread has read of its file.
+    pub(crate) fn take_read(&mut self, read: io::Result<Bytes>) -> Result<(), Gone> {
+        let State::Answer(Body::File(body)) = &mut self.state else { return Ok(()) };
+        body.is_read = false;
+        let bytes = read.map_err(|error| {
+            tracing::debug!(cid = self.id, "a file can't be read: {error}");
+            Gone::Failed
+        })?;
+        body.at += bytes.len() as u64;
+        self.outbox.push(bytes);
+        Ok(())
+    }
+
+    /// Sends of a file what can be sent now, and what came of it.
+    pub(crate) fn step_file(&mut self) -> Result<SentFile, Gone> {
+        let done = self.send_file()?;
+        Ok(if !self.outbox.is_empty() {
+            // What was read of it has yet to be sent.
+            if done {
+                self.state = State::Answer(Body::Rest);
+            }
+            SentFile::Buffered
+        } else if done {
+            SentFile::All
+        } else if self.blocked {
+            SentFile::Blocked
+        } else {
+            SentFile::Turn
+        })
+    }
+
+    /// What the client has said is no request. Returns whether it was told in the log that it speaks another protocol, which it is
+    /// where `may_tell` is true.
+    pub(crate) fn refuse_head(&mut self, heads: &Heads, error: &http1::HeadError, may_tell: bool) -> bool {
+        let other = match self.input.first() {
+            Some(0x16) => Some("the client speaks TLS: use http://, or the port of http_server { https }"),
+            Some(3) => Some("the client speaks RTMP: use a port of `listen`"),
+            _ => None,
+        };
+        let advice = other.filter(|_| may_tell);
+        match advice {
+            Some(advice) => {
+                tracing::warn!(cid = self.id, "no HTTP at the port of HTTP, from {}: {advice}", self.peer);
+            }
+            None => tracing::debug!(cid = self.id, "a request is refused: {error}"),
+        }
+        self.keep_alive = false;
+        self.input.clear();
+        self.give(heads.refusal(error.status()), false);
+        advice.is_some()
+    }
+
+    /// Says an answer. Of one to a request for a head alone, that is all.
+    pub(crate) fn give(&mut self, answer: Answer, is_head: bool) {
+        let Answer { head, content } = answer;
+        let head = match &content {
+            Content::Whole(body) => head.field("Content-Length", body.len()),
+            _ => head,
+        };
+        self.outbox.push(finish(head, self.keep_alive).into_bytes());
+        self.state = State::Answer(Body::Rest);
+        match content {
+            _ if is_head => {}
+            Content::Whole(bytes) | Content::Part(bytes) => self.outbox.push(bytes),
+            Content::File(lead, body) => {
+                self.outbox.push(lead);
+                self.state = State::Answer(Body::File(body));
+            }
+            Content::Nothing => {}
         }
     }
 }

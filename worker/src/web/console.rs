@@ -1,28 +1,22 @@
 //! The console: pages that are part of the executable, what they need to know of the server, and events for them. What they
-//! show comes from the management API, which they ask through this server (`tunnel.rs`).
+//! show comes from the management API, which they ask through this server (`proxy.rs`).
 
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use conf::config::Lookup;
-use http1::{Method, Request, Response};
+use conf::{Config, Lookup};
+use http1::{Path, Request, Response};
 use qrcode::QrCode;
 use qrcode::render::svg;
 
-use super::answers::finish;
-use super::connection::{Body, State};
+use super::answer::{Answer, Content, Heads};
 use super::files;
-use super::server::Web;
 
 /// What a page may load and do: only what comes from here, no script or style inside of it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 /// Longest text in a code for phones.
 const MAX_CODE: usize = 512;
-/// Pages that listen to events at the same time.
-const MAX_LISTENERS: usize = 64;
-/// How often a page hears that it is still connected, ms.
-pub(crate) const PING_MS: u64 = 10_000;
 
 /// A file that is part of the executable.
 struct Asset {
@@ -65,204 +59,136 @@ impl Asset {
     }
 }
 
-impl Web {
-    /// Answers what is below `/console/`; `false` when the path is none of the console's.
-    pub(crate) fn console(&mut self, key: usize, request: &Request) -> bool {
-        if !self.config.http_server.console {
-            return false;
+/// What a path of the console's means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Page {
+    /// A file of this name.
+    Asset(String),
+    /// Another page.
+    Redirect(&'static str),
+    /// Events, without an end.
+    Events,
+    /// What pages need to know of the server.
+    Server,
+    /// A code for phones.
+    Code,
+}
+
+/// The page of a path below `/console/`.
+pub(crate) fn page(path: &Path) -> Option<Page> {
+    let components: Vec<&str> = path.components().iter().map(String::as_str).collect();
+    Some(match components.as_slice() {
+        ["console"] if !path.is_directory => Page::Redirect("/console/"),
+        ["console"] => Page::Asset("dashboard.html".to_owned()),
+        ["console", "events"] => Page::Events,
+        ["console", "server.json"] => Page::Server,
+        ["console", "qr.svg"] => Page::Code,
+        ["console", rest @ ..] => Page::Asset(rest.join("/")),
+        _ => return None,
+    })
+}
+
+/// Where there is no file of that name: the first page, and the names that the reference's pages had.
+pub(crate) fn former_page(path: &Path) -> Option<Page> {
+    let components: Vec<&str> = path.components().iter().map(String::as_str).collect();
+    let name = match components.as_slice() {
+        ["favicon.ico"] => return Some(Page::Asset("icon.svg".to_owned())),
+        [] => return Some(Page::Asset("landing.html".to_owned())),
+        ["players"] => "index.html",
+        ["players", name] | [name] => name,
+        _ => return None,
+    };
+    Some(Page::Redirect(match name {
+        "srs_player.html" | "srs_player" | "vlc.html" | "jwplayer6.html" | "osmf.html" => {
+            "/console/stream.html"
         }
-        let components: Vec<&str> = request.path.components().iter().map(String::as_str).collect();
-        match components.as_slice() {
-            ["console"] if !request.path.is_directory => self.redirect(key, request, "/console/"),
-            ["console"] => self.asset(key, request, "dashboard.html"),
-            ["console", "events"] => self.listen_to_events(key, request),
-            ["console", "server.json"] => self.server_facts(key, request),
-            ["console", "qr.svg"] => self.code(key, request),
-            ["console", rest @ ..] => self.asset(key, request, &rest.join("/")),
-            _ => return false,
-        }
-        true
-    }
+        "srs_publisher.html" | "srs_publisher" => "/console/publish.html",
+        "index.html" if components.len() > 1 || components == ["players"] => "/console/",
+        "srs_bwt.html" | "srs_chat.html" => "/console/",
+        _ => return None,
+    }))
+}
 
-    /// Where there is no file of that name: the first page, and the names that the reference's pages had.
-    pub(crate) fn old_names(&mut self, key: usize, request: &Request) -> bool {
-        if !self.config.http_server.console {
-            return false;
-        }
-        let components: Vec<&str> = request.path.components().iter().map(String::as_str).collect();
-        let name = match components.as_slice() {
-            ["favicon.ico"] => {
-                self.asset(key, request, "icon.svg");
-                return true;
-            }
-            [] => {
-                self.asset(key, request, "landing.html");
-                return true;
-            }
-            ["players"] => "index.html",
-            ["players", name] | [name] => name,
-            _ => return false,
-        };
-        let to = match name {
-            "srs_player.html" | "srs_player" | "vlc.html" | "jwplayer6.html" | "osmf.html" => {
-                "/console/stream.html"
-            }
-            "srs_publisher.html" | "srs_publisher" => "/console/publish.html",
-            "index.html" if components.len() > 1 || components == ["players"] => "/console/",
-            "srs_bwt.html" | "srs_chat.html" => "/console/",
-            _ => return false,
-        };
-        self.redirect(key, request, to);
-        true
-    }
+/// A head of the console's; `version` is the server's.
+fn head(status: u16, version: &str) -> Response {
+    Response::new(status)
+        .field("Server", format!("SRS/{version}"))
+        .field("Content-Security-Policy", POLICY)
+        .field("X-Content-Type-Options", "nosniff")
+        .field("Referrer-Policy", "same-origin")
+        .field("Cache-Control", "no-cache")
+}
 
-    fn console_head(&self, status: u16) -> Response {
-        Response::new(status)
-            .field("Server", format!("SRS/{}", self.version))
-            .field("Content-Security-Policy", POLICY)
-            .field("X-Content-Type-Options", "nosniff")
-            .field("Referrer-Policy", "same-origin")
-            .field("Cache-Control", "no-cache")
-    }
+/// The head in front of events for pages (HTML, server-sent events).
+pub(crate) fn events_head(version: &str) -> Response {
+    head(200, version).field("Content-Type", "text/event-stream")
+}
 
-    fn asset(&mut self, key: usize, request: &Request, name: &str) {
-        let Some(asset) = Asset::find(name) else { return self.not_found(key, request.method) };
-        let (tag, compressed) = asset.made();
-        let response = |web: &Self, status| web.console_head(status).field("ETag", tag);
-        if http1::is_unchanged(request, tag, 0) {
-            let Some(connection) = self.connections.get(key) else { return };
-            let head = finish(response(self, 304), connection.keep_alive);
-            if let Some(connection) = self.connections.get_mut(key) {
-                connection.outbox.push(head.into_bytes());
-                connection.state = State::Answer(Body::Rest);
-            }
-            return;
-        }
-        let response =
-            response(self, 200).field("Content-Type", http1::mime::of(name)).field("Vary", "Accept-Encoding");
-        let (response, body) = if request.accepts_gzip {
-            (response.field("Content-Encoding", "gzip"), Bytes::from_static(compressed.as_slice()))
-        } else {
-            (response, Bytes::from_static(asset.bytes))
-        };
-        self.reply(key, request.method, response, body);
-    }
+/// What a page is answered with; nothing where it is events.
+pub(crate) fn answer(page: &Page, request: &Request, heads: &Heads, config: &Config) -> Option<Answer> {
+    Some(match page {
+        Page::Asset(name) => asset(name, request, heads),
+        Page::Redirect(to) => redirect(request, to, &heads.version),
+        Page::Server => server_facts(request, &heads.version, config),
+        Page::Code => code(request, heads),
+        Page::Events => return None,
+    })
+}
 
-    /// To another page of ours, with the same parameters.
-    fn redirect(&mut self, key: usize, request: &Request, to: &str) {
-        let query = &request.query;
-        let plain = query.bytes().all(|byte| byte.is_ascii_graphic());
-        let to = if plain && !query.is_empty() { format!("{to}?{query}") } else { to.to_owned() };
-        let response = self.console_head(302).field("Location", to);
-        self.reply(key, request.method, response, Bytes::new());
+fn asset(name: &str, request: &Request, heads: &Heads) -> Answer {
+    let Some(asset) = Asset::find(name) else { return heads.not_found() };
+    let (tag, compressed) = asset.made();
+    let head = |status| head(status, &heads.version).field("ETag", tag);
+    if http1::is_unchanged(request, tag, 0) {
+        return Answer { head: head(304), content: Content::Nothing };
     }
-
-    /// What anybody may know of the server: where encoders publish to.
-    fn server_facts(&mut self, key: usize, request: &Request) {
-        // What the vhost of a stream serves over HTTP: pages offer nothing else.
-        let name = request.parameter("vhost").filter(|name| !name.is_empty());
-        let serves = match self.config.vhost(name.as_deref().unwrap_or(&request.host)) {
-            Lookup::Found(vhost) => {
-                let live: &[&str] = if vhost.http_remux.enabled { &[".flv", ".mp4", ".ts"] } else { &[] };
-                let hls: &[&str] = if vhost.hls.enabled { &[".m3u8"] } else { &[] };
-                [live, hls].concat()
-            }
-            Lookup::Disabled(_) | Lookup::NotFound => Vec::new(),
-        };
-        let facts = serde_json::json!({
-            "version": self.version,
-            "rtmp_port": self.config.first_port(),
-            "api": self.config.http_api.enabled,
-            "serves": serves,
-        });
-        let response = self.console_head(200).field("Content-Type", "application/json;charset=utf-8");
-        self.reply(key, request.method, response, facts.to_string().into());
-    }
-
-    /// A text as a code for a phone's camera.
-    fn code(&mut self, key: usize, request: &Request) {
-        let text = request.parameter("text").filter(|text| (1..=MAX_CODE).contains(&text.len()));
-        let Some(code) = text.and_then(|text| QrCode::new(text).ok()) else { return self.refuse(key, 400) };
-        let picture = code.render::<svg::Color<'_>>().min_dimensions(190, 190).build();
-        let response = self.console_head(200).field("Content-Type", "image/svg+xml");
-        self.reply(key, request.method, response, picture.into());
-    }
-
-    /// Events for pages (HTML, server-sent events). They say only that there is something new to ask the API for.
-    fn listen_to_events(&mut self, key: usize, request: &Request) {
-        if self.event_listeners.len() >= MAX_LISTENERS {
-            return self.refuse(key, 503);
-        }
-        let response = self.console_head(200).field("Content-Type", "text/event-stream");
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.keep_alive = false;
-        connection.outbox.push(finish(response, false).into_bytes());
-        if request.method == Method::Head {
-            connection.state = State::Answer(Body::Rest);
-            return;
-        }
-        connection.outbox.push(Bytes::from_static(b"retry: 1000\n\n"));
-        connection.state = State::Answer(Body::Events);
-        self.event_listeners.insert(key);
-    }
-
-    /// Tells pages that something has happened.
-    pub(crate) fn announce(&mut self, event: &str) {
-        self.say_to_listeners(&Bytes::from(format!("event: {event}\ndata: {{}}\n\n")));
-    }
-
-    /// Shows pages that they are still connected, and finds those that are not.
-    pub(crate) fn ping_listeners(&mut self) {
-        if self.now_ms >= self.next_ping_ms {
-            self.next_ping_ms = self.now_ms + PING_MS;
-            self.say_to_listeners(&Bytes::from_static(b": \n\n"));
-        }
-    }
-
-    fn say_to_listeners(&mut self, text: &Bytes) {
-        for key in self.event_listeners.clone() {
-            let Some(connection) = self.connections.get_mut(key) else { continue };
-            // One that has not taken the last event learns of this one with the next.
-            if connection.outbox.is_empty() {
-                connection.outbox.push(text.clone());
-                connection.deadline_ms = self.now_ms + self.config.limits.stalled_timeout_ms;
-                self.stir(key);
-            }
-        }
+    let head = head(200).field("Content-Type", http1::mime::of(name)).field("Vary", "Accept-Encoding");
+    if request.accepts_gzip {
+        let body = Bytes::from_static(compressed.as_slice());
+        Answer::whole(head.field("Content-Encoding", "gzip"), body)
+    } else {
+        Answer::whole(head, Bytes::from_static(asset.bytes))
     }
 }
 
-impl Web {
-    /// Whom another configuration would touch: the viewers of each vhost that would change or go, and all of them.
-    pub(crate) fn preview(&self, config: &conf::Config) -> (Vec<api::Touched>, api::Touched) {
-        let (mut touched, mut all): (Vec<api::Touched>, _) = (Vec::new(), api::Touched::default());
-        for (_, connection) in &self.connections {
-            let Some(feed) = connection.viewer().and_then(|viewer| self.feeds.get(viewer.feed)) else {
-                continue;
-            };
-            let one = api::Touched {
-                clients: 1,
-                ids: vec![connection.id],
-                streams: vec![format!("{}/{}", feed.key.app, feed.key.stream)],
-                ..api::Touched::default()
-            };
-            all.merge(one.clone());
-            let named = |config: &conf::Config| {
-                config.vhosts.iter().find(|vhost| vhost.enabled && vhost.name == feed.key.vhost).cloned()
-            };
-            let effect = match named(config) {
-                None => api::Effect::Closes,
-                new if named(&self.config) != new => api::Effect::Changes,
-                Some(_) => continue,
-            };
-            let what = format!("vhost {}", feed.key.vhost);
-            match touched.iter_mut().find(|known| known.what == what) {
-                Some(known) => known.merge(one),
-                None => touched.push(api::Touched { what, effect, ..one }),
-            }
+/// To another page of ours, with the same parameters.
+fn redirect(request: &Request, to: &str, version: &str) -> Answer {
+    let query = &request.query;
+    let plain = query.bytes().all(|byte| byte.is_ascii_graphic());
+    let to = if plain && !query.is_empty() { format!("{to}?{query}") } else { to.to_owned() };
+    Answer::whole(head(302, version).field("Location", to), Bytes::new())
+}
+
+/// What anybody may know of the server: where encoders publish to.
+fn server_facts(request: &Request, version: &str, config: &Config) -> Answer {
+    // What the vhost of a stream serves over HTTP: pages offer nothing else.
+    let name = request.parameter("vhost").filter(|name| !name.is_empty());
+    let serves = match config.vhost(name.as_deref().unwrap_or(&request.host)) {
+        Lookup::Found(vhost) => {
+            let live: &[&str] = if vhost.http_remux.enabled { &[".flv", ".mp4", ".ts"] } else { &[] };
+            let hls: &[&str] = if vhost.hls.enabled { &[".m3u8"] } else { &[] };
+            [live, hls].concat()
         }
-        (touched, all)
-    }
+        Lookup::Disabled(_) | Lookup::NotFound => Vec::new(),
+    };
+    let facts = serde_json::json!({
+        "version": version,
+        "rtmp_port": config.first_port(),
+        "api": config.http_api.enabled,
+        "serves": serves,
+    });
+    Answer::whole(
+        head(200, version).field("Content-Type", "application/json;charset=utf-8"),
+        facts.to_string(),
+    )
+}
+
+/// A text as a code for a phone's camera.
+fn code(request: &Request, heads: &Heads) -> Answer {
+    let text = request.parameter("text").filter(|text| (1..=MAX_CODE).contains(&text.len()));
+    let Some(code) = text.and_then(|text| QrCode::new(text).ok()) else { return heads.refusal(400) };
+    let picture = code.render::<svg::Color<'_>>().min_dimensions(190, 190).build();
+    Answer::whole(head(200, &heads.version).field("Content-Type", "image/svg+xml"), picture)
 }
 
 #[cfg(test)]

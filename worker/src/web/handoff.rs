@@ -6,16 +6,17 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use conf::vhost::Vhost;
-use http1::Request;
-use ipc::{Channel, HttpToHttp};
+use ipc::{Channel, ChannelError, HttpToHttp};
 use mediaring::Counter;
 use reactor::{Reactor, Token};
 use serde::{Deserialize, Serialize};
 
+use super::clients::Clients;
 use super::connection::{Body, Connection, State};
+use super::counters::Counters;
 use super::proxy::Tunnel;
-use super::server::{HEAD_MS, Web};
+use super::server::HEAD_MS;
+use super::to_master::ToMaster;
 use super::transport::Transport;
 
 /// Tokens of the channels to other http processes begin here: behind those of the links and listeners.
@@ -23,7 +24,7 @@ const FIRST_TOKEN: usize = 1024;
 /// Most http processes.
 const MOST: usize = 64;
 /// How long a request waits for a process that is just being started again, ms.
-const PATIENCE_MS: u64 = 5_000;
+pub(crate) const PATIENCE_MS: u64 = 5_000;
 
 /// A connection as it is handed over.
 #[derive(Debug, Serialize, Deserialize)]
@@ -57,96 +58,76 @@ impl Siblings {
     pub(crate) fn is_busy(&self) -> bool {
         !self.leaving.is_empty()
     }
-}
 
-impl Web {
-    /// Another http process is there, at the other end of the link of this number.
-    pub(crate) fn meet_sibling(&mut self, reactor: &Reactor, slot: u32, link: u64, channel: OwnedFd) {
+    /// Another http process is there, at the other end of the link of this number. Returns what it and the former link hand over.
+    pub(crate) fn meet(
+        &mut self,
+        reactor: &Reactor,
+        (number, link): (u32, u64),
+        channel: OwnedFd,
+        to_master: &mut ToMaster,
+        now_ms: u64,
+    ) -> Vec<Connection> {
         let channel = Channel::new(channel);
-        let token = Token(FIRST_TOKEN + slot as usize);
+        let token = Token(FIRST_TOKEN + number as usize);
         // What the former link still brings.
-        self.hear_sibling(reactor, token);
+        let mut taken = self.receive(token, to_master, now_ms);
         if let Err(error) = reactor.register(channel.as_raw_fd(), token) {
-            self.link_notes.push((link, None));
-            return tracing::error!("the channel to http#{slot} can't be watched: {error}");
+            to_master.link(link, None);
+            tracing::error!("the channel to http#{number} can't be watched: {error}");
+            return taken;
         }
-        self.link_notes.push((link, Some(false)));
-        if let Some((former, _)) = self.siblings.channels.insert(slot, (link, channel)) {
-            self.link_notes.push((former, None));
+        to_master.link(link, Some(false));
+        if let Some((former, _)) = self.channels.insert(number, (link, channel)) {
+            to_master.link(former, None);
         }
-        self.recheck_waiting = true;
-        self.hear_sibling(reactor, token);
+        taken.extend(self.receive(token, to_master, now_ms));
+        taken
     }
 
     /// Takes what another http process hands over.
-    pub(crate) fn hear_sibling(&mut self, reactor: &Reactor, token: Token) {
-        let Ok(slot) = u32::try_from(token.0 - FIRST_TOKEN) else { return };
-        loop {
-            let Some((link, channel)) = self.siblings.channels.get_mut(&slot) else { return };
+    pub(crate) fn receive(&mut self, token: Token, to_master: &mut ToMaster, now_ms: u64) -> Vec<Connection> {
+        let mut taken = Vec::new();
+        let Ok(number) = u32::try_from(token.0 - FIRST_TOKEN) else { return taken };
+        while let Some((link, channel)) = self.channels.get_mut(&number) {
             let link = *link;
             let received = channel.flush().and_then(|_| channel.receive::<HttpToHttp>());
             if channel.take_lost() {
-                tracing::warn!("no descriptor is left for what http#{slot} hands over: it is closed");
+                tracing::warn!("no descriptor is left for what http#{number} hands over: it is closed");
             }
             match received {
                 Ok(Some((HttpToHttp::Handoff { connection }, fds))) => {
-                    if let Some(socket) = fds.into_iter().next() {
-                        self.take_in(reactor, &connection, socket);
-                    }
+                    taken.extend(fds.into_iter().next().and_then(|socket| take(&connection, socket, now_ms)));
                 }
-                Ok(None) => return,
+                Ok(None) => break,
+                Err(ChannelError::Unknown(what)) => {
+                    tracing::debug!("http#{number} of another version says {what}, which is passed over");
+                }
                 Err(error) => {
-                    tracing::debug!("the link to http#{slot} has ended: {error}");
-                    self.siblings.channels.remove(&slot);
-                    self.link_notes.push((link, None));
-                    return;
+                    tracing::debug!("the link to http#{number} has ended: {error}");
+                    self.channels.remove(&number);
+                    to_master.link(link, None);
                 }
             }
         }
+        taken
     }
 
-    fn take_in(&mut self, reactor: &Reactor, passed: &[u8], socket: OwnedFd) {
-        let Ok(passed) = rmp_serde::from_slice::<Passed>(passed) else { return };
-        let socket = Transport::Plain(TcpStream::from(socket));
-        let deadline_ms = self.now_ms + HEAD_MS;
-        let Ok(mut connection) =
-            Connection::new(socket, passed.peer, passed.id, passed.accepted_ms, deadline_ms)
-        else {
-            return;
-        };
-        connection.input = passed.input;
-        connection.bytes_in = passed.bytes_in;
-        connection.bytes_out = passed.bytes_out;
-        connection.was_passed = true;
-        self.begin(reactor, connection);
+    /// Whether connections can go to the process of this number now.
+    pub(crate) fn is_there(&self, number: u32) -> bool {
+        self.channels.get(&number).is_some_and(|(_, channel)| !channel.is_going())
     }
 
-    /// A request for what another process has goes there. `false` when it is to be answered here.
-    pub(crate) fn pass_to_owner(
-        &mut self,
-        key: usize,
-        vhost: &Vhost,
-        request: &Request,
-        waited: Option<(u64, u64)>,
-    ) -> bool {
-        let Some(connection) = self.connections.get_mut(key) else { return false };
-        // Who came from another process for this is not sent on: the two would not agree for a moment after a reload.
-        let Some(owner) = self.owners.other(vhost, &request.path).filter(|_| !connection.was_passed) else {
-            return false;
-        };
-        if self.siblings.channels.get(&owner).is_some_and(|(_, channel)| !channel.is_going()) {
-            connection.state = State::Answer(Body::Leaving);
-            self.siblings.leaving.push((key, owner));
-            return true;
-        }
-        self.wait_for(key, request.clone(), waited, PATIENCE_MS);
-        true
+    /// A connection goes to the process of this number in this turn.
+    pub(crate) fn leave(&mut self, key: usize, connection: &mut Connection, number: u32) {
+        connection.state = State::Answer(Body::Leaving);
+        self.leaving.push((key, number));
     }
 
     /// Sends away who is to leave.
-    pub(crate) fn send_leaving(&mut self, reactor: &Reactor) {
-        for (key, owner) in std::mem::take(&mut self.siblings.leaving) {
-            let Some(connection) = self.connections.get_mut(key) else { continue };
+    pub(crate) fn send_leaving(&mut self, reactor: &Reactor, clients: &mut Clients, counters: &Counters) {
+        for (key, number) in std::mem::take(&mut self.leaving) {
+            let Some(connection) = clients.get_mut(key) else { continue };
             if !matches!(connection.state, State::Answer(Body::Leaving)) {
                 continue;
             }
@@ -164,34 +145,93 @@ impl Web {
                 Some(socket) => {
                     let _ = reactor.deregister(socket.as_raw_fd());
                     let socket = socket.as_fd().try_clone_to_owned();
-                    self.connections.remove(key);
-                    self.board.add(self.slot, Counter::Connections, -1);
+                    clients.remove(key);
+                    counters.add(Counter::Connections, -1);
                     socket
                 }
-                None => self.relay(key),
+                None => {
+                    clients.unregistered_tunnels.push(key);
+                    clients.get_mut(key).map_or_else(|| Err(std::io::ErrorKind::NotFound.into()), relay)
+                }
             };
             let handed = socket.map_err(|error| error.to_string()).and_then(|socket| {
                 let connection = rmp_serde::to_vec_named(&passed).map_err(|error| error.to_string())?;
-                let (_, channel) = self.siblings.channels.get_mut(&owner).ok_or("it has gone")?;
+                let (_, channel) = self.channels.get_mut(&number).ok_or("it has gone")?;
                 channel
                     .send(&HttpToHttp::Handoff { connection }, vec![socket])
                     .map_err(|error| error.to_string())
             });
             if let Err(error) = handed {
-                tracing::debug!(cid = passed.id, "a connection can't be handed to http#{owner}: {error}");
+                tracing::debug!(cid = passed.id, "a connection can't be handed to http#{number}: {error}");
             }
         }
     }
+}
 
-    /// A connection's bytes go through a pair of sockets from now on. Returns the other end.
-    fn relay(&mut self, key: usize) -> std::io::Result<OwnedFd> {
-        let (ours, theirs) = UnixStream::pair()?;
-        ours.set_nonblocking(true)?;
-        if let Some(connection) = self.connections.get_mut(key) {
-            connection.keep_alive = false;
-            connection.state = State::Answer(Body::Tunnel(Tunnel::relay(ours)));
-            self.unregistered_tunnels.push(key);
-        }
-        Ok(theirs.into())
+/// A connection as another process hands it over.
+fn take(passed: &[u8], socket: OwnedFd, now_ms: u64) -> Option<Connection> {
+    let passed = rmp_serde::from_slice::<Passed>(passed).ok()?;
+    let socket = Transport::Plain(TcpStream::from(socket));
+    let deadline_ms = now_ms + HEAD_MS;
+    let mut connection =
+        Connection::new(socket, passed.peer, passed.id, passed.accepted_ms, deadline_ms).ok()?;
+    connection.input = passed.input;
+    connection.bytes_in = passed.bytes_in;
+    connection.bytes_out = passed.bytes_out;
+    connection.was_passed = true;
+    Some(connection)
+}
+
+/// A connection's bytes go through a pair of sockets from now on. Returns the other end.
+fn relay(connection: &mut Connection) -> std::io::Result<OwnedFd> {
+    let (ours, theirs) = UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    connection.keep_alive = false;
+    connection.state = State::Answer(Body::Tunnel(Tunnel::relay(ours)));
+    Ok(theirs.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Serialize)]
+    enum Later {
+        Wave { hands: u8 },
+    }
+
+    #[test]
+    fn what_another_version_says_ends_no_link() {
+        let reactor = Reactor::new().unwrap();
+        let (ours, theirs) = rustix::net::socketpair(
+            rustix::net::AddressFamily::UNIX,
+            rustix::net::SocketType::SEQPACKET,
+            rustix::net::SocketFlags::NONBLOCK,
+            None,
+        )
+        .unwrap();
+        let (mut siblings, mut to_master) = (Siblings::default(), ToMaster::default());
+        assert!(siblings.meet(&reactor, (1, 7), ours, &mut to_master, 0).is_empty());
+        let mut theirs = Channel::new(theirs);
+        theirs.send(&Later::Wave { hands: 2 }, Vec::new()).unwrap();
+        let (socket, _client) = UnixStream::pair().unwrap();
+        let passed = Passed {
+            id: 5,
+            peer: SocketAddr::from(([127, 0, 0, 1], 9)),
+            accepted_ms: 0,
+            input: b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+            bytes_in: 18,
+            bytes_out: 0,
+        };
+        let connection = rmp_serde::to_vec_named(&passed).unwrap();
+        theirs.send(&HttpToHttp::Handoff { connection }, vec![socket.into()]).unwrap();
+        let taken = siblings.receive(Token(FIRST_TOKEN + 1), &mut to_master, 0);
+        assert_eq!(taken.iter().map(|connection| connection.id).collect::<Vec<_>>(), [5]);
+        assert!(siblings.is_there(1), "the link stands");
+        assert_eq!(to_master.take_links(), [(7, Some(false))]);
+        // Its end is one.
+        drop(theirs);
+        assert!(siblings.receive(Token(FIRST_TOKEN + 1), &mut to_master, 0).is_empty());
+        assert_eq!((siblings.is_there(1), to_master.take_links()), (false, vec![(7, None)]));
     }
 }

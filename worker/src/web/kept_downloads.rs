@@ -7,13 +7,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use conf::Config;
 use conf::config::ProcessMode;
 use ipc::ChildToMaster;
-use reactor::Reactor;
 use serde::{Deserialize, Serialize};
 
+use super::clients::Clients;
 use super::connection::{Body, Connection, FileBody, State};
-use super::server::Web;
+use super::to_master::ToMaster;
 use super::transport::Transport;
 
 /// Most downloads of this process that the master is asked to keep: two descriptors each.
@@ -80,11 +81,11 @@ impl Begun {
     }
 }
 
-impl Web {
-    /// A download that is large, or whose client does not take all at once, is one that may take long.
-    pub(crate) fn keep_download(&mut self, key: usize) {
-        let is_possible = self.config.process_mode == ProcessMode::Multi && self.downloads < MOST;
-        let Some(connection) = self.connections.get_mut(key) else { return };
+impl ToMaster {
+    /// A download that is large, or whose client does not take all at once, is one that may take long: the master keeps it, where it is
+    /// another process.
+    pub(crate) fn keep_download(&mut self, connection: &mut Connection, config: &Config) {
+        let is_possible = config.process_mode == ProcessMode::Multi && self.kept_downloads < MOST;
         let may_take_long = match &connection.state {
             State::Answer(Body::File(body)) => !body.kept && (body.has_begun || body.end - body.at >= LARGE),
             _ => false,
@@ -92,62 +93,72 @@ impl Web {
         if !is_possible || !may_take_long {
             return;
         }
-        let Some(word) = keep(connection) else { return };
+        let Some((message, fds)) = keep(connection) else { return };
         if let State::Answer(Body::File(body)) = &mut connection.state {
             body.kept = true;
-            self.downloads += 1;
-            self.to_master.push(word);
+            self.kept_downloads += 1;
+            self.push(message, fds);
         }
     }
 
     /// A download is over, or its connection is.
-    pub(crate) fn download_is_over(&mut self, id: u64) {
-        self.downloads = self.downloads.saturating_sub(1);
-        self.to_master.push((ChildToMaster::DropDownload { id }, Vec::new()));
+    pub(crate) fn drop_download(&mut self, id: u64) {
+        self.kept_downloads = self.kept_downloads.saturating_sub(1);
+        self.push(ChildToMaster::DropDownload { id }, Vec::new());
     }
 
     /// Another master keeps nothing yet.
-    pub(crate) fn keep_downloads_again(&mut self) {
-        let to_master = self.connections.iter().filter(|(_, connection)| connection.is_kept());
-        let to_master: Vec<_> = to_master.filter_map(|(_, connection)| keep(connection)).collect();
-        self.to_master.extend(to_master);
+    pub(crate) fn keep_downloads_again(&mut self, clients: &Clients) {
+        let kept = clients.connections.iter().filter(|(_, connection)| connection.is_kept());
+        for (message, fds) in kept.filter_map(|(_, connection)| keep(connection)) {
+            self.push(message, fds);
+        }
     }
 
-    /// Goes on with what a predecessor had begun.
-    pub(crate) fn resume_download(&mut self, reactor: &Reactor, id: u64, state: &[u8], fds: Vec<OwnedFd>) {
-        if self.connections.iter().any(|(_, connection)| connection.id == id) {
-            return;
+    /// Goes on with what a predecessor had begun, if its client is still there: the connection, as it is from now on. It has until
+    /// `deadline_ms` to take something.
+    pub(crate) fn resume_download(
+        &mut self,
+        id: u64,
+        state: &[u8],
+        fds: Vec<OwnedFd>,
+        deadline_ms: u64,
+    ) -> Option<Connection> {
+        self.kept_downloads += 1;
+        let resumed = resume(id, state, fds, deadline_ms);
+        if resumed.is_none() {
+            self.drop_download(id);
         }
-        self.downloads += 1;
-        let mut fds = fds.into_iter();
-        let begun = serde_json::from_slice::<Begun>(state);
-        let (Ok(begun), Some(socket), Some(file)) = (begun, fds.next(), fds.next()) else {
-            return self.download_is_over(id);
-        };
-        let sent = ipc::bytes_sent(socket.as_fd()).ok().flatten();
-        let socket = Transport::Plain(TcpStream::from(socket));
-        let deadline_ms = self.now_ms + self.config.limits.stalled_timeout_ms;
-        let connection = Connection::new(socket, begun.peer, id, begun.accepted_ms, deadline_ms);
-        let (Ok(mut connection), Some((sent, (ahead, at)))) =
-            (connection, sent.and_then(|sent| Some((sent, begun.next(sent)?))))
-        else {
-            tracing::debug!(cid = id, "a download can't be gone on with: its client has left");
-            return self.download_is_over(id);
-        };
-        tracing::info!(cid = id, "a download goes on at byte {at} of {}", begun.end);
-        connection.outbox.push(ahead.to_vec());
-        connection.keep_alive = begun.keep_alive;
-        connection.input = begun.input;
-        connection.target = begun.target;
-        connection.page_url = begun.page_url;
-        connection.bytes_in = begun.bytes_in;
-        connection.bytes_out = begun.bytes_out + (sent - begun.sent);
-        let root = Arc::from(begun.root.as_path());
-        let mut body = FileBody::new(File::from(file), (at, begun.end), &root, begun.is_local);
-        body.kept = true;
-        connection.state = State::Answer(Body::File(body));
-        self.begin(reactor, connection);
+        resumed
     }
+}
+
+fn resume(id: u64, state: &[u8], fds: Vec<OwnedFd>, deadline_ms: u64) -> Option<Connection> {
+    let mut fds = fds.into_iter();
+    let begun = serde_json::from_slice::<Begun>(state).ok()?;
+    let (socket, file) = (fds.next()?, fds.next()?);
+    let sent = ipc::bytes_sent(socket.as_fd()).ok().flatten();
+    let socket = Transport::Plain(TcpStream::from(socket));
+    let connection = Connection::new(socket, begun.peer, id, begun.accepted_ms, deadline_ms);
+    let (Ok(mut connection), Some((sent, (ahead, at)))) =
+        (connection, sent.and_then(|sent| Some((sent, begun.next(sent)?))))
+    else {
+        tracing::debug!(cid = id, "a download can't be gone on with: its client has left");
+        return None;
+    };
+    tracing::info!(cid = id, "a download goes on at byte {at} of {}", begun.end);
+    connection.outbox.push(ahead.to_vec());
+    connection.keep_alive = begun.keep_alive;
+    connection.input = begun.input;
+    connection.target = begun.target;
+    connection.page_url = begun.page_url;
+    connection.bytes_in = begun.bytes_in;
+    connection.bytes_out = begun.bytes_out + (sent - begun.sent);
+    let root = Arc::from(begun.root.as_path());
+    let mut body = FileBody::new(File::from(file), (at, begun.end), &root, begun.is_local);
+    body.kept = true;
+    connection.state = State::Answer(Body::File(body));
+    Some(connection)
 }
 
 /// What the master is told of a download.

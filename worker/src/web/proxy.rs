@@ -2,15 +2,17 @@
 //! its answers come back. Who may do what is decided there.
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use conf::Config;
 use reactor::{Reactor, Token};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::connection::{Body, Gone, State};
-use super::server::Web;
+use super::answer::Heads;
+use super::connection::{Body, Connection, Gone, State};
 use crate::api::INNER_SOCKET;
 use crate::api::head::{self, Head};
 
@@ -105,92 +107,122 @@ pub(crate) fn is_for_api(input: &[u8]) -> bool {
     target.starts_with(b"/api/") || target.starts_with(b"/api ") || target.starts_with(b"/api?")
 }
 
-impl Web {
-    /// The next request of a connection is for the API: passed on when it is whole. `false` when it has to wait for more.
-    pub(crate) fn pass_on(&mut self, key: usize) -> Result<bool, Gone> {
-        let Some(connection) = self.connections.get_mut(key) else { return Ok(false) };
-        let whole = match head::read(&connection.input) {
-            Head::Partial if connection.at_end => return Err(Gone::Left),
-            // No more of it is taken in, so it would never be whole.
-            Head::Partial if connection.is_full() => {
-                let has_head = connection.input.windows(4).any(|four| four == b"\r\n\r\n");
-                connection.keep_alive = false;
-                connection.input.clear();
-                self.refuse(key, if has_head { 413 } else { 431 });
-                return Ok(true);
-            }
-            Head::Partial => return Ok(false),
-            Head::Bad(status, _) => {
-                connection.keep_alive = false;
-                connection.input.clear();
-                self.refuse(key, status);
-                return Ok(true);
-            }
-            Head::Whole(mut whole) => {
-                // The web server is what stands behind proxies.
-                whole.is_passed_on |= whole.is_old;
-                whole
-            }
-        };
-        // One request a connection: an answer of the API has no length but its end.
-        connection.keep_alive = false;
-        connection.input.clear();
-        if !self.config.http_api.enabled {
-            self.not_found(key, http1::Method::Get);
-            return Ok(true);
+/// The next request of a connection, which is for the API.
+#[derive(Debug)]
+enum ForApi {
+    /// It has not all come yet.
+    Partial,
+    /// It is no request that the API could answer: this is what it is told.
+    Refused(u16),
+    /// All of it is here: this goes to the API.
+    Whole(Vec<u8>),
+}
+
+/// Takes the next request for the API out of what a connection has said; `api` is where operators reach it.
+///
+/// # Errors
+/// No more of it will come.
+fn take_request(connection: &mut Connection, api: SocketAddr) -> Result<ForApi, Gone> {
+    let taken = match head::read(&connection.input) {
+        Head::Partial if connection.at_end => return Err(Gone::Left),
+        // No more of it is taken in, so it would never be whole.
+        Head::Partial if connection.is_full() => {
+            let has_head = connection.input.windows(4).any(|four| four == b"\r\n\r\n");
+            ForApi::Refused(if has_head { 413 } else { 431 })
         }
-        let request = whole.request(connection.peer.ip(), self.config.http_api.listen);
-        match connect(&self.config.runtime_dir.join(INNER_SOCKET)) {
-            Ok(api) => {
-                connection.deadline_ms = self.now_ms + ANSWER_MS;
-                connection.state = State::Answer(Body::Tunnel(Tunnel { to: api, request, is_relay: false }));
-                self.unregistered_tunnels.push(key);
-                Ok(false)
-            }
+        Head::Partial => return Ok(ForApi::Partial),
+        Head::Bad(status, _) => ForApi::Refused(status),
+        Head::Whole(mut whole) => {
+            // The web server is what stands behind proxies.
+            whole.is_passed_on |= whole.is_old;
+            ForApi::Whole(whole.request(connection.peer.ip(), api))
+        }
+    };
+    // One request a connection: an answer of the API has no length but its end.
+    connection.keep_alive = false;
+    connection.input.clear();
+    Ok(taken)
+}
+
+/// A request goes to the API that is reached below this directory.
+///
+/// # Errors
+/// The API can't be asked.
+fn pass_on(connection: &mut Connection, request: Vec<u8>, runtime_dir: &Path, now_ms: u64) -> io::Result<()> {
+    let to = connect(&runtime_dir.join(INNER_SOCKET))?;
+    connection.deadline_ms = now_ms + ANSWER_MS;
+    connection.state = State::Answer(Body::Tunnel(Tunnel { to, request, is_relay: false }));
+    Ok(())
+}
+
+/// What became of the next request of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// It has not all come yet.
+    Partial,
+    /// It is on its way to the API: the other end of the tunnel is to be watched.
+    PassedOn,
+    /// It is answered here.
+    Answered,
+}
+
+/// Takes the next request of a connection, which is for the API, and passes it on when it is whole.
+///
+/// # Errors
+/// No more of it will come.
+pub(crate) fn next(
+    connection: &mut Connection,
+    heads: &Heads,
+    config: &Config,
+    now_ms: u64,
+) -> Result<Next, Gone> {
+    let answer = match take_request(connection, config.http_api.listen)? {
+        ForApi::Partial => return Ok(Next::Partial),
+        ForApi::Refused(status) => heads.refusal(status),
+        ForApi::Whole(_) if !config.http_api.enabled => heads.not_found(),
+        ForApi::Whole(request) => match pass_on(connection, request, &config.runtime_dir, now_ms) {
+            Ok(()) => return Ok(Next::PassedOn),
             Err(error) => {
                 tracing::warn!("the API can't be asked: {error}");
-                self.refuse(key, 503);
-                Ok(true)
+                heads.refusal(503)
             }
-        }
-    }
+        },
+    };
+    connection.give(answer, false);
+    Ok(Next::Answered)
+}
 
-    /// Watches the sockets of requests that have begun.
-    pub(crate) fn watch_tunnels(&mut self, reactor: &Reactor) {
-        for key in std::mem::take(&mut self.unregistered_tunnels) {
-            let Some(connection) = self.connections.get(key) else { continue };
-            if let State::Answer(Body::Tunnel(tunnel)) = &connection.state
-                && reactor.register(tunnel.fd(), Token(FIRST_TOKEN + key)).is_err()
-            {
-                self.end(key, Gone::Failed);
-                continue;
-            }
-            self.serve(key, false);
-        }
+/// Watches the other end of a connection's tunnel, if it has one.
+///
+/// # Errors
+/// The kernel can't.
+pub(crate) fn watch(key: usize, connection: &Connection, reactor: &Reactor) -> io::Result<()> {
+    match &connection.state {
+        State::Answer(Body::Tunnel(tunnel)) => reactor.register(tunnel.fd(), Token(FIRST_TOKEN + key)),
+        _ => Ok(()),
     }
+}
 
+impl Connection {
     /// Takes what the client says for another process.
-    pub(crate) fn fill_relay(&mut self, key: usize) -> Result<(), Gone> {
-        loop {
-            let Some(connection) = self.connections.get_mut(key).filter(|it| it.is_relayed()) else {
-                return Ok(());
-            };
-            connection.read()?;
-            let State::Answer(Body::Tunnel(tunnel)) = &mut connection.state else { return Ok(()) };
-            if !tunnel.take(&mut connection.input, connection.at_end) {
-                return Ok(());
+    pub(crate) fn fill_relay(&mut self) -> Result<(), Gone> {
+        while self.is_relayed() {
+            self.read()?;
+            let State::Answer(Body::Tunnel(tunnel)) = &mut self.state else { return Ok(()) };
+            if !tunnel.take(&mut self.input, self.at_end) {
+                break;
             }
         }
+        Ok(())
     }
 
-    /// Takes what the other end says. `false` when that has to be waited for.
-    pub(crate) fn step_tunnel(&mut self, key: usize) -> bool {
-        let Some(connection) = self.connections.get_mut(key) else { return false };
-        let State::Answer(Body::Tunnel(tunnel)) = &mut connection.state else { return false };
+    /// Takes what the other end of its tunnel says. `false` when that has to be waited for.
+    pub(crate) fn step_tunnel(&mut self) -> bool {
+        let State::Answer(Body::Tunnel(tunnel)) = &mut self.state else { return false };
         match tunnel.step() {
-            Moved::Some(bytes) => connection.outbox.push(bytes),
+            Moved::Some(bytes) => self.outbox.push(bytes),
             Moved::Nothing => return false,
-            Moved::End => connection.state = State::Answer(Body::Rest),
+            Moved::End => self.state = State::Answer(Body::Rest),
         }
         true
     }

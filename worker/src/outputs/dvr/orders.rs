@@ -1,13 +1,11 @@
 //! Recordings as operators see and order them.
 
-use api::{Record, RecordAnswer};
 use conf::vhost::DvrPlan;
 use media::StreamKey;
 use serde::{Deserialize, Serialize};
 
-use super::Finished;
 use super::recording::Recording;
-use crate::web::server::Web;
+use super::{Finished, Recorders};
 
 /// Finished files that are told.
 const MOST_TOLD: usize = 100;
@@ -21,67 +19,61 @@ struct Known {
     finished: Vec<Finished>,
 }
 
-impl Web {
-    /// Records a stream from now on, or no longer, whatever the configuration says; until the stream is gone.
-    pub(crate) fn record(&mut self, record: &Record) -> RecordAnswer {
-        let (app, stream) = (record.app.clone(), record.name.clone());
-        let key = StreamKey { vhost: record.vhost.clone(), app, stream };
-        if !self.streams.contains_key(&key) {
-            return RecordAnswer::refused("there is no such stream");
+impl Recorders {
+    /// An operator wants a stream of ours recorded from now on, or no longer, whatever the configuration says; until the stream is gone.
+    /// `false` when too many streams have orders of their own.
+    pub(crate) fn order(&mut self, key: &StreamKey, on: bool) -> bool {
+        if self.ordered.len() >= MOST_ORDERS && !self.ordered.contains_key(key) {
+            return false;
         }
-        if !self.owners.is_mine(&key) {
-            return RecordAnswer::refused(api::ELSEWHERE);
-        }
-        if self.dvr.ordered.len() >= MOST_ORDERS && !self.dvr.ordered.contains_key(&key) {
-            return RecordAnswer::refused("too many streams have orders of their own");
-        }
-        tracing::info!("dvr of {key}: {} by an operator", if record.on { "begun" } else { "ended" });
-        self.dvr.ordered.insert(key.clone(), record.on);
-        self.dvr.is_new = true;
-        self.review_dvr();
-        let recording = self.dvr.recordings.values().any(|recording| recording.key == key);
-        let error = (recording != record.on).then(|| "nobody publishes the stream now".to_owned());
-        RecordAnswer { recording, error }
+        tracing::info!("dvr of {key}: {} by an operator", if on { "begun" } else { "ended" });
+        self.ordered.insert(key.clone(), on);
+        self.is_new = true;
+        true
     }
 
-    /// What was ordered and what was written is told to the master when it changes, for a successor of this process.
-    pub(crate) fn tell_new_records(&mut self) {
-        if std::mem::take(&mut self.dvr.is_new) {
-            self.tell_records();
-        }
+    /// Whether a stream is recorded now.
+    pub(crate) fn is_recorded(&self, key: &StreamKey) -> bool {
+        self.recordings.values().any(|recording| recording.key == *key)
     }
 
-    pub(crate) fn tell_records(&mut self) {
-        let newest = self.dvr.finished.len().saturating_sub(MOST_TOLD);
+    /// A stream is gone.
+    pub(crate) fn forget(&mut self, key: &StreamKey) {
+        self.is_new |= self.ordered.remove(key).is_some();
+    }
+
+    /// Orders are kept for these streams only.
+    pub(crate) fn keep_orders(&mut self, is_kept: impl Fn(&StreamKey) -> bool) {
+        let before = self.ordered.len();
+        self.ordered.retain(|key, _| is_kept(key));
+        self.is_new |= self.ordered.len() != before;
+    }
+
+    /// What a successor of this process is to know, where that has changed since the last call.
+    pub(crate) fn new_notes(&mut self) -> Option<Vec<u8>> {
+        std::mem::take(&mut self.is_new).then(|| self.notes()).flatten()
+    }
+
+    /// What a successor of this process is to know: what was ordered, and what was written.
+    pub(crate) fn notes(&self) -> Option<Vec<u8>> {
+        let newest = self.finished.len().saturating_sub(MOST_TOLD);
         let known = Known {
-            ordered: self.dvr.ordered.iter().map(|(key, on)| (key.clone(), *on)).collect(),
-            finished: self.dvr.finished.iter().skip(newest).cloned().collect(),
+            ordered: self.ordered.iter().map(|(key, on)| (key.clone(), *on)).collect(),
+            finished: self.finished.iter().skip(newest).cloned().collect(),
         };
-        match rmp_serde::to_vec_named(&known) {
-            Ok(state) => self.to_master.push((ipc::ChildToMaster::Remember { state }, Vec::new())),
-            Err(error) => tracing::error!("orders to record can't be kept: {error}"),
-        }
+        let notes = rmp_serde::to_vec_named(&known);
+        notes.inspect_err(|error| tracing::error!("orders to record can't be kept: {error}")).ok()
     }
 
     /// What a predecessor was ordered, and what it wrote.
-    pub(crate) fn remember_records(&mut self, state: &[u8]) {
-        match rmp_serde::from_slice::<Known>(state) {
+    pub(crate) fn remember(&mut self, notes: &[u8]) {
+        match rmp_serde::from_slice::<Known>(notes) {
             Ok(known) => {
-                self.dvr.ordered.extend(known.ordered);
-                self.dvr.finished.extend(known.finished);
-                self.review_dvr();
+                self.ordered.extend(known.ordered);
+                self.finished.extend(known.finished);
             }
             Err(error) => tracing::error!("what was ordered before is lost: {error}"),
         }
-    }
-
-    /// All streams of a back-source are known: orders for others are over.
-    pub(crate) fn forget_orders(&mut self, shard: u32) {
-        let shards = self.config.backsources.max(1);
-        let streams = &self.streams;
-        let before = self.dvr.ordered.len();
-        self.dvr.ordered.retain(|key, _| key.shard(shards) != shard || streams.contains_key(key));
-        self.dvr.is_new |= self.dvr.ordered.len() != before;
     }
 
     pub(crate) fn report_recordings(&self, process: &str, report: &mut api::Report) {
@@ -101,15 +93,15 @@ impl Web {
                 open: recording.progress().is_some(),
                 duration_ms,
                 bytes,
-                by_operator: self.dvr.ordered.get(&recording.key) == Some(&true),
+                by_operator: self.ordered.get(&recording.key) == Some(&true),
                 left_out: recording.left_out.names().to_vec(),
                 process: process.to_owned(),
             }
         };
-        report.dvr.recordings = self.dvr.recordings.values().map(told).collect();
+        report.dvr.recordings = self.recordings.values().map(told).collect();
         report.dvr.recordings.sort_by(|a, b| (&a.vhost, &a.app, &a.name).cmp(&(&b.vhost, &b.app, &b.name)));
-        let newest = self.dvr.finished.len().saturating_sub(MOST_TOLD);
-        let finished = self.dvr.finished.iter().skip(newest).map(|finished| api::Recorded {
+        let newest = self.finished.len().saturating_sub(MOST_TOLD);
+        let finished = self.finished.iter().skip(newest).map(|finished| api::Recorded {
             vhost: finished.key.vhost.clone(),
             app: finished.key.app.clone(),
             name: finished.key.stream.clone(),

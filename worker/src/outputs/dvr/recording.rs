@@ -11,9 +11,11 @@ use remux::{Coded, Lineup, Mp4Packager};
 
 use super::Finished;
 use crate::disk::{Disk, Job, place};
-use crate::outputs::feed::{FeedEvent, Packet, Publish};
-use crate::outputs::hls::stream::moment;
+use crate::outputs::event::FeedEvent;
 use crate::outputs::left_out::LeftOut;
+use crate::outputs::moment::moment;
+use crate::reading::{Packet, Publish};
+use crate::recording::FRAGMENT_MS;
 use crate::recording::continued::{Length, Piece, Start};
 use crate::recording::flv_file::FlvFile;
 use crate::recording::mp4_file::{Mp4File, with_room};
@@ -24,8 +26,6 @@ const BATCH_BYTES: usize = 128 << 10;
 const BATCH_MS: i64 = 1000;
 /// How long it rests after a failure of the disk, ms.
 const REST_MS: u64 = 5_000;
-/// Length of an MP4 fragment, ms.
-pub(crate) const FRAGMENT_MS: i64 = 1000;
 
 #[derive(Debug)]
 enum Container {
@@ -166,7 +166,7 @@ impl Recording {
                 ended.extend(self.close(disk));
             }
             FeedEvent::Changed => {}
-            FeedEvent::Raw(packet) => {
+            FeedEvent::Raw(packet) | FeedEvent::Header(packet) => {
                 self.note(packet);
                 if !self.is_mp4() {
                     self.flv_packet(packet, lineup, disk, &mut ended);

@@ -6,7 +6,7 @@ use remux::Lineup;
 
 use super::stream::{Changes, HlsStream};
 use crate::disk::Disk;
-use crate::outputs::feed::FeedEvent;
+use crate::outputs::event::FeedEvent;
 
 /// Most bytes that are kept of one stream: some seconds.
 const MAX_BYTES: usize = 8 << 20;
@@ -51,7 +51,7 @@ impl Early {
 
     /// Something has happened in the stream.
     pub(crate) fn keep(&mut self, key: &StreamKey, event: &FeedEvent, lineup: &Lineup, unix_ms: i64) {
-        if !matches!(event, FeedEvent::Raw(_)) {
+        if !matches!(event, FeedEvent::Raw(_) | FeedEvent::Header(_)) {
             self.push(key, Event::Happened(event.clone(), Box::new(lineup.clone()), unix_ms));
         }
     }
@@ -89,31 +89,41 @@ mod tests {
 
     use super::super::HlsStreams;
     use super::*;
+    use crate::disk::Done;
+    use crate::outputs::event::StreamInfo;
+    use crate::outputs::output::{Now, Output};
 
     const STEP_MS: i64 = 23;
 
+    const NOW: Now = Now { ms: 1, unix_ms: 0 };
+
     /// A stream of sounds of so many bytes, of which the disk has said nothing yet.
-    fn begun(directory: &std::path::Path, count: i64, len: usize) -> HlsStreams {
+    fn begun(directory: &std::path::Path, count: i64, len: usize) -> (HlsStreams, Disk) {
         let config = Hls { enabled: true, path: directory.join("html"), fragment_ms: 1000, ..Hls::default() };
-        let mut house = HlsStreams::new(Disk::start().unwrap(), directory, 0, 1 << 30);
+        let mut disk = Disk::start().unwrap();
+        let mut hls = HlsStreams::new(&mut disk, directory, 0, 1 << 30);
         let key = StreamKey { vhost: "v".to_owned(), app: "live".to_owned(), stream: "a".to_owned() };
-        house.begin(0, &key, &config, false);
-        let mut lineup = Lineup::default();
-        lineup.see(Kind::Audio, &Bytes::from_static(&[0xaf, 0, 0x12, 0x10])).unwrap();
+        hls.open(0, &key, (&config, false), &mut disk);
+        let mut info = StreamInfo::default();
+        info.lineup.see(Kind::Audio, &Bytes::from_static(&[0xaf, 0, 0x12, 0x10])).unwrap();
         let sound = Bytes::from([&[0xaf, 1][..], &vec![0x21; len]].concat());
         for number in 0..count {
-            let Ok(Seen::Coded(coded)) = lineup.see(Kind::Audio, &sound) else { panic!("a sound") };
-            house.take(0, &FeedEvent::Coded(number * STEP_MS, coded), &lineup, 0);
+            let Ok(Seen::Coded(coded)) = info.lineup.see(Kind::Audio, &sound) else { panic!("a sound") };
+            hls.take(0, &FeedEvent::Coded(number * STEP_MS, coded), &info, NOW, &mut disk);
         }
-        house.rest(0, 1);
-        assert_eq!(house.streams[&0].playlist.listed().count(), 0);
-        house
+        hls.rest(0, NOW, &mut disk);
+        assert_eq!(hls.streams[&0].playlist.listed().count(), 0);
+        (hls, disk)
     }
 
-    fn work_until(house: &mut HlsStreams, is_so: impl Fn(&HlsStream) -> bool) {
+    fn work_until((hls, disk): &mut (HlsStreams, Disk), is_so: impl Fn(&HlsStream) -> bool) {
         let began = Instant::now();
-        while !is_so(&house.streams[&0]) {
-            house.work(1);
+        while !is_so(&hls.streams[&0]) {
+            for done in disk.completions() {
+                let Done::Hls(done) = done else { panic!("no recording") };
+                hls.done(done, disk);
+            }
+            hls.work(1, disk);
             assert!(began.elapsed() < Duration::from_secs(20), "the disk answers");
             std::thread::yield_now();
         }
@@ -122,21 +132,21 @@ mod tests {
     #[test]
     fn what_comes_before_the_disk_answers_is_in_segments() {
         let directory = tempfile::tempdir().unwrap();
-        let mut house = begun(directory.path(), 100, 300);
+        let mut begun = begun(directory.path(), 100, 300);
         let listed_ms = |stream: &HlsStream| {
             stream.playlist.listed().map(|listed| listed.segment.duration_ms).sum::<u64>()
         };
-        work_until(&mut house, |stream| listed_ms(stream) >= 2300);
-        assert_eq!(listed_ms(&house.streams[&0]), 2300);
-        assert_eq!(house.streams[&0].refused, 0);
+        work_until(&mut begun, |stream| listed_ms(stream) >= 2300);
+        assert_eq!(listed_ms(&begun.0.streams[&0]), 2300);
+        assert_eq!(begun.0.streams[&0].refused, 0);
     }
 
     #[test]
     fn too_much_of_it_is_left_out_and_counted() {
         let directory = tempfile::tempdir().unwrap();
-        let mut house = begun(directory.path(), 100, MAX_BYTES / 80);
-        work_until(&mut house, |stream| stream.ready);
-        assert!(house.streams[&0].refused >= 100);
-        assert_eq!(house.streams[&0].playlist.listed().count(), 0);
+        let mut begun = begun(directory.path(), 100, MAX_BYTES / 80);
+        work_until(&mut begun, |stream| stream.ready);
+        assert!(begun.0.streams[&0].refused >= 100);
+        assert_eq!(begun.0.streams[&0].playlist.listed().count(), 0);
     }
 }

@@ -8,8 +8,8 @@ use media::StreamKey;
 
 use super::HlsStreams;
 use super::stream::HlsStream;
-use crate::disk::Job;
 use crate::disk::remains::Remains;
+use crate::disk::{Disk, Job};
 
 /// A stream whose list is on the disk, and what there is of it.
 #[derive(Debug)]
@@ -52,14 +52,14 @@ impl HlsStreams {
     }
 
     /// Asks the disk whether there is a list of a stream that nobody publishes.
-    pub(crate) fn look_for(&mut self, key: StreamKey, config: &Hls, absolute: bool) {
+    pub(crate) fn look_for(&mut self, key: StreamKey, config: &Hls, absolute: bool, disk: &mut Disk) {
         let stream = HlsStream::new(key, config.clone(), absolute, hls::Position::default());
         if !stream.on_disk() {
             return;
         }
-        let ticket = self.disk.ticket();
+        let ticket = disk.ticket();
         // Most of those that are noted have no files any more: nothing is looked through for them.
-        if self.disk.push(Job::Recover(ticket, Box::new(stream.wanted(false)))) {
+        if disk.push(Job::Recover(ticket, Box::new(stream.wanted(false)))) {
             self.rested.asked.insert(ticket, stream);
         } else {
             tracing::warn!("hls of {}: the disk is too busy to be asked for its list", stream.key);
@@ -67,11 +67,11 @@ impl HlsStreams {
     }
 
     /// Goes on with a stream that nobody publishes. Returns whether there is anything of it.
-    pub(crate) fn adopt(&mut self, feed: usize, left: Left, now_ms: u64) -> bool {
+    pub(crate) fn adopt(&mut self, feed: usize, left: Left, now_ms: u64, disk: &mut Disk) -> bool {
         let Left { mut stream, remains } = left;
         let noted = self.noted.get(&stream.key).copied();
         stream.rests_since_ms = Some(now_ms);
-        let changes = stream.recovered(remains, noted, &self.disk);
+        let changes = stream.recovered(remains, noted, disk);
         if stream.playlist.listed().next().is_none() {
             return false;
         }
@@ -83,8 +83,8 @@ impl HlsStreams {
         // Files that are in no list go now, before others are written.
         let wanted = stream.wanted(stream.config.cleanup && stream.config.dispose_ms > 0);
         if wanted.segment.is_some() {
-            let ticket = self.disk.ticket();
-            self.disk.push(Job::Recover(ticket, Box::new(wanted)));
+            let ticket = disk.ticket();
+            disk.push(Job::Recover(ticket, Box::new(wanted)));
         }
         self.noted.remove(&stream.key);
         let vhost = stream.key.vhost.clone();

@@ -17,8 +17,9 @@ use self::renditions::Renditions;
 use self::storing::Writing;
 use super::early::Early;
 use crate::disk::{Disk, FilePath, NUMBER, place};
-use crate::outputs::feed::FeedEvent;
+use crate::outputs::event::FeedEvent;
 use crate::outputs::left_out::{LeftOut, NO_FIRST};
+use crate::outputs::moment::moment;
 
 /// Sounds that are not further apart are written together, ms.
 const GATHER_MS: i64 = 70;
@@ -253,6 +254,13 @@ impl HlsStream {
         place(&self.config.path, self.list_path())
     }
 
+    /// Paths under which its lists may be asked for.
+    pub(crate) fn list_paths(&self) -> Vec<String> {
+        let members = self.listed_members.iter().copied().chain([Member::Main]);
+        let of_members = members.map(|member| self.list_path_of(member));
+        [self.asked_path(), self.list_path()].into_iter().chain(of_members).collect()
+    }
+
     /// What names segments have, with [`NUMBER`] for the number; `None` when more than the number differs.
     pub(crate) fn segment_pattern(&self) -> Option<FilePath> {
         let fixed = self.config.ts_file.replace("[seq]", NUMBER);
@@ -325,7 +333,7 @@ impl HlsStream {
                 changes.is_unfit = self.config.on_error == HlsOnError::Disconnect;
             }
             FeedEvent::Beyond(kind, track) => self.left_out.note_beyond("hls", *kind, *track),
-            FeedEvent::Raw(_) => {}
+            FeedEvent::Raw(_) | FeedEvent::Header(_) => {}
         }
         changes
     }
@@ -479,24 +487,5 @@ impl HlsStream {
             place: Pieces { main, others },
         };
         self.give(segment, disk, changes);
-    }
-}
-
-/// A moment in local time.
-pub(crate) fn moment(unix_ms: i64) -> Moment {
-    let Ok(stamp) = jiff::Timestamp::from_millisecond(unix_ms) else {
-        return Moment { unix_ms, ..Moment::default() };
-    };
-    let zoned = stamp.to_zoned(jiff::tz::TimeZone::system());
-    let small = |value: i8| u8::try_from(value).unwrap_or(0);
-    Moment {
-        unix_ms,
-        year: zoned.year(),
-        month: small(zoned.month()),
-        day: small(zoned.day()),
-        hour: small(zoned.hour()),
-        minute: small(zoned.minute()),
-        second: small(zoned.second()),
-        millisecond: u16::try_from(zoned.millisecond()).unwrap_or(0),
     }
 }

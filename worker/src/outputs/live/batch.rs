@@ -3,7 +3,6 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::viewer::Framing;
 use crate::outbox::Outbox;
 
 /// Packets shorter than this are copied behind one another: cheaper than a piece of their own for each viewer.
@@ -12,6 +11,17 @@ const COPIED_BYTES: usize = 4096;
 const FRONT_BYTES: usize = 16;
 /// Batches that are kept for others.
 const KEPT: usize = 256;
+
+/// How the bytes of an endless body are framed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// Chunks.
+    Chunked,
+    /// Until the connection ends: for clients of HTTP/1.0.
+    Plain,
+    /// Binary frames of a WebSocket.
+    WebSocket,
+}
 
 /// Pieces that go out together.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use remux::{Fragment, Lineup, Mp4Packager, TsPackager};
 use super::batch::BatchCache;
 use super::packet_queue::{Format, Item, PacketQueue, StreamHeaders};
 use super::rules::Rules;
-use crate::outputs::feed::FeedEvent;
+use crate::outputs::event::{FeedEvent, StreamInfo};
 
 /// How long a fragment of live MP4 is, ms.
 const FRAGMENT_MS: i64 = 100;
@@ -91,13 +91,8 @@ impl Muxer {
         self.begin_anew(&FeedEvent::Changed, own.as_ref().unwrap_or(lineup));
     }
 
-    /// Packs what happened.
-    pub(crate) fn take(
-        &mut self,
-        event: &FeedEvent,
-        lineup: &Lineup,
-        stream_headers: impl FnOnce() -> StreamHeaders,
-    ) {
+    /// Packs what happened; `info` is what is known of the stream then.
+    pub(crate) fn take(&mut self, event: &FeedEvent, info: &StreamInfo) {
         let (rules, format) = (self.rules, self.format);
         let kind = match event {
             FeedEvent::Coded(_, coded) => Some(coded.kind),
@@ -107,8 +102,9 @@ impl Muxer {
         if kind.is_some_and(|kind| rules.leaves_out(kind, format)) {
             return;
         }
-        let own = rules.lineup(lineup, format);
-        self.pack(event, own.as_ref().unwrap_or(lineup), || rules.stream_headers(stream_headers(), format));
+        let own = rules.lineup(&info.lineup, format);
+        let headers = || rules.stream_headers(info.headers().collect::<Vec<_>>().into(), format);
+        self.pack(event, own.as_ref().unwrap_or(&info.lineup), headers);
     }
 
     fn pack(&mut self, event: &FeedEvent, lineup: &Lineup, stream_headers: impl FnOnce() -> StreamHeaders) {

@@ -7,7 +7,6 @@ use media::{Kind, StreamKey};
 use remux::Lineup;
 
 use super::packet_queue::{Format, StreamHeaders};
-use crate::web::server::Web;
 
 /// The rules of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,42 +89,6 @@ impl Rules {
     /// How much is kept of a format for newcomers, ms; 0: they begin with what is newest.
     pub(crate) fn kept_ms(self, format: Format) -> i64 {
         if format == Format::RawAudio { self.cache_ms } else { 0 }
-    }
-}
-
-impl Web {
-    /// Streams have the rules of the configuration; sound is kept of those that are published, where it is to be.
-    pub(crate) fn review_rules(&mut self) {
-        let config = std::sync::Arc::clone(&self.config);
-        for (_, feed) in &mut self.feeds {
-            feed.set_rules(Rules::of_stream(&config, &feed.key));
-        }
-        let keeps = |key: &StreamKey| match config.vhost(&key.vhost) {
-            conf::Lookup::Found(vhost) => vhost.http_remux.enabled && vhost.http_remux.fast_cache_ms > 0,
-            _ => false,
-        };
-        let live = self.streams.iter().filter(|(key, live)| **live && keeps(key));
-        let kept: Vec<StreamKey> = live.map(|(key, _)| key.clone()).collect();
-        for key in &kept {
-            let feed = self.feed(key, 0);
-            if let Some(known) = self.feeds.get_mut(feed) {
-                known.pinned = true;
-                known.set_live(true, self.now_ms);
-                known.keep(true);
-            }
-        }
-        let others: Vec<usize> = self
-            .feeds
-            .iter()
-            .filter(|(_, feed)| feed.is_kept() && !kept.contains(&feed.key))
-            .map(|(feed, _)| feed)
-            .collect();
-        for feed in others {
-            if let Some(known) = self.feeds.get_mut(feed) {
-                known.keep(false);
-            }
-            self.unpin(feed);
-        }
     }
 }
 

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use media::Kind;
 
-use super::batch::{Batch, BatchKey, ReadyBatch};
+use super::batch::{Batch, BatchKey, Framing, ReadyBatch};
 use super::packet_queue::{Format, Item, PacketQueue};
+use super::stream::LiveStream;
 use crate::outbox::Outbox;
 use crate::outputs::feed::Feed;
 
@@ -14,17 +15,6 @@ const BATCH_BYTES: usize = 128 << 10;
 const BATCH_ITEMS: usize = 256;
 /// Items that are looked through for the other track when a viewer's time 0 is chosen.
 const BASE_SEARCH: usize = 128;
-
-/// How the bytes of an endless body are framed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Framing {
-    /// Chunks.
-    Chunked,
-    /// Until the connection ends: for clients of HTTP/1.0.
-    Plain,
-    /// Binary frames of a WebSocket.
-    WebSocket,
-}
 
 /// What filling an outbox came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,8 +88,8 @@ impl Viewer {
     }
 
     /// How far behind the newest packet what it gets next is, ms.
-    pub(crate) fn lag_ms(&self, feed: &Feed) -> u64 {
-        let next = self.next.zip(feed.muxer(self.format));
+    pub(crate) fn lag_ms(&self, feed: &Feed, live: &LiveStream) -> u64 {
+        let next = self.next.zip(live.muxer(self.format));
         let item = next.and_then(|(next, muxer)| muxer.packets().from(next).next());
         item.zip(feed.newest_ms)
             .map_or(0, |(item, newest_ms)| u64::try_from(newest_ms - item.dts_ms).unwrap_or(0))
@@ -111,13 +101,18 @@ impl Viewer {
     }
 
     /// Puts what comes next into the outbox.
-    pub(crate) fn fill(&mut self, feed: &Feed, queue_ms: i64, outbox: &mut Outbox) -> Filled {
-        let Some(muxer) = feed.muxer(self.format) else { return Filled::Nothing };
-        if !feed.can_be(self.format, self.wants_mp3) {
+    pub(crate) fn fill(
+        &mut self,
+        (feed, live): (&Feed, &LiveStream),
+        queue_ms: i64,
+        outbox: &mut Outbox,
+    ) -> Filled {
+        let Some(muxer) = live.muxer(self.format) else { return Filled::Nothing };
+        if !live.can_be(feed, self.format, self.wants_mp3) {
             return Filled::End;
         }
         let packets = muxer.packets();
-        let Some(mut next) = self.place(packets, feed, queue_ms) else {
+        let Some(mut next) = self.place(packets, (feed, live), queue_ms) else {
             return Filled::Nothing;
         };
         // Most viewers go on where they were, with others.
@@ -163,7 +158,7 @@ impl Viewer {
             if batch.len >= BATCH_BYTES || count >= BATCH_ITEMS || self.snapshot && count > 0 {
                 break;
             }
-            self.add(&mut batch, feed, packets, item);
+            self.add(&mut batch, (feed, live), packets, item);
             count += 1;
         }
         next += count as u64;
@@ -184,10 +179,15 @@ impl Viewer {
     }
 
     /// Where it stands: a newcomer at the newest place to begin, somebody who lags too much as well.
-    fn place(&mut self, packets: &PacketQueue, feed: &Feed, queue_ms: i64) -> Option<u64> {
+    fn place(
+        &mut self,
+        packets: &PacketQueue,
+        (feed, live): (&Feed, &LiveStream),
+        queue_ms: i64,
+    ) -> Option<u64> {
         let newest_ms = feed.newest_ms.unwrap_or(0);
         // What it was given to begin with is no lag.
-        let kept_ms = feed.rules.kept_ms(self.format);
+        let kept_ms = live.rules.kept_ms(self.format);
         let queue_ms = queue_ms.saturating_add(kept_ms);
         let Some(next) = self.next else {
             let all = packets.whole().filter(|_| self.waited && feed.is_whole());
@@ -213,13 +213,19 @@ impl Viewer {
         self.next
     }
 
-    fn add(&mut self, batch: &mut Batch, feed: &Feed, packets: &PacketQueue, item: &Item) {
+    fn add(
+        &mut self,
+        batch: &mut Batch,
+        (feed, live): (&Feed, &LiveStream),
+        packets: &PacketQueue,
+        item: &Item,
+    ) {
         if self.format != Format::Flv {
             batch.push(&item.bytes);
             return;
         }
         if !self.began && batch.len == 0 {
-            let [video, audio] = feed.announced();
+            let [video, audio] = live.announced(&feed.info);
             let head = flv::file::header(audio, video);
             batch.own(&head);
         }

@@ -1,17 +1,17 @@
 //! One connection: accepted, asked, answered, ended.
 
-use std::collections::HashMap;
-use std::io::Write;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 
 use mediaring::Counter;
 use reactor::{Reactor, Token};
 
-use super::{FIRST_TOKEN, HEAD_MS, IDLE_MS, LINGER_MS, REFUSE_MS, Web, queue_ms};
+use super::{FIRST_TOKEN, HEAD_MS, IDLE_MS, LINGER_MS, REFUSE_MS, Web};
+use crate::outputs::live::packet_queue::Format;
 use crate::outputs::live::viewer::Filled;
-use crate::web::connection::{Body, Connection, Gone, State};
-use crate::web::proxy;
-use crate::web::transport::Transport;
+use crate::reading::unestablished_places;
+use crate::web::connection::{Body, Connection, Gone, SentFile, State};
+use crate::web::proxy::{self, Next};
+use crate::web::site::Site;
 
 /// What a client is told for whom there is no place.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\n\
@@ -24,65 +24,32 @@ pub(crate) const NO_DESCRIPTORS: &[u8] =
 const CONTACT_MS: u64 = 5_000;
 
 impl Web {
-    /// Somebody for whom there is no place is told so, and counted.
-    pub(crate) fn turn_away(&mut self, at: SocketAddr, mut socket: &TcpStream, answer: &[u8]) {
-        for counter in [Counter::Refused, Counter::Ended, Counter::Errors] {
-            self.board.add(self.slot, counter, 1);
-        }
-        *self.ended.entry(Gone::Full.reason()).or_default() += 1;
-        if !answer.is_empty() && !self.tls.contains(&at) {
-            // One write: who is told why does not have to guess.
-            let _ = socket.set_nonblocking(true).and_then(|()| socket.write(answer));
-        }
-    }
-
     pub(crate) fn adopt(&mut self, reactor: &Reactor, at: SocketAddr, socket: TcpStream, peer: SocketAddr) {
-        self.board.add(self.slot, Counter::Accepted, 1);
-        let is_refused =
-            self.refused.get(&peer.ip().to_canonical()).is_some_and(|until_ms| *until_ms > self.now_ms);
-        if is_refused || self.board.established() >= u64::from(self.config.max_connections) {
-            self.turn_away(at, &socket, if is_refused { b"" } else { FULL });
+        self.counters.add(Counter::Accepted, 1);
+        let is_refused = self.listening.is_refused(peer.ip(), self.now_ms);
+        if is_refused || self.counters.established() >= u64::from(self.site.config.max_connections) {
+            self.counters.refused();
+            self.listening.turn_away(at, &socket, if is_refused { b"" } else { FULL });
             return;
         }
         self.make_room();
-        let id = self.next_id;
-        self.next_id += 1;
-        let transport = match (self.tls.contains(&at), self.certificate.config()) {
-            (false, _) => Ok(Transport::Plain(socket)),
-            (true, Some(config)) => Transport::tls(socket, config),
-            // The certificate could not be read, which was said.
-            (true, None) => return,
-        };
+        let id = self.clients.take_id();
+        let Some(transport) = self.listening.transport(at, socket) else { return };
         let deadline_ms = self.now_ms + HEAD_MS;
         let connection = transport.and_then(|it| Connection::new(it, peer, id, self.now_ms, deadline_ms));
         let Ok(connection) = connection else { return };
         self.begin(reactor, connection);
     }
 
-    /// Connections that have asked for nothing have places of their own, beside those that `max_connections` counts. When
-    /// these are used up the one goes that has asked for nothing longest, of the address that has most of them.
+    /// Connections that have asked for nothing have places of their own, beside those that `max_connections` counts.
     fn make_room(&mut self) {
-        let places = endpoint::unestablished_places(self.config.max_connections) as usize;
-        if self.connections.len() < places {
+        let places = unestablished_places(self.site.config.max_connections) as usize;
+        if self.clients.connections.len() < places {
             return;
         }
-        let mut of_address: HashMap<IpAddr, (usize, u64, usize)> = HashMap::new();
-        let mut all = 0;
-        for (key, connection) in self.connections.iter().filter(|(_, connection)| connection.asks_nothing()) {
-            all += 1;
-            let (count, oldest, at) = of_address.entry(connection.peer.ip().to_canonical()).or_insert((
-                0,
-                connection.deadline_ms,
-                key,
-            ));
-            *count += 1;
-            if connection.deadline_ms < *oldest {
-                (*oldest, *at) = (connection.deadline_ms, key);
-            }
-        }
-        self.board.set(self.slot, Counter::Unestablished, all as u64);
-        let greediest = of_address.into_values().max_by_key(|(count, ..)| *count).filter(|_| all >= places);
-        if let Some((_, _, key)) = greediest {
+        let (count, greediest) = self.clients.unestablished(places);
+        self.counters.set(Counter::Unestablished, count);
+        if let Some(key) = greediest {
             self.end(key, Gone::Unestablished);
         }
     }
@@ -90,10 +57,10 @@ impl Web {
     /// A connection is served here from now on.
     pub(crate) fn begin(&mut self, reactor: &Reactor, connection: Connection) {
         let fd = connection.fd();
-        let key = self.connections.insert(connection);
-        self.board.add(self.slot, Counter::Connections, 1);
+        let key = self.clients.connections.insert(connection);
+        self.counters.add(Counter::Connections, 1);
         // The next sweep knows it exactly.
-        self.board.add(self.slot, Counter::Unestablished, 1);
+        self.counters.add(Counter::Unestablished, 1);
         if let Err(error) = reactor.register(fd, Token(FIRST_TOKEN + key)) {
             tracing::error!("a connection can't be registered: {error}");
             self.end(key, Gone::Failed);
@@ -102,124 +69,102 @@ impl Web {
         self.serve(key, true);
     }
 
-    /// Serves a connection in this turn.
-    pub(crate) fn stir(&mut self, key: usize) {
-        self.runnable.insert(key);
-    }
-
     /// Does for a connection all that can be done now.
     pub(crate) fn serve(&mut self, key: usize, readable: bool) {
         let served = self.try_serve(key, readable);
-        self.work_record.end();
+        self.counters.work_record.end();
         if let Err(gone) = served {
             self.end(key, gone);
         }
     }
 
     fn try_serve(&mut self, key: usize, readable: bool) -> Result<(), Gone> {
-        let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
+        let Some(connection) = self.clients.get_mut(key) else { return Ok(()) };
         // What comes behind the request of a download that is kept is left to whoever ends it.
         if readable && !connection.is_kept() {
             let before = connection.bytes_in;
             let read = connection.read();
             let moved = connection.bytes_in - before;
-            self.board.add(self.slot, Counter::BytesIn, i64::try_from(moved).unwrap_or(0));
+            self.counters.add(Counter::BytesIn, i64::try_from(moved).unwrap_or(0));
             read?;
-            if matches!(
-                connection.state,
-                State::Answer(Body::Live(_) | Body::Wait(_) | Body::Picture | Body::Events)
-            ) && connection.at_end
-            {
+            if connection.only_listens() && connection.at_end {
                 return Err(Gone::Left);
             }
         }
         // Bounded: each turn of this loop ends an answer, fills an outbox, or returns.
         for _ in 0..64 {
-            let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
+            let Some(connection) = self.clients.get_mut(key) else { return Ok(()) };
             if connection.blocked {
                 return Ok(());
             }
             let before = connection.bytes_out;
             let flushed = connection.flush();
             let moved = connection.bytes_out - before;
-            let tally = connection.feed().and_then(|(feed, _)| self.feeds.get(feed)?.tally);
-            if moved > 0 {
-                self.board.add(self.slot, Counter::BytesOut, i64::try_from(moved).unwrap_or(0));
-                if let Some(tally) = tally {
-                    self.board.tally_sent(tally, moved);
-                }
-            }
+            let tally = connection.feed().and_then(|(feed, _)| self.site.media.feed(feed)?.tally);
+            self.counters.sent(moved, tally);
             let is_free = flushed?;
             if moved > 0 {
-                connection.deadline_ms = self.now_ms + self.config.limits.stalled_timeout_ms;
+                connection.deadline_ms = self.now_ms + self.site.config.limits.stalled_timeout_ms;
             }
             if !is_free {
-                self.keep_download(key);
+                self.to_master.keep_download(connection, &self.site.config);
                 return Ok(());
             }
             if !self.step(key)? {
                 return Ok(());
             }
         }
-        self.runnable.insert(key);
+        self.clients.run(key);
         Ok(())
     }
 
     /// The next step of a connection whose outbox is empty. `false` when it has to wait.
     fn step(&mut self, key: usize) -> Result<bool, Gone> {
-        let Some(connection) = self.connections.get_mut(key) else { return Ok(false) };
+        let Some(connection) = self.clients.get_mut(key) else { return Ok(false) };
         match &mut connection.state {
             State::Head => self.next_request(key),
             State::Goodbye => Ok(false),
             State::Answer(Body::Wait(_) | Body::Events | Body::Leaving | Body::Picture) => Ok(false),
             State::Answer(Body::Tunnel(_)) => {
-                self.fill_relay(key)?;
-                Ok(self.step_tunnel(key))
+                connection.fill_relay()?;
+                Ok(connection.step_tunnel())
             }
             State::Answer(Body::Rest) => self.answered(key),
-            State::Answer(Body::File(_)) => {
-                if self.waits_for_file(key)? {
-                    return Ok(false);
-                }
-                let Some(connection) = self.connections.get_mut(key) else { return Ok(false) };
-                let before = connection.bytes_out;
-                let done = connection.send_file()?;
-                let moved = connection.bytes_out - before;
-                self.board.add(self.slot, Counter::BytesOut, i64::try_from(moved).unwrap_or(0));
-                connection.deadline_ms = self.now_ms + self.config.limits.stalled_timeout_ms;
-                if !connection.outbox.is_empty() {
-                    // What was read of it has yet to be sent.
-                    if done {
-                        connection.state = State::Answer(Body::Rest);
-                    }
-                    return Ok(true);
-                }
-                if done {
-                    if connection.is_kept() {
-                        let id = connection.id;
-                        self.download_is_over(id);
-                    }
-                    return self.answered(key);
-                }
-                if !connection.blocked {
-                    self.runnable.insert(key);
-                } else {
-                    self.keep_download(key);
-                }
-                Ok(false)
-            }
+            State::Answer(Body::File(_)) => self.step_file(key),
             State::Answer(Body::Live(_)) => self.step_live(key),
         }
     }
 
+    fn step_file(&mut self, key: usize) -> Result<bool, Gone> {
+        let Some(connection) = self.clients.get_mut(key) else { return Ok(false) };
+        if self.site.files.read_ahead(key, connection)? {
+            return Ok(false);
+        }
+        let before = connection.bytes_out;
+        let sent = connection.step_file()?;
+        self.counters.sent(connection.bytes_out - before, None);
+        connection.deadline_ms = self.now_ms + self.site.config.limits.stalled_timeout_ms;
+        match sent {
+            SentFile::Buffered => return Ok(true),
+            SentFile::All if connection.is_kept() => self.to_master.drop_download(connection.id),
+            SentFile::All => {}
+            SentFile::Blocked => self.to_master.keep_download(connection, &self.site.config),
+            SentFile::Turn => self.clients.run(key),
+        }
+        if sent == SentFile::All { self.answered(key) } else { Ok(false) }
+    }
+
     fn step_live(&mut self, key: usize) -> Result<bool, Gone> {
-        let Some(connection) = self.connections.get_mut(key) else { return Ok(false) };
+        let Some(connection) = self.clients.get_mut(key) else { return Ok(false) };
         connection.hear_websocket()?;
         let State::Answer(Body::Live(viewer)) = &mut connection.state else { return Ok(false) };
-        let Some(feed) = self.feeds.get_mut(viewer.feed) else { return Err(Gone::Ending) };
-        let queue_ms = queue_ms(&self.config, &feed.key);
+        let feed = self.site.media.feed(viewer.feed);
+        let Some(stream) = feed.zip(self.site.media.outputs.live.get(viewer.feed)) else {
+            return Err(Gone::Ending);
+        };
+        let queue_ms = self.site.media.queue_ms(&stream.0.key);
         let is_picture = viewer.picture;
-        match viewer.fill(feed, queue_ms, &mut connection.outbox) {
+        match viewer.fill(stream, queue_ms, &mut connection.outbox) {
             Filled::Some if is_picture => {
                 self.make_picture(key);
                 Ok(true)
@@ -235,18 +180,24 @@ impl Web {
 
     /// The body of a live stream ends here.
     pub(crate) fn end_live(&mut self, key: usize) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(connection) = self.clients.get_mut(key) else { return };
         let Some((feed, format)) = connection.feed() else { return };
         let begun = connection.finish_live();
         self.leave(key, feed, format);
         if !begun {
-            self.refuse(key, 404);
+            self.show(key, self.site.heads.refusal(404));
         }
+    }
+
+    /// Somebody watches a stream no longer.
+    pub(crate) fn leave(&mut self, key: usize, feed: usize, format: Format) {
+        self.clients.leave(key, feed);
+        self.site.media.leave(feed, format);
     }
 
     /// An answer is complete.
     fn answered(&mut self, key: usize) -> Result<bool, Gone> {
-        let Some(connection) = self.connections.get_mut(key) else { return Ok(false) };
+        let Some(connection) = self.clients.get_mut(key) else { return Ok(false) };
         if !connection.keep_alive || connection.at_end && connection.input.is_empty() {
             connection.shut_down();
             connection.state = State::Goodbye;
@@ -255,7 +206,7 @@ impl Web {
         }
         connection.state = State::Head;
         connection.was_passed = false;
-        (connection.opening, connection.opened) = (None, None);
+        connection.lookup = Default::default();
         connection.target.clear();
         connection.deadline_ms = self.now_ms + if connection.input.is_empty() { IDLE_MS } else { HEAD_MS };
         // What came meanwhile may have been left in the socket.
@@ -264,94 +215,87 @@ impl Web {
     }
 
     fn next_request(&mut self, key: usize) -> Result<bool, Gone> {
-        let Some(connection) = self.connections.get_mut(key) else { return Ok(false) };
+        let Some(connection) = self.clients.get_mut(key) else { return Ok(false) };
         if connection.input.is_empty() {
             return if connection.at_end { Err(Gone::Left) } else { Ok(false) };
         }
+        // Counted from its first byte, not from the last.
+        let head_ms = connection.deadline_ms.min(self.now_ms + HEAD_MS);
         if proxy::is_for_api(&connection.input) {
-            let passed = self.pass_on(key)?;
-            if let Some(connection) = self.connections.get_mut(key)
-                && matches!(connection.state, State::Head)
-            {
-                // Counted from its first byte, not from the last.
-                connection.deadline_ms = connection.deadline_ms.min(self.now_ms + HEAD_MS);
-            }
-            return Ok(passed);
+            let Site { heads, config, .. } = &self.site;
+            return Ok(match proxy::next(connection, heads, config, self.now_ms)? {
+                Next::Partial => {
+                    connection.deadline_ms = head_ms;
+                    false
+                }
+                Next::PassedOn => {
+                    self.clients.unregistered_tunnels.push(key);
+                    false
+                }
+                Next::Answered => true,
+            });
         }
         // Should this process die of it, it is known whose it was.
-        self.work_record.begin(connection.id, connection.peer.ip(), &connection.input);
+        self.counters.work_record.begin(connection.id, connection.peer.ip(), &connection.input);
         match http1::Request::parse(&connection.input) {
             Ok(Some((request, len))) => {
-                if self.config.http_workers > 1 {
+                if self.site.config.http_workers > 1 {
                     connection.head = connection.input.get(..len).unwrap_or_default().to_vec();
                 }
                 connection.input.drain(..len);
                 connection.keep_alive = request.keep_alive;
-                connection.deadline_ms = self.now_ms + self.config.limits.stalled_timeout_ms;
+                connection.deadline_ms = self.now_ms + self.site.config.limits.stalled_timeout_ms;
                 self.request(key, request, None);
                 Ok(true)
             }
             Ok(None) if connection.at_end => Err(Gone::Left),
             Ok(None) => {
-                // Counted from its first byte, not from the last.
-                connection.deadline_ms = connection.deadline_ms.min(self.now_ms + HEAD_MS);
+                connection.deadline_ms = head_ms;
                 Ok(false)
             }
             Err(error) => {
-                let other = match connection.input.first() {
-                    Some(0x16) => {
-                        Some("the client speaks TLS: use http://, or the port of http_server { https }")
-                    }
-                    Some(3) => Some("the client speaks RTMP: use a port of `listen`"),
-                    _ => None,
-                };
-                match other.filter(|_| self.now_ms >= self.next_contact_ms) {
-                    Some(advice) => {
-                        self.next_contact_ms = self.now_ms + CONTACT_MS;
-                        tracing::warn!(
-                            cid = connection.id,
-                            "no HTTP at the port of HTTP, from {}: {advice}",
-                            connection.peer
-                        );
-                    }
-                    None => tracing::debug!(cid = connection.id, "a request is refused: {error}"),
+                if connection.refuse_head(&self.site.heads, &error, self.now_ms >= self.next_contact_ms) {
+                    self.next_contact_ms = self.now_ms + CONTACT_MS;
                 }
-                connection.keep_alive = false;
-                connection.input.clear();
-                *self.ended.entry(Gone::Refused.reason()).or_default() += 1;
-                self.refuse(key, error.status());
+                self.counters.note(Gone::Refused);
                 Ok(true)
+            }
+        }
+    }
+
+    /// Watches the sockets of requests for the API that have begun.
+    pub(crate) fn watch_tunnels(&mut self, reactor: &Reactor) {
+        for key in std::mem::take(&mut self.clients.unregistered_tunnels) {
+            let Some(connection) = self.clients.get(key) else { continue };
+            match proxy::watch(key, connection, reactor) {
+                Ok(()) => self.serve(key, false),
+                Err(_) => self.end(key, Gone::Failed),
             }
         }
     }
 
     /// A connection ends.
     pub(crate) fn end(&mut self, key: usize, gone: Gone) {
-        let Some(connection) = self.connections.try_remove(key) else { return };
-        self.event_listeners.remove(&key);
-        self.board.add(self.slot, Counter::Connections, -1);
-        self.board.add(self.slot, Counter::Ended, 1);
-        if gone.is_error() {
-            self.board.add(self.slot, Counter::Errors, 1);
-        }
-        *self.ended.entry(gone.reason()).or_default() += 1;
+        let Some(connection) = self.clients.remove(key) else { return };
+        self.event_pages.remove(key);
+        self.counters.ended(gone);
         if let Some((feed, format)) = connection.feed() {
             self.leave(key, feed, format);
         }
         if connection.is_kept() {
             // It is not closed while the master has it.
             connection.abort();
-            self.download_is_over(connection.id);
+            self.to_master.drop_download(connection.id);
         }
     }
 
     /// Closes a connection because an operator wants it. Returns whether there is one of that id.
     pub(crate) fn kick(&mut self, id: u64) -> bool {
-        let found = self.connections.iter().find(|(_, connection)| connection.id == id).map(|(key, _)| key);
+        let found = self.clients.find(id);
         if let Some(key) = found {
             tracing::info!(cid = id, "kicked by an operator");
             self.end(key, Gone::Kicked);
         }
-        found.is_some() || self.hls.sessions.kick(id, self.now_ms + REFUSE_MS)
+        found.is_some() || self.site.media.outputs.hls.sessions.kick(id, self.now_ms + REFUSE_MS)
     }
 }
