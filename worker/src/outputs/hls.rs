@@ -158,7 +158,7 @@ impl HlsStreams {
         if known.is_some() {
             // What this process knows itself, nobody has to be asked for; but its files may be there.
             self.noted.remove(key);
-            stream.ready = !stream.on_disk();
+            stream.ready = !stream.naming.on_disk();
         }
         self.insert(feed, stream);
         if self.asked.is_empty() {
@@ -169,8 +169,8 @@ impl HlsStreams {
     fn insert(&mut self, feed: usize, stream: HlsStream) {
         // An address has the stream's name, encoded once. Where that of its file is another, it is an address as well, unless a
         // stream can be called so.
-        let vhost = &stream.key.vhost;
-        let (asked, file) = (stream.asked_path(), stream.list_path());
+        let vhost = &stream.naming.key.vhost;
+        let (asked, file) = (stream.naming.asked_path(), stream.naming.list_path());
         if asked != file {
             let file = (vhost.clone(), file);
             if rtmp::url::check_name(&file.1, usize::MAX).is_ok() {
@@ -180,22 +180,22 @@ impl HlsStreams {
             }
         }
         self.appeared.push((vhost.clone(), asked.clone()));
-        self.appeared.push((vhost.clone(), stream.list_path()));
+        self.appeared.push((vhost.clone(), stream.naming.list_path()));
         self.by_name.insert((vhost.clone(), asked), feed);
-        self.traced.insert((vhost.clone(), hls::of_key(&stream.key)), feed);
+        self.traced.insert((vhost.clone(), hls::of_key(&stream.naming.key)), feed);
         self.streams.insert(feed, stream);
     }
 
     /// Asks what a former process left of a stream.
     fn recover(&mut self, feed: usize, disk: &mut Disk) {
         let Some(stream) = self.streams.get_mut(&feed).filter(|stream| !stream.ready) else { return };
-        if !stream.on_disk() {
-            let noted = self.noted.remove(&stream.key);
+        if !stream.naming.on_disk() {
+            let noted = self.noted.remove(&stream.naming.key);
             stream.recovered(Remains::default(), noted, disk);
             return self.catch_up(feed, disk);
         }
         let ticket = disk.ticket();
-        let wanted = stream.wanted(stream.config.cleanup);
+        let wanted = stream.wanted(stream.naming.config.cleanup);
         self.recovering.insert(ticket, feed);
         if !disk.push(Job::Recover(ticket, Box::new(wanted))) {
             self.recovering.remove(&ticket);
@@ -208,10 +208,10 @@ impl HlsStreams {
     fn catch_up(&mut self, feed: usize, disk: &mut Disk) {
         let Some(stream) = self.streams.get_mut(&feed) else { return };
         let changes = stream.catch_up(disk);
-        if changes.is_unfit && !self.unfit.contains(&stream.key) {
-            self.unfit.push(stream.key.clone());
+        if changes.is_unfit && !self.unfit.contains(&stream.naming.key) {
+            self.unfit.push(stream.naming.key.clone());
         }
-        let vhost = stream.key.vhost.clone();
+        let vhost = stream.naming.key.vhost.clone();
         self.apply(feed, &vhost, changes);
     }
 
@@ -226,10 +226,10 @@ impl HlsStreams {
     pub(crate) fn end(&mut self, feed: usize, end: End, disk: &mut Disk) {
         let Some(mut stream) = self.streams.remove(&feed) else { return };
         let changes = stream.rest(disk);
-        self.apply(feed, &stream.key.vhost.clone(), changes);
+        self.apply(feed, &stream.naming.key.vhost.clone(), changes);
         match end {
             // Where nothing is ever removed, the list says at least that nothing follows.
-            End::Gone if stream.config.cleanup => drop(stream.dispose(disk)),
+            End::Gone if stream.naming.config.cleanup => drop(stream.dispose(disk)),
             End::Gone | End::Over => {
                 stream.abandon(disk);
                 stream.set_over(true, disk);
@@ -242,26 +242,26 @@ impl HlsStreams {
         self.by_path
             .retain(|_, entry| !matches!(entry, Entry::List(at, _) | Entry::Segment(at, _) if *at == feed));
         if self.positions.len() < MAX_POSITIONS {
-            self.positions.insert(stream.key.clone(), stream.playlist.position());
+            self.positions.insert(stream.naming.key.clone(), stream.playlist.position());
         }
     }
 
     /// Where all streams together have too much in memory, the one with most gives it up.
     fn fit_into_memory(&mut self, disk: &Disk) {
         loop {
-            let kept: u64 = self.streams.values().map(|stream| stream.kept).sum();
-            let most = self.streams.iter_mut().max_by_key(|(_, stream)| stream.kept);
+            let kept: u64 = self.streams.values().map(|stream| stream.bytes_in_memory).sum();
+            let most = self.streams.iter_mut().max_by_key(|(_, stream)| stream.bytes_in_memory);
             let (Some(over), Some((feed, stream))) = (kept.checked_sub(self.most_memory), most) else {
                 return;
             };
-            let (feed, had) = (*feed, stream.kept);
+            let (feed, had) = (*feed, stream.bytes_in_memory);
             if over == 0 {
                 return;
             }
             let changes = stream.give_up(over.min(had / 8).max(1), disk);
             // The newest segment of each stream is never given up.
-            let is_less = stream.kept < had;
-            let vhost = stream.key.vhost.clone();
+            let is_less = stream.bytes_in_memory < had;
+            let vhost = stream.naming.key.vhost.clone();
             self.apply(feed, &vhost, changes);
             if !is_less {
                 return;
@@ -297,7 +297,7 @@ impl HlsStreams {
                     let Some(stream) = self.streams.get_mut(&feed) else { continue };
                     let mut changes = Changes::default();
                     stream.written(ticket, &result, disk, &mut changes);
-                    let vhost = stream.key.vhost.clone();
+                    let vhost = stream.naming.key.vhost.clone();
                     self.apply(feed, &vhost, changes);
                 }
             }
@@ -317,9 +317,9 @@ impl HlsStreams {
             HlsDone::Recovered(ticket, remains) => {
                 let Some(feed) = self.recovering.remove(&ticket) else { return };
                 let Some(stream) = self.streams.get_mut(&feed) else { return };
-                let noted = self.noted.remove(&stream.key);
+                let noted = self.noted.remove(&stream.naming.key);
                 let changes = stream.recovered(*remains, noted, disk);
-                let vhost = stream.key.vhost.clone();
+                let vhost = stream.naming.key.vhost.clone();
                 self.apply(feed, &vhost, changes);
                 self.catch_up(feed, disk);
             }
@@ -341,7 +341,7 @@ impl HlsStreams {
 
     /// Notes how far all lists have come, for a successor.
     fn note(&self, disk: &Disk) {
-        let of_streams = self.streams.values().map(|stream| (&stream.key, stream.playlist.position()));
+        let of_streams = self.streams.values().map(|stream| (&stream.naming.key, stream.playlist.position()));
         let others = self.positions.iter().chain(&self.noted).map(|(key, position)| (key, *position));
         let all = of_streams.chain(others);
         let list: Vec<serde_json::Value> = all
@@ -411,7 +411,7 @@ impl HlsStreams {
             let Some(rests_ms) = stream.rests_since_ms.map(|since| now_ms.saturating_sub(since)) else {
                 continue;
             };
-            let dispose_ms = stream.config.dispose_ms;
+            let dispose_ms = stream.naming.config.dispose_ms;
             let over_ms = if dispose_ms > 0 { dispose_ms } else { OVER_MS };
             if rests_ms >= over_ms {
                 stream.set_over(true, disk);
@@ -430,7 +430,7 @@ impl HlsStreams {
         overdue.iter().for_each(|feed| self.end(*feed, End::Gone, disk));
         let patience = |stream: &HlsStream| 3_000 * stream.playlist.position().target_s + PLAYER_PATIENCE_MS;
         let patience: HashMap<StreamKey, u64> =
-            self.streams.values().map(|stream| (stream.key.clone(), patience(stream))).collect();
+            self.streams.values().map(|stream| (stream.naming.key.clone(), patience(stream))).collect();
         self.print_status(now_ms, pithy_ms);
         self.sessions.expire(now_ms, |key| patience.get(key).copied().unwrap_or(PLAYER_PATIENCE_MS));
         overdue
@@ -444,11 +444,11 @@ impl HlsStreams {
         }
         let mut live: Vec<_> =
             self.streams.values().filter(|stream| stream.rests_since_ms.is_none()).collect();
-        live.sort_by(|a, b| a.key.cmp(&b.key));
+        live.sort_by(|a, b| a.naming.key.cmp(&b.naming.key));
         if let Some(stream) = live.get(written % live.len().max(1)) {
             let time_ms = now_ms.saturating_sub(stream.began_ms);
             let sequence = stream.playlist.position().next;
-            tracing::info!("-> HLS time={time_ms}, sequence_no={sequence}, stream={}", stream.key);
+            tracing::info!("-> HLS time={time_ms}, sequence_no={sequence}, stream={}", stream.naming.key);
         }
         self.status = (now_ms + pithy_ms, written + 1);
     }

@@ -338,7 +338,7 @@ impl Media {
             }
         }
         for left in std::mem::take(&mut self.outputs.hls.rested.found) {
-            let key = left.stream.key.clone();
+            let key = left.stream.naming.key.clone();
             let id = self.streams.feed_of(&key).unwrap_or_else(|| {
                 // One that is new is read when somebody publishes the stream.
                 let id = self.insert(&key, 0, false);

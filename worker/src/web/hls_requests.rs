@@ -23,7 +23,7 @@ const SMALL_LIST: usize = 512;
 
 /// Until when (ms) the first segment of a list is waited for; `waited_until_ms` is what was said before.
 pub(crate) fn first_segment_ms(stream: &HlsStream, now_ms: u64, waited_until_ms: Option<u64>) -> u64 {
-    let first_ms = 2 * stream.config.fragment_ms + PATIENCE_MS;
+    let first_ms = 2 * stream.naming.config.fragment_ms + PATIENCE_MS;
     // Counted from when it was asked first, or from when its stream began.
     let began_ms = stream.began_ms.max(waited_until_ms.map_or(now_ms, |_| 0));
     (began_ms + first_ms).max(waited_until_ms.unwrap_or(0))
@@ -81,7 +81,7 @@ pub(crate) fn note_player(
     let Some(stream) = hls.streams.get(&feed) else { return };
     hls.sessions.seen(name, now_ms, || Session {
         id,
-        key: stream.key.clone(),
+        key: stream.naming.key.clone(),
         ip,
         since_ms: now_ms,
         seen_ms: now_ms,

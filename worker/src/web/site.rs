@@ -170,7 +170,7 @@ impl Site {
                     return Outcome::Perhaps(list_topics(Some(vhost), request), until_ms);
                 }
                 let text = hls_requests::list(stream, member, vhost, request, name.as_deref());
-                let fragment_ms = stream.config.fragment_ms;
+                let fragment_ms = stream.naming.config.fragment_ms;
                 let answer = hls_requests::list_answer(&self.heads, request, &text, vhost, fragment_ms);
                 (feed, answer, text.len() as u64)
             }

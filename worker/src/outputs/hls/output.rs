@@ -28,23 +28,24 @@ impl Output for HlsStreams {
     fn drop_unwanted(&mut self, around: &Surroundings<'_>, disk: &mut Disk) -> Vec<usize> {
         let mut unwanted: Vec<(usize, End)> = Vec::new();
         for (feed, stream) in &mut self.streams {
-            if !around.owners.is_mine(&stream.key) {
+            if !around.owners.is_mine(&stream.naming.key) {
                 unwanted.push((*feed, End::GoesOn));
                 continue;
             }
-            let Some(vhost) = with_hls(around.config, &stream.key.vhost) else {
+            let Some(vhost) = with_hls(around.config, &stream.naming.key.vhost) else {
                 // As when nobody publishes any more, but that nobody can ask for it until then.
-                unwanted.push((*feed, if stream.config.dispose_ms > 0 { End::Gone } else { End::Over }));
+                unwanted
+                    .push((*feed, if stream.naming.config.dispose_ms > 0 { End::Gone } else { End::Over }));
                 continue;
             };
-            if vhost.hls == stream.config {
+            if vhost.hls == stream.naming.config {
                 continue;
             }
-            if stream.rests_since_ms.is_some() && !around.is_live(&stream.key) {
+            if stream.rests_since_ms.is_some() && !around.is_live(&stream.naming.key) {
                 // Until somebody publishes it, its list and files stay what they are, and go in their time.
-                stream.config.dispose_ms = vhost.hls.dispose_ms;
+                stream.naming.config.dispose_ms = vhost.hls.dispose_ms;
             } else {
-                let is_there = stream.has_files_of(&vhost.hls);
+                let is_there = stream.naming.has_files_of(&vhost.hls);
                 unwanted.push((*feed, if is_there { End::GoesOn } else { End::Gone }));
             }
         }
@@ -69,11 +70,11 @@ impl Output for HlsStreams {
             stream.set_over(false, disk);
         }
         let changes = stream.take(event, &info.lineup, now.unix_ms, disk);
-        if changes.is_unfit && !self.unfit.contains(&stream.key) {
-            self.unfit.push(stream.key.clone());
+        if changes.is_unfit && !self.unfit.contains(&stream.naming.key) {
+            self.unfit.push(stream.naming.key.clone());
         }
         if !changes.new.is_empty() || !changes.gone.is_empty() || !changes.lists.is_empty() {
-            let vhost = stream.key.vhost.clone();
+            let vhost = stream.naming.key.vhost.clone();
             self.apply(feed, &vhost, changes);
             self.fit_into_memory(disk);
         }
@@ -86,7 +87,7 @@ impl Output for HlsStreams {
         };
         stream.rests_since_ms = Some(now.ms);
         let changes = stream.rest(disk);
-        let vhost = stream.key.vhost.clone();
+        let vhost = stream.naming.key.vhost.clone();
         self.apply(feed, &vhost, changes);
     }
 
@@ -100,7 +101,7 @@ impl Output for HlsStreams {
             report.viewers.push(api::Viewers { vhost, app, name, clients, left_out: Vec::new() });
         }
         for stream in self.streams.values() {
-            let key = &stream.key;
+            let key = &stream.naming.key;
             let players = report.viewers.iter().filter(|viewers| {
                 (&viewers.vhost, &viewers.app, &viewers.name) == (&key.vhost, &key.app, &key.stream)
             });
@@ -109,8 +110,8 @@ impl Output for HlsStreams {
                 vhost: key.vhost.clone(),
                 app: key.app.clone(),
                 name: key.stream.clone(),
-                url: stream.asked_path().split('/').map(http1::encode).collect::<Vec<_>>().join("/"),
-                storage: match stream.config.storage {
+                url: stream.naming.asked_path().split('/').map(http1::encode).collect::<Vec<_>>().join("/"),
+                storage: match stream.naming.config.storage {
                     HlsStorage::Memory => "memory",
                     HlsStorage::Disk => "disk",
                     HlsStorage::Both => "both",

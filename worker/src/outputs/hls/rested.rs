@@ -47,14 +47,14 @@ impl Rested {
 impl HlsStreams {
     /// Streams that a former process noted and that this one does not have.
     pub(crate) fn unclaimed(&self) -> Vec<StreamKey> {
-        let here: HashSet<&StreamKey> = self.streams.values().map(|stream| &stream.key).collect();
+        let here: HashSet<&StreamKey> = self.streams.values().map(|stream| &stream.naming.key).collect();
         self.noted.keys().filter(|key| !here.contains(key)).cloned().collect()
     }
 
     /// Asks the disk whether there is a list of a stream that nobody publishes.
     pub(crate) fn look_for(&mut self, key: StreamKey, config: &Hls, absolute: bool, disk: &mut Disk) {
         let stream = HlsStream::new(key, config.clone(), absolute, hls::Position::default());
-        if !stream.on_disk() {
+        if !stream.naming.on_disk() {
             return;
         }
         let ticket = disk.ticket();
@@ -62,14 +62,14 @@ impl HlsStreams {
         if disk.push(Job::Recover(ticket, Box::new(stream.wanted(false)))) {
             self.rested.asked.insert(ticket, stream);
         } else {
-            tracing::warn!("hls of {}: the disk is too busy to be asked for its list", stream.key);
+            tracing::warn!("hls of {}: the disk is too busy to be asked for its list", stream.naming.key);
         }
     }
 
     /// Goes on with a stream that nobody publishes. Returns whether there is anything of it.
     pub(crate) fn adopt(&mut self, feed: usize, left: Left, now_ms: u64, disk: &mut Disk) -> bool {
         let Left { mut stream, remains } = left;
-        let noted = self.noted.get(&stream.key).copied();
+        let noted = self.noted.get(&stream.naming.key).copied();
         stream.rests_since_ms = Some(now_ms);
         let changes = stream.recovered(remains, noted, disk);
         if stream.playlist.listed().next().is_none() {
@@ -78,16 +78,16 @@ impl HlsStreams {
         let segments = stream.playlist.listed().count();
         tracing::info!(
             "hls of {}: a former run left {segments} segments, which go in their time",
-            stream.key
+            stream.naming.key
         );
         // Files that are in no list go now, before others are written.
-        let wanted = stream.wanted(stream.config.cleanup && stream.config.dispose_ms > 0);
+        let wanted = stream.wanted(stream.naming.config.cleanup && stream.naming.config.dispose_ms > 0);
         if wanted.segment.is_some() {
             let ticket = disk.ticket();
             disk.push(Job::Recover(ticket, Box::new(wanted)));
         }
-        self.noted.remove(&stream.key);
-        let vhost = stream.key.vhost.clone();
+        self.noted.remove(&stream.naming.key);
+        let vhost = stream.naming.key.vhost.clone();
         self.insert(feed, stream);
         self.apply(feed, &vhost, changes);
         true

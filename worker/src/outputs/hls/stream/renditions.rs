@@ -8,6 +8,7 @@ use hls::{END, Member};
 use media::Kind;
 use remux::{Coded, Lineup, TsPackager};
 
+use super::cutting::Cutting;
 use super::{GATHER_MS, HlsStream, MAX_SEGMENT_BYTES};
 use hls::uri::relative;
 
@@ -186,7 +187,7 @@ impl HlsStream {
 
     /// Whether there are further tracks that players can choose.
     pub(crate) fn has_choice(&self) -> bool {
-        self.is_several || !self.renditions.is_empty()
+        self.is_several || !self.cutting.renditions.is_empty()
     }
 
     /// The names of its lists beside that of the first tracks.
@@ -194,14 +195,14 @@ impl HlsStream {
         if !self.knows_tracks {
             return self.listed_members.iter().map(Member::to_string).collect();
         }
-        self.renditions.members().map(|member| member.to_string()).collect()
+        self.cutting.renditions.members().map(|member| member.to_string()).collect()
     }
 
     /// The path of a member's list: that of the stream's list is the one of the first tracks, unless it is a list of lists.
     pub(crate) fn list_path_of(&self, member: Member) -> String {
         match member {
-            Member::Main if !self.is_several => self.list_path(),
-            member => member.mark(&self.list_path()),
+            Member::Main if !self.is_several => self.naming.list_path(),
+            member => member.mark(&self.naming.list_path()),
         }
     }
 
@@ -216,11 +217,11 @@ impl HlsStream {
 
     /// Whether what is published has a member; or had, where nobody has published since a former process died.
     pub(crate) fn is_current(&self, member: Member) -> bool {
-        if member == Member::Main || self.renditions.members().any(|known| known == member) {
+        if member == Member::Main || self.cutting.renditions.members().any(|known| known == member) {
             return true;
         }
-        let uri = relative(&self.list_path(), &self.list_path_of(member));
-        let former = &self.former;
+        let uri = relative(&self.naming.list_path(), &self.list_path_of(member));
+        let former = &self.choices.former;
         let is_named = former.variants.is_empty()
             || former.variants.iter().any(|variant| variant.uri == uri)
             || former.renditions.iter().any(|rendition| rendition.uri.as_ref() == Some(&uri));
@@ -241,73 +242,79 @@ impl HlsStream {
 
     /// The text of the list of its lists; `suffix` stands behind each name.
     pub(crate) fn multivariant(&self, suffix: &str) -> String {
-        if !self.knows_tracks && !self.former.variants.is_empty() {
+        if !self.knows_tracks && !self.choices.former.variants.is_empty() {
             // Nobody has published since: what was to be had still is.
-            return self.former.with_suffix(suffix).text();
+            return self.choices.former.with_suffix(suffix).text();
         }
-        let base = self.list_path();
-        let uri = |member| format!("{}{suffix}", relative(&base, &self.list_path_of(member)));
-        let mut renditions = Vec::new();
-        let has_sound = self.lineup.ts_tracks().audio(0).is_some();
-        if has_sound {
-            renditions.push(Rendition { uri: None, track: 0, channels: self.lineup.channels() });
-        }
-        let (mut codecs, mut rate) = (vec![], 0);
-        for member in self.renditions.members() {
-            if let (Member::Audio(track), Some(lineup)) = (member, self.renditions.lineup(member)) {
-                renditions.push(Rendition { uri: Some(uri(member)), track, channels: lineup.channels() });
-                codecs.push(lineup.codecs());
-                rate = self.rate_of(member).max(rate);
-            }
-        }
-        if codecs.is_empty() {
-            renditions.clear();
-        }
-        let variant = |member, lineup: &Lineup| {
-            let all: Option<Vec<String>> =
-                [lineup.codecs()].into_iter().chain(codecs.iter().cloned()).collect();
-            let all = all.map(|all| {
-                let mut names: Vec<&str> = all.iter().flat_map(|all| all.split(',')).collect();
-                let mut known = std::collections::BTreeSet::new();
-                names.retain(|name| known.insert(*name));
-                names.join(",")
-            });
-            let own = relative(&base, &self.list_path_of(member));
-            let former = self.former.variants.iter().find(|former| former.uri == own);
-            let former = former.map_or(1, |former| former.bandwidth);
-            Variant {
-                uri: uri(member),
-                bandwidth: (self.rate_of(member) + rate).max(former),
-                size: lineup.size(),
-                codecs: all,
-            }
-        };
-        let mut variants = vec![variant(Member::Main, &self.lineup)];
-        for member in self.renditions.members().filter(|member| matches!(member, Member::Video(_))) {
-            variants.extend(self.renditions.lineup(member).map(|lineup| variant(member, lineup)));
-        }
-        Choices { renditions, variants }.text()
+        let base = self.naming.list_path();
+        let named = |member| relative(&base, &self.list_path_of(member));
+        choices(&self.cutting, &self.choices.former, (&named, suffix), |member| self.rates.of(member)).text()
     }
 
     /// The list of lists is written last: what a former process said in it is no less than what its segments need.
     pub(crate) fn raise_former(&mut self) {
-        let base = self.list_path();
+        let base = self.naming.list_path();
         let members = self.listed_members.iter().chain([&Member::Main]);
         let named =
-            members.map(|member| (relative(&base, &self.list_path_of(*member)), self.rate_of(*member)));
+            members.map(|member| (relative(&base, &self.list_path_of(*member)), self.rates.of(*member)));
         let rates: HashMap<String, u64> = named.collect();
         let rate = |uri: &str| rates.get(uri).copied().unwrap_or(0);
-        let Choices { renditions, variants } = &mut self.former;
+        let Choices { renditions, variants } = &mut self.choices.former;
         let sounds = renditions.iter().filter_map(|rendition| rendition.uri.as_deref()).map(rate).max();
         for variant in variants {
             variant.bandwidth = variant.bandwidth.max(rate(&variant.uri) + sounds.unwrap_or(0));
         }
     }
+}
 
-    /// What a member needed at most since the stream began, bits per second.
-    fn rate_of(&self, member: Member) -> u64 {
-        self.rates.get(&member).copied().unwrap_or(0)
+/// What the list of lists says: `named` is how each member's list is called from there, with the same behind each name; `rate_of` what a
+/// member needed at most, bits per second. It promises no less than what a former process promised.
+fn choices(
+    cutting: &Cutting,
+    former: &Choices,
+    (named, suffix): (&dyn Fn(Member) -> String, &str),
+    rate_of: impl Fn(Member) -> u64,
+) -> Choices {
+    let uri = |member| format!("{}{suffix}", named(member));
+    let mut renditions = Vec::new();
+    let has_sound = cutting.lineup.ts_tracks().audio(0).is_some();
+    if has_sound {
+        renditions.push(Rendition { uri: None, track: 0, channels: cutting.lineup.channels() });
     }
+    let (mut codecs, mut rate) = (vec![], 0);
+    for member in cutting.renditions.members() {
+        if let (Member::Audio(track), Some(lineup)) = (member, cutting.renditions.lineup(member)) {
+            renditions.push(Rendition { uri: Some(uri(member)), track, channels: lineup.channels() });
+            codecs.push(lineup.codecs());
+            rate = rate_of(member).max(rate);
+        }
+    }
+    if codecs.is_empty() {
+        renditions.clear();
+    }
+    let variant = |member, lineup: &Lineup| {
+        let all: Option<Vec<String>> = [lineup.codecs()].into_iter().chain(codecs.iter().cloned()).collect();
+        let all = all.map(|all| {
+            let mut names: Vec<&str> = all.iter().flat_map(|all| all.split(',')).collect();
+            let mut known = std::collections::BTreeSet::new();
+            names.retain(|name| known.insert(*name));
+            names.join(",")
+        });
+        let own = named(member);
+        let former = former.variants.iter().find(|former| former.uri == own);
+        let former = former.map_or(1, |former| former.bandwidth);
+        Variant {
+            uri: uri(member),
+            bandwidth: (rate_of(member) + rate).max(former),
+            size: lineup.size(),
+            codecs: all,
+        }
+    };
+    let mut variants = vec![variant(Member::Main, &cutting.lineup)];
+    for member in cutting.renditions.members().filter(|member| matches!(member, Member::Video(_))) {
+        variants.extend(cutting.renditions.lineup(member).map(|lineup| variant(member, lineup)));
+    }
+    Choices { renditions, variants }
 }
 
 #[cfg(test)]

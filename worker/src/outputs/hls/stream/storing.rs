@@ -1,8 +1,8 @@
 //! Segments that are complete: on their way to the disk, listed, given up; and what a former process left.
 
+use std::collections::HashMap;
 use std::io::ErrorKind;
 
-use bytes::Bytes;
 use conf::vhost::HlsStorage;
 use hls::{Ended, Listed, Member, Position};
 
@@ -29,26 +29,32 @@ fn rate(bytes: u64, duration_ms: u64) -> u64 {
     bytes.saturating_mul(8000) / duration_ms.max(1)
 }
 
+/// What each member of a stream needed at most since the stream began, bits per second.
+#[derive(Debug, Default)]
+pub(super) struct Rates(HashMap<Member, u64>);
+
+impl Rates {
+    /// A segment is complete.
+    fn note(&mut self, place: &Pieces, duration_ms: u64) {
+        for (member, len) in place.lengths() {
+            let known = self.0.entry(member).or_default();
+            *known = rate(len, duration_ms).max(*known);
+        }
+    }
+
+    /// What this one needed.
+    pub(super) fn of(&self, member: Member) -> u64 {
+        self.0.get(&member).copied().unwrap_or(0)
+    }
+}
+
 impl HlsStream {
-    /// Where the bytes of a segment are from now on, and how it is named in its list.
-    pub(crate) fn store(&self, path: String, bytes: Bytes) -> (String, Stored) {
-        let uri = format!("{}{}", self.config.entry_prefix, self.uri_of(&path));
-        let len = bytes.len() as u64;
-        let file = self.on_disk().then(|| place(&self.config.path, path.clone()));
-        (uri, Stored { bytes: Some(bytes), file, len, path })
-    }
-
-    /// How a file is named from where the stream's lists are.
-    fn uri_of(&self, path: &str) -> String {
-        hls::uri::relative(&self.list_path(), path)
-    }
-
     /// A segment is complete.
     pub(crate) fn give(&mut self, mut segment: Ended<Pieces>, disk: &mut Disk, changes: &mut Changes) {
-        if !self.on_disk() {
+        if !self.naming.on_disk() {
             return self.list(segment, disk, changes);
         }
-        let is_kept = self.config.storage != HlsStorage::Disk;
+        let is_kept = self.naming.config.storage != HlsStorage::Disk;
         let mut jobs = Vec::new();
         for stored in segment.place.all_mut() {
             let bytes = if is_kept { stored.bytes.clone() } else { stored.bytes.take() };
@@ -79,7 +85,7 @@ impl HlsStream {
         let Some(writing) = self.writing.get_mut(at) else { return };
         writing.tickets.retain(|known| *known != ticket);
         if let Err(error) = result {
-            tracing::error!("hls of {}: a segment can't be written: {error}", self.key);
+            tracing::error!("hls of {}: a segment can't be written: {error}", self.naming.key);
             writing.failed = Some(error.kind());
         }
         if !writing.tickets.is_empty() {
@@ -95,7 +101,7 @@ impl HlsStream {
     /// A segment could not be written whole.
     fn lose(&mut self, segment: &Ended<Pieces>, why: ErrorKind, disk: &mut Disk, changes: &mut Changes) {
         self.lost += 1;
-        self.lost_before = true;
+        self.cutting.owes_break = true;
         if !segment.place.others.is_empty() {
             let files = segment.place.all().filter_map(|stored| stored.file.clone()).collect();
             disk.push(Job::Remove(files));
@@ -119,11 +125,11 @@ impl HlsStream {
     fn list(&mut self, segment: Ended<Pieces>, disk: &mut Disk, changes: &mut Changes) {
         let number = self.playlist.next_number();
         changes.new.extend(segment.place.all().map(|stored| (stored.path.clone(), number)));
-        self.note_rates(&segment.place, segment.duration_ms);
+        self.rates.note(&segment.place, segment.duration_ms);
         self.is_listed = true;
         let mut gone = self.playlist.push(segment);
-        self.kept = self.playlist.available().map(in_memory).sum();
-        if let Some(over) = self.kept.checked_sub(MAX_MEMORY).filter(|over| *over > 0) {
+        self.bytes_in_memory = self.playlist.available().map(in_memory).sum();
+        if let Some(over) = self.bytes_in_memory.checked_sub(MAX_MEMORY).filter(|over| *over > 0) {
             gone.extend(self.shrink(over));
         }
         self.write_lists(disk);
@@ -145,27 +151,29 @@ impl HlsStream {
             self.is_told = true;
             tracing::warn!(
                 "hls of {}: its window is too long for memory (limits {{ hls_memory }})",
-                self.key
+                self.naming.key
             );
         }
         let gone = self.playlist.shrink(|listed| {
             bytes = bytes.saturating_sub(in_memory(listed));
             bytes == 0
         });
-        self.kept = self.playlist.available().map(in_memory).sum();
+        self.bytes_in_memory = self.playlist.available().map(in_memory).sum();
         gone
     }
 
     /// Writes the lists to the disk: that of lists behind those that it names, and when it is another.
     fn write_lists(&mut self, disk: &Disk) {
-        if !self.on_disk() {
+        if !self.naming.on_disk() {
             return;
         }
         self.all_members().into_iter().for_each(|member| self.write_list(member, disk));
         if self.is_several {
             let text = self.multivariant("");
-            if text != self.written_choices && disk.push(Job::Note(self.list_place(), text.clone().into())) {
-                self.written_choices = text;
+            if text != self.choices.text
+                && disk.push(Job::Note(self.naming.list_place(), text.clone().into()))
+            {
+                self.choices.text = text;
             }
         }
     }
@@ -173,13 +181,14 @@ impl HlsStream {
     fn write_list(&self, member: Member, disk: &Disk) {
         let text = self.text_of(member, "");
         if !text.is_empty() {
-            disk.push(Job::Note(place(&self.config.path, self.list_path_of(member)), text.into()));
+            disk.push(Job::Note(place(&self.naming.config.path, self.list_path_of(member)), text.into()));
         }
     }
 
     /// The lists of tracks that have gone say so.
     pub(crate) fn end_lists(&self, disk: &Disk) {
-        let ended = self.listed_members.iter().filter(|member| self.on_disk() && !self.is_current(**member));
+        let ended =
+            self.listed_members.iter().filter(|member| self.naming.on_disk() && !self.is_current(**member));
         for member in ended {
             self.write_list(*member, disk);
         }
@@ -192,8 +201,8 @@ impl HlsStream {
         for member in gone {
             self.listed_members.remove(&member);
             let path = self.list_path_of(member);
-            if self.on_disk() && self.config.cleanup {
-                disk.push(Job::Remove(vec![place(&self.config.path, path.clone())]));
+            if self.naming.on_disk() && self.naming.config.cleanup {
+                disk.push(Job::Remove(vec![place(&self.naming.config.path, path.clone())]));
             }
             changes.gone.push(path);
         }
@@ -209,7 +218,7 @@ impl HlsStream {
         for Listed { mut segment, .. } in gone {
             for stored in segment.place.all_mut() {
                 changes.gone.push(std::mem::take(&mut stored.path));
-                files.extend(stored.file.take().filter(|_| self.config.cleanup));
+                files.extend(stored.file.take().filter(|_| self.naming.config.cleanup));
             }
         }
         if !files.is_empty() {
@@ -229,12 +238,14 @@ impl HlsStream {
         let mut changes = Changes::default();
         let gone = self.playlist.drain();
         self.forget(gone, disk, &mut changes);
-        if self.on_disk() && self.config.cleanup {
+        if self.naming.on_disk() && self.naming.config.cleanup {
             self.abandon(disk);
             let of_members = self.all_members().into_iter().map(|member| self.list_path_of(member));
-            let mut lists: Vec<String> = of_members.chain([self.list_path()]).collect();
+            let mut lists: Vec<String> = of_members.chain([self.naming.list_path()]).collect();
             lists.dedup();
-            disk.push(Job::Remove(lists.into_iter().map(|path| place(&self.config.path, path)).collect()));
+            disk.push(Job::Remove(
+                lists.into_iter().map(|path| place(&self.naming.config.path, path)).collect(),
+            ));
         }
         changes
     }
@@ -251,8 +262,8 @@ impl HlsStream {
 
     /// What is to be looked for of it on the disk; with `cleans`, what nobody names goes.
     pub(crate) fn wanted(&self, cleans: bool) -> Wanted {
-        let segment = self.segment_pattern().filter(|_| cleans);
-        Wanted { list: self.list_place(), prefix: self.config.entry_prefix.clone(), segment }
+        let segment = self.naming.segment_pattern().filter(|_| cleans);
+        Wanted { list: self.naming.list_place(), prefix: self.naming.config.entry_prefix.clone(), segment }
     }
 
     /// Takes over what a former process listed and noted. Returns what can be had of it.
@@ -264,7 +275,7 @@ impl HlsStream {
         self.tell_lists(&mut changes);
         let end = remains.end();
         let Remains { first, discontinuities, segments, is_over, text, choices, .. } = remains;
-        (self.written_choices, self.former) = (text, choices);
+        (self.choices.text, self.choices.former) = (text, choices);
         let least = noted.map_or_else(|| self.playlist.next_number(), |noted| noted.next);
         if segments.is_empty() || end < least {
             // What came behind the last note has a number, too.
@@ -276,20 +287,20 @@ impl HlsStream {
         for Ended { duration_ms, is_break, began_ms, uri, place: pieces } in segments {
             let number = self.playlist.next_number();
             let mut pieces = pieces.into_iter().map(|piece| {
-                let file = Some(place(&self.config.path, piece.path.clone()));
+                let file = Some(place(&self.naming.config.path, piece.path.clone()));
                 let stored = Stored { bytes: None, file, len: piece.len, path: piece.path };
                 (piece.member, piece.uri, stored)
             });
             let Some((_, _, main)) = pieces.next() else { continue };
             let place = Pieces { main, others: pieces.collect() };
             changes.new.extend(place.all().map(|stored| (stored.path.clone(), number)));
-            self.note_rates(&place, duration_ms);
+            self.rates.note(&place, duration_ms);
             gone.extend(self.playlist.push(Ended { duration_ms, is_break, began_ms, uri, place }));
         }
         if self.rests_since_ms.is_some() {
             self.playlist.set_over(is_over);
         }
-        self.lost_before = true;
+        self.cutting.owes_break = true;
         self.raise_former();
         if !gone.is_empty() {
             // Of a longer window than this configuration's.
@@ -297,14 +308,6 @@ impl HlsStream {
             self.forget(gone, disk, &mut changes);
         }
         changes
-    }
-
-    /// What each member has needed at most.
-    fn note_rates(&mut self, place: &Pieces, duration_ms: u64) {
-        for (member, len) in place.lengths() {
-            let known = self.rates.entry(member).or_default();
-            *known = rate(len, duration_ms).max(*known);
-        }
     }
 
     /// What a client is promised it can take in, bits per second.
