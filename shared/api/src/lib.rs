@@ -7,6 +7,7 @@
 mod client;
 mod machine;
 mod process;
+mod reason;
 mod recording;
 mod report;
 mod stream;
@@ -21,6 +22,7 @@ pub use machine::{
 };
 pub use process::{LastEnd, Process, ProcessList, Processes, State, Totals};
 pub use recording::{Dvr, ELSEWHERE, Hls, HlsList, Record, RecordAnswer, Recorded, Recording};
+pub use reason::Reason;
 pub use report::{Merged, Report, merge, merge_ended, merge_refused, vhosts};
 pub use stream::{Audio, Kbps, Publish, PublisherKind, Stream, Switch, Track, Vhost, Video, Viewers, Wanted};
 pub use token::{SharedToken, Token};

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use api::Reason;
 use rtmp::{CloseReason, SessionError};
 
 /// Why a connection ended: one word for counters ([`End::reason`]), one sentence for the log.
@@ -57,30 +58,30 @@ impl End {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::PeerClosed => "peer_closed",
+            Self::PeerClosed => Reason::PeerClosed.name(),
             Self::Socket(error) if is_reset(error) => "peer_reset",
-            Self::Socket(_) => "socket_error",
+            Self::Socket(_) => Reason::SocketError.name(),
             Self::Protocol(error) => error.reason(),
             Self::Session(CloseReason::ConnectRejected) => "connect_rejected",
             Self::Session(CloseReason::PublishRejected) => "publish_rejected",
             Self::Session(CloseReason::PlayRejected) => "play_rejected",
             Self::Session(CloseReason::Goodbye) => "goodbye",
             Self::Session(CloseReason::RefusedByPeer) => "refused_by_peer",
-            Self::Stalled => "stalled",
+            Self::Stalled => Reason::Stalled.name(),
             Self::TooSlow => "too_slow",
             Self::PublishTimeout => "publish_timeout",
             Self::PublishIdle => "publish_idle",
             Self::Lapped => "lapped",
-            Self::Unestablished => "unestablished",
+            Self::Unestablished => Reason::Unestablished.name(),
             Self::Memory => "reassembly_total",
-            Self::Full => "server_full",
+            Self::Full => Reason::ServerFull.name(),
             Self::TakenOver => "taken_over",
             Self::HandedOver => "handed_over",
             Self::NoSource => "no_source",
             Self::NoPublisher => "no_publisher",
             Self::Finished => "finished",
-            Self::Shutdown => "shutdown",
-            Self::Kicked => "kicked",
+            Self::Shutdown => Reason::Shutdown.name(),
+            Self::Kicked => Reason::Kicked.name(),
             Self::VhostGone => "vhost_gone",
             Self::Poison => "poison",
         }

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::Reason;
 use bytes::Bytes;
 
 use super::answer::{Answer, Content, Heads, finish};
@@ -121,17 +122,25 @@ pub(crate) enum Gone {
 }
 
 impl Gone {
-    pub(crate) const fn reason(self) -> &'static str {
-        match self {
-            Self::Left => "http_left",
-            Self::Failed => "http_failed",
-            Self::Slow => "http_slow",
-            Self::Refused => "http_refused",
-            Self::Full => "full",
-            Self::Unestablished => "unestablished",
-            Self::Ending => "server_end",
-            Self::Kicked => "kicked",
-        }
+    /// What it has in common with connections of other protocols; nothing, where it is a matter of HTTP.
+    const fn shared(self) -> Option<Reason> {
+        Some(match self {
+            Self::Left => Reason::PeerClosed,
+            Self::Failed => Reason::SocketError,
+            Self::Slow => Reason::Stalled,
+            Self::Full => Reason::ServerFull,
+            Self::Unestablished => Reason::Unestablished,
+            Self::Ending => Reason::Shutdown,
+            Self::Kicked => Reason::Kicked,
+            Self::Refused => return None,
+        })
+    }
+
+    /// The words for it in counters: that of all protocols, and the one that HTTP had before, which is counted as well.
+    pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
+        let shared = self.shared();
+        let name = shared.map_or("http_refused", Reason::name);
+        [name].into_iter().chain(shared.and_then(Reason::former_name))
     }
 
     /// Whether it ended otherwise than it should.

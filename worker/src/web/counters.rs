@@ -66,7 +66,9 @@ impl Counters {
 
     /// Counts a reason, of what is no end of a connection as well.
     pub(crate) fn note(&mut self, gone: Gone) {
-        *self.ended.entry(gone.reason()).or_default() += 1;
+        for name in gone.names() {
+            *self.ended.entry(name).or_default() += 1;
+        }
     }
 
     /// Reasons and how often there were.
