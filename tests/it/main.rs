@@ -72,6 +72,7 @@ mod supervision;
 mod systemd;
 mod tidy;
 mod tidy_crates;
+mod tidy_rooms;
 mod tidy_types;
 mod timestamps;
 mod transport_streams;

@@ -12,9 +12,6 @@ const MAX_FIELDS: usize = 20;
 
 /// Types that are larger, and why. What is here shall shrink: a type that has become small leaves the list.
 const LARGE: &[(&str, &str, &str)] = &[
-    ("worker", "Web", "the http role is divided into rooms: House, step 4"),
-    ("worker", "HlsStream", "lists, storage and tracks of one stream of HLS: House, step 4"),
-    ("worker", "Feed", "one stream for all outputs: House, step 4"),
     ("conf", "Config", "a field for each block of the configuration"),
     ("conf", "Vhost", "a field for each directive of a vhost"),
     ("conf", "Limits", "a field for each limit"),
@@ -24,7 +21,6 @@ const LARGE: &[(&str, &str, &str)] = &[
     ("api", "SelfProcStat", "the fields of /proc/PID/stat, as the reference names them"),
     ("api", "SystemSummary", "a field for each figure"),
     ("bench", "Outcome", "a field for each figure"),
-    ("worker", "Connection", "its lifecycle is to be a state: House, step 4"),
 ];
 
 /// Lines of `impl` and number of fields of a type.

@@ -134,7 +134,7 @@ enum Stage {
     Closing,
 }
 
-struct Connection {
+struct FrontConnection {
     socket: TcpStream,
     peer: SocketAddr,
     stage: Stage,
@@ -147,7 +147,7 @@ struct Keeper {
     orders: Receiver<Order>,
     api: PathBuf,
     listeners: Slab<Listener>,
-    connections: Slab<Connection>,
+    connections: Slab<FrontConnection>,
     queue: VecDeque<usize>,
     asked: usize,
     rest_until_ms: u64,
@@ -253,7 +253,7 @@ impl Keeper {
             let _ = socket.set_nodelay(true);
             let fd = socket.as_raw_fd();
             let stage = Stage::Asking { bytes: Vec::new(), door };
-            let key = self.connections.insert(Connection {
+            let key = self.connections.insert(FrontConnection {
                 socket,
                 peer,
                 stage,
@@ -304,7 +304,7 @@ impl Keeper {
                 _ => self.close(key),
             }
         }
-        let waiting = |connection: &Connection| match &connection.stage {
+        let waiting = |connection: &FrontConnection| match &connection.stage {
             Stage::Taking { answer, .. } | Stage::Answering { answer, .. } => answer.len(),
             _ => 0,
         };
