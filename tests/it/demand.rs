@@ -8,9 +8,12 @@ use srs_tests::process::{signal, wait_gone};
 use srs_tests::server::Server;
 use srs_tests::wait::{SOON, wait_for, wait_until};
 
-/// What the back-source that lives now says is wanted: names, and by whom.
-fn wanted(server: &Server) -> Option<(u32, Vec<(String, Vec<String>)>)> {
-    let token = api::Token::read(&server.token()).ok()?;
+/// A name, and who wants it.
+type Wanted = (String, Vec<String>);
+
+/// The back-source that lives now, and what it says is wanted.
+fn wanted(server: &Server) -> Option<(u32, Vec<Wanted>)> {
+    let token = api::Token::read(&server.token())?;
     let is_one = |process: &&api::Process| process.role == "backsource" && process.private_api_port != 0;
     let processes = server.census()?.processes;
     let process = processes.iter().find(is_one)?;
