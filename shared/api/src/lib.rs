@@ -21,8 +21,8 @@ pub use machine::{
     SystemSummary,
 };
 pub use process::{LastEnd, Process, ProcessList, Processes, State, Totals};
-pub use recording::{Dvr, ELSEWHERE, Hls, HlsList, Record, RecordAnswer, Recorded, Recording};
 pub use reason::Reason;
+pub use recording::{Dvr, ELSEWHERE, Hls, HlsList, Record, RecordAnswer, Recorded, Recording};
 pub use report::{Merged, Report, merge, merge_ended, merge_refused, vhosts};
 pub use stream::{Audio, Kbps, Publish, PublisherKind, Stream, Switch, Track, Vhost, Video, Viewers, Wanted};
 pub use token::{SharedToken, Token};
