@@ -57,7 +57,7 @@ impl Demand {
         }
         self.counts.insert(who, count + 1);
         let wanted = self.by_key.entry(key).or_insert_with(|| Wanted { since_ms: now_ms, by: Vec::new() });
-        wanted.by.push((who, request));
+        wanted.by.push((who, request.bounded()));
         true
     }
 
@@ -182,6 +182,11 @@ mod tests {
             }
         }
         assert_eq!(demand.by_key.len(), MAX_STREAMS);
+        // Nor is more kept of what its viewer said.
+        let long = ViewerRequest { params: vec![("key".to_owned(), "x".repeat(5_000))], ..request("url") };
+        demand.unwant(Wanter::Reader(1), &key("1"));
+        demand.want(Wanter::Reader(1), key("long"), long, 0);
+        assert!(demand.by_key[&key("long")].by.iter().all(|(_, kept)| *kept == ViewerRequest::default()));
         // What is wanted already may be wanted by others.
         assert!(demand.want(Wanter::Reader(20), key("0"), ViewerRequest::default(), 0));
         demand.forget(Wanter::Reader(1));

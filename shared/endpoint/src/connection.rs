@@ -196,6 +196,7 @@ impl Connection {
             swf_url: request.swf_url.clone(),
             params: params.to_vec(),
         }
+        .bounded()
     }
 
     /// Whether it has asked something, and sent as much behind it as is kept for the answer.

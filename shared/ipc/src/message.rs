@@ -460,6 +460,20 @@ pub struct ViewerRequest {
     pub params: Vec<(String, String)>,
 }
 
+impl ViewerRequest {
+    /// Most bytes of all its texts: addresses with signed tokens fit.
+    pub const MAX_BYTES: usize = 4_096;
+
+    /// As it is, or without anything when it is longer than that: it is kept for each stream that is wanted.
+    #[must_use]
+    pub fn bounded(self) -> Self {
+        let params = self.params.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        let urls = [&self.page_url, &self.swf_url].map(|url| url.as_ref().map_or(0, String::len));
+        let bytes = self.tc_url.len() + urls.iter().sum::<usize>() + params;
+        if bytes > Self::MAX_BYTES { Self::default() } else { self }
+    }
+}
+
 /// From a back-source to a reader of rings.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum SourceToReader {
