@@ -8,6 +8,7 @@ mod counters;
 mod event_pages;
 mod file_requests;
 mod files;
+mod gone;
 mod handoff;
 mod hls_requests;
 mod kept_downloads;

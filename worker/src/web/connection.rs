@@ -9,11 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::Reason;
 use bytes::Bytes;
 
 use super::answer::{Answer, Content, Heads, finish};
 use super::files::{Found, Missing, Wanted};
+use super::gone::Gone;
 use super::proxy::Tunnel;
 use super::transport::Transport;
 use crate::outbox::Outbox;
@@ -98,55 +98,6 @@ pub(crate) enum State {
     Answer(Body),
     /// It has got its last answer and is to read it before the connection is closed.
     Goodbye,
-}
-
-/// Why a connection ended, as it is counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Gone {
-    /// The client has left, or its answer was the last.
-    Left,
-    /// The socket failed.
-    Failed,
-    /// It did not say what it wants, or did not take what it gets, for too long.
-    Slow,
-    /// What it sent is no HTTP that is served here.
-    Refused,
-    /// There was no place for it.
-    Full,
-    /// It asked for nothing, and others needed its place.
-    Unestablished,
-    /// The server ends.
-    Ending,
-    /// An operator closed it.
-    Kicked,
-}
-
-impl Gone {
-    /// What it has in common with connections of other protocols; nothing, where it is a matter of HTTP.
-    const fn shared(self) -> Option<Reason> {
-        Some(match self {
-            Self::Left => Reason::PeerClosed,
-            Self::Failed => Reason::SocketError,
-            Self::Slow => Reason::Stalled,
-            Self::Full => Reason::ServerFull,
-            Self::Unestablished => Reason::Unestablished,
-            Self::Ending => Reason::Shutdown,
-            Self::Kicked => Reason::Kicked,
-            Self::Refused => return None,
-        })
-    }
-
-    /// The words for it in counters: that of all protocols, and the one that HTTP had before, which is counted as well.
-    pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
-        let shared = self.shared();
-        let name = shared.map_or("http_refused", Reason::name);
-        [name].into_iter().chain(shared.and_then(Reason::former_name))
-    }
-
-    /// Whether it ended otherwise than it should.
-    pub(crate) const fn is_error(self) -> bool {
-        matches!(self, Self::Failed | Self::Slow | Self::Refused | Self::Full | Self::Unestablished)
-    }
 }
 
 /// Rates of the last 15 to 30 seconds: since when (monotonic ms), and what was received and sent until then.
@@ -496,6 +447,36 @@ impl Connection {
                 self.state = State::Answer(Body::File(body));
             }
             Content::Nothing => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A connection, and its client.
+    fn connection() -> (Connection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, peer) = listener.accept().unwrap();
+        (Connection::new(Transport::Plain(socket), peer, 1, 0, 0).unwrap(), client)
+    }
+
+    #[test]
+    fn a_request_for_a_head_is_answered_with_a_head_whatever_the_answer_is() {
+        let heads = Heads { version: "1".to_owned(), ..Heads::default() };
+        for answer in [Heads::not_found, |heads: &Heads| heads.refusal(503)] {
+            let (mut connection, _client) = connection();
+            connection.give(answer(&heads), true);
+            let said = String::from_utf8(connection.outbox.bytes()).unwrap();
+            assert!(said.ends_with("\r\n\r\n") && !said.contains("Content-Length: 0"), "{said}");
+            let (mut connection, _client) = self::connection();
+            connection.give(answer(&heads), false);
+            let whole = String::from_utf8(connection.outbox.bytes()).unwrap();
+            assert!(whole.len() > said.len() && whole.starts_with(&said), "{whole}");
         }
     }
 }

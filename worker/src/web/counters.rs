@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mediaring::{Counter, Scoreboard, Tally, WorkRecord};
 
-use super::connection::Gone;
+use super::gone::Gone;
 
 /// The counters of this process.
 #[derive(Debug)]

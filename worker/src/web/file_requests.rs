@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use conf::Config;
 
-use super::connection::{Body, Connection, FileBody, Gone, State};
+use super::connection::{Body, Connection, FileBody, State};
 use super::files::{Found, Missing, Mounts, Wanted, is_in_memory};
+use super::gone::Gone;
 use super::readers::{Completion, Done, Readers};
 
 /// How long a file may take to be opened, or what is made of it to be made, ms.

@@ -12,7 +12,8 @@ use reactor::{Reactor, Token};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::answer::Heads;
-use super::connection::{Body, Connection, Gone, State};
+use super::connection::{Body, Connection, State};
+use super::gone::Gone;
 use crate::api::INNER_SOCKET;
 use crate::api::head::{self, Head};
 

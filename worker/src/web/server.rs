@@ -9,9 +9,10 @@ use mediaring::Counter;
 use reactor::Reactor;
 
 use super::clients::Clients;
-use super::connection::{Connection, Gone};
+use super::connection::Connection;
 use super::counters::Counters;
 use super::event_pages::EventPages;
+use super::gone::Gone;
 use super::handoff::Siblings;
 use super::listening::Listening;
 use super::site::Site;

@@ -9,7 +9,8 @@ use super::{FIRST_TOKEN, HEAD_MS, IDLE_MS, LINGER_MS, REFUSE_MS, Web};
 use crate::outputs::live::packet_queue::Format;
 use crate::outputs::live::viewer::Filled;
 use crate::reading::unestablished_places;
-use crate::web::connection::{Body, Connection, Gone, SentFile, State};
+use crate::web::connection::{Body, Connection, SentFile, State};
+use crate::web::gone::Gone;
 use crate::web::proxy::{self, Next};
 use crate::web::site::Site;
 
