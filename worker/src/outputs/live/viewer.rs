@@ -146,12 +146,8 @@ impl Viewer {
             return Filled::End;
         }
         let mut count = 0;
-        let ahead = || packets.from(next).take(BASE_SEARCH);
-        if self.format == Format::Flv && self.base_ms.is_none() {
-            let Some(first) = ahead().find(|item| !item.is_header) else { return Filled::Nothing };
-            let other = ahead().find(|item| !item.is_header && item.kind != first.kind);
-            let base = other.map_or(first.dts_ms, |other| other.dts_ms.min(first.dts_ms));
-            self.base_ms = Some(if feed.is_absolute() { 0 } else { base });
+        if !self.choose_base(packets, next, feed.is_absolute()) {
+            return Filled::Nothing;
         }
         let left = usize::try_from(end.saturating_sub(next)).unwrap_or(usize::MAX);
         for item in packets.from(next).take(left) {
@@ -176,6 +172,20 @@ impl Viewer {
             muxer.batches().keep(place, ready);
         }
         Filled::Some
+    }
+
+    /// Time 0 of what it gets is that of the earlier of its first packet and the first of the other track, unless times are the
+    /// publisher's own. `false` when there is nothing to choose it by yet.
+    fn choose_base(&mut self, packets: &PacketQueue, next: u64, is_absolute: bool) -> bool {
+        if self.format != Format::Flv || self.base_ms.is_some() {
+            return true;
+        }
+        let ahead = || packets.from(next).take(BASE_SEARCH).filter(|item| !item.is_header);
+        let Some(first) = ahead().next() else { return false };
+        let other = ahead().find(|item| item.kind != first.kind);
+        let base = other.map_or(first.dts_ms, |other| other.dts_ms.min(first.dts_ms));
+        self.base_ms = Some(if is_absolute { 0 } else { base });
+        true
     }
 
     /// Where it stands: a newcomer at the newest place to begin, somebody who lags too much as well.
