@@ -164,7 +164,7 @@ pub(crate) enum Job {
     Fail(u64),
     /// Finish a recording, writing over a part of it. Answered with [`DvrDone::Finished`].
     Finish(u64, Option<Patch>),
-    /// Finish what a former run left below this directory.
+    /// Finish what a former run left below this directory. Answered with [`DvrDone::Repaired`], for each.
     Repair(PathBuf),
     /// Read a file whole. Answered with [`HlsDone::Read`].
     Read(u64, FilePath),
@@ -202,13 +202,15 @@ pub(crate) enum DvrDone {
     GoesOn(u64, Length),
     /// Where a recording is now, or why not.
     Finished(u64, io::Result<Ended>),
+    /// Recordings that a former run left unfinished below this directory, and the names that they were to get.
+    Repaired(PathBuf, Vec<(String, Ended)>),
 }
 
 /// A recording that is finished.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) path: PathBuf,
-    /// How long it is, where only the disk's thread knows.
+    /// How long it is, where only the disk's thread knows it.
     pub(crate) length: Option<Length>,
 }
 
@@ -308,8 +310,8 @@ fn work(job: Job, recordings: &mut Recordings) -> Option<Done> {
             Some(Done::Dvr(DvrDone::Finished(id, recordings.finish(id, patch.as_ref()))))
         }
         Job::Repair(root) => {
-            recordings::repair(&root);
-            None
+            let repaired = recordings::repair(&root);
+            Some(Done::Dvr(DvrDone::Repaired(root, repaired)))
         }
         Job::Write(ticket, place, bytes) => Some(Done::Hls(HlsDone::Written(ticket, place.write(&bytes)))),
         Job::Note(place, bytes) => {

@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, FlockOperation, RenameFlags, flock, renameat_with, sta
 use rustix::io::Errno;
 
 use super::{Ended, FilePath};
-use crate::recording::continued::{MAX_TORN, Tail};
+use crate::recording::continued::{Length, MAX_TORN, Tail};
 use crate::recording::flv_file::Patch;
 use crate::recording::flv_tail::FlvTail;
 use crate::recording::mp4_file::Mp4File;
@@ -184,8 +184,10 @@ pub(crate) fn lock(file: &File) -> io::Result<()> {
     }
 }
 
-/// Looks for recordings that a former run left unfinished below a directory, and finishes them.
-pub(crate) fn repair(root: &Path) {
+/// Looks for recordings that a former run left unfinished below a directory, and finishes them. Returns those, each with the name that it
+/// was to get.
+pub(crate) fn repair(root: &Path) -> Vec<(String, Ended)> {
+    let mut repaired = Vec::new();
     let mut left = MAX_ENTRIES;
     let mut directories = vec![(root.to_owned(), 0)];
     while let Some((directory, depth)) = directories.pop() {
@@ -194,7 +196,7 @@ pub(crate) fn repair(root: &Path) {
             left = left.saturating_sub(1);
             if left == 0 {
                 tracing::warn!("{}: too many files to look for unfinished recordings", root.display());
-                return;
+                return repaired;
             }
             let Ok(kind) = entry.file_type() else { continue };
             let path = entry.path();
@@ -203,9 +205,10 @@ pub(crate) fn repair(root: &Path) {
             } else if kind.is_file()
                 && let Some(below) = unfinished(root, &path)
             {
-                match repair_one(&path, FilePath { root: root.to_owned(), below }) {
-                    Ok(Some(to)) => {
-                        tracing::warn!("a recording of a former run is repaired: {}", to.display())
+                match repair_one(&path, FilePath { root: root.to_owned(), below: below.clone() }) {
+                    Ok(Some(ended)) => {
+                        tracing::warn!("a recording of a former run is repaired: {}", ended.path.display());
+                        repaired.push((below, ended));
                     }
                     Ok(None) => tracing::warn!("left by a former run, and no recording: {}", path.display()),
                     // Nothing is left there: another http process is writing it.
@@ -215,6 +218,7 @@ pub(crate) fn repair(root: &Path) {
             }
         }
     }
+    repaired
 }
 
 /// The name that a file was to get, below the root, if it is an unfinished recording.
@@ -223,7 +227,8 @@ fn unfinished(root: &Path, path: &Path) -> Option<String> {
     (below.ends_with(".flv") || below.ends_with(".mp4")).then(|| below.to_owned())
 }
 
-pub(crate) fn repair_one(path: &Path, place: FilePath) -> io::Result<Option<PathBuf>> {
+/// Finishes what was left of a recording under this path. Returns where it is then; nothing, where it was none.
+pub(crate) fn repair_one(path: &Path, place: FilePath) -> io::Result<Option<Ended>> {
     let file = File::options().read(true).write(true).open(path)?;
     lock(&file)?;
     let mended = mend(&file, &place)?;
@@ -232,12 +237,13 @@ pub(crate) fn repair_one(path: &Path, place: FilePath) -> io::Result<Option<Path
     }
     let (directory, name) = place.directory(false)?;
     let temporary = format!("{name}{UNFINISHED}");
-    if mended == Mended::Empty {
+    let Mended::Whole(length) = mended else {
         // No player opens it, and nothing is lost.
         unlinkat(&directory, &temporary, AtFlags::empty())?;
         return Ok(None);
-    }
-    self::name(&directory, &temporary, &place).map(Some)
+    };
+    let path = self::name(&directory, &temporary, &place)?;
+    Ok(Some(Ended { path, length: Some(length) }))
 }
 
 /// What a file that was left behind is.
@@ -247,20 +253,22 @@ enum Mended {
     Not,
     /// The beginning of one, without a picture or sound.
     Empty,
-    /// Whole.
-    Whole,
+    /// Whole, and so long.
+    Whole(Length),
 }
 
 /// Cuts a recording where it is whole, and finishes it.
 fn mend(file: &File, place: &FilePath) -> io::Result<Mended> {
-    let (len, index, patch, is_empty) = if place.below.ends_with(".flv") {
+    let (mut length, index, patch, is_empty) = if place.below.ends_with(".flv") {
         let Some(back) = FlvTail::read_back(file)? else { return Ok(Mended::Not) };
-        (back.length().bytes, Vec::new(), back.finish(), back.is_empty())
+        (back.length(), Vec::new(), back.finish(), back.is_empty())
     } else {
         let Some(back) = Mp4File::read_back(file)? else { return Ok(Mended::Not) };
         let (index, patch) = back.finish();
-        (back.len(), index, patch, back.is_empty())
+        let length = Length { duration_ms: back.end_ms(), bytes: back.len() };
+        (length, index, patch, back.is_empty())
     };
+    let len = length.bytes;
     if file.metadata()?.len().saturating_sub(len) > MAX_TORN {
         return Ok(Mended::Not);
     }
@@ -270,11 +278,14 @@ fn mend(file: &File, place: &FilePath) -> io::Result<Mended> {
     file.set_len(len)?;
     file.write_all_at(&patch.bytes, patch.at)?;
     // The index only helps; a full disk may have no room for it.
-    if let Err(error) = file.write_all_at(&index, len) {
-        tracing::warn!("{} has no index: {error}", place.below);
-        file.set_len(len)?;
+    match file.write_all_at(&index, len) {
+        Ok(()) => length.bytes += index.len() as u64,
+        Err(error) => {
+            tracing::warn!("{} has no index: {error}", place.below);
+            file.set_len(len)?;
+        }
     }
-    Ok(Mended::Whole)
+    Ok(Mended::Whole(length))
 }
 
 #[cfg(test)]

@@ -4,10 +4,11 @@ pub(crate) mod orders;
 pub(crate) mod recording;
 
 use std::collections::{HashMap, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use conf::Config;
-use conf::vhost::Dvr;
+use conf::vhost::{Dvr, DvrPlan};
+use hls::Trace;
 use media::StreamKey;
 use serde::{Deserialize, Serialize};
 
@@ -43,8 +44,9 @@ pub(crate) struct Recorders {
     pub(crate) ordered: HashMap<StreamKey, bool>,
     /// Something is to be told to the master.
     pub(crate) is_new: bool,
-    /// Directories that were looked through for what a former run left.
-    repaired: Vec<PathBuf>,
+    /// Directories that were looked through for what a former run left, and how names of files there are traced back to streams, by
+    /// vhost.
+    repaired: HashMap<PathBuf, Vec<(String, Trace)>>,
 }
 
 /// Whether a stream is to be recorded: as an operator has said, else as the configuration says.
@@ -63,11 +65,37 @@ impl Recorders {
     /// the configuration records none.
     fn repair(&mut self, config: &Config, disk: &Disk) {
         for vhost in config.vhosts.iter().filter(|vhost| vhost.enabled) {
-            let (root, _) = recording::split(&vhost.dvr.path);
-            if !self.repaired.contains(&root) {
-                disk.push(Job::Repair(root.clone()));
-                self.repaired.push(root);
+            let (root, template) = recording::split(&vhost.dvr.path);
+            let is_new = !self.repaired.contains_key(&root);
+            let traces = self.repaired.entry(root.clone()).or_default();
+            // A file that is continued is told of when it ends.
+            let is_told = vhost.dvr.plan != DvrPlan::Append;
+            if is_told && traces.iter().all(|(known, _)| *known != vhost.name) {
+                traces.extend(Trace::new(&template, &vhost.name).map(|trace| (vhost.name.clone(), trace)));
             }
+            if is_new {
+                disk.push(Job::Repair(root));
+            }
+        }
+    }
+
+    /// Recordings that a former run left are finished: those whose names say of which stream they are, are told like others.
+    fn has_repaired(&mut self, root: &Path, repaired: Vec<(String, Ended)>) {
+        let traces = self.repaired.get(root).cloned().unwrap_or_default();
+        for (name, Ended { path, length }) in repaired {
+            let traced = traces.iter().find_map(|(vhost, trace)| Some((vhost, trace.find(&name)?)));
+            let (Some((vhost, (app, stream))), Some(length)) = (traced, length) else { continue };
+            let key = StreamKey { vhost: vhost.clone(), app, stream };
+            let Length { duration_ms, bytes } = length;
+            self.remember_finished(Finished { key, path, duration_ms, bytes });
+        }
+    }
+
+    fn remember_finished(&mut self, finished: Finished) {
+        self.is_new = true;
+        self.finished.push_back(finished);
+        if self.finished.len() > MAX_REMEMBERED {
+            self.finished.pop_front();
         }
     }
 
@@ -84,6 +112,7 @@ impl Recorders {
             DvrDone::Failed(id, error) => self.failed(id, &error, now.ms, disk),
             DvrDone::GoesOn(id, before) => self.goes_on(id, before),
             DvrDone::Finished(id, result) => self.has_finished(id, result),
+            DvrDone::Repaired(root, repaired) => self.has_repaired(&root, repaired),
         }
     }
 
@@ -113,11 +142,7 @@ impl Recorders {
                 }
                 let Finished { key, path, duration_ms, bytes } = &finished;
                 tracing::info!("dvr of {key}: {} with {duration_ms} ms, {bytes} bytes", path.display());
-                self.is_new = true;
-                self.finished.push_back(finished);
-                if self.finished.len() > MAX_REMEMBERED {
-                    self.finished.pop_front();
-                }
+                self.remember_finished(finished);
             }
             Err(error) => tracing::error!("dvr of {}: a recording can't be finished: {error}", finished.key),
         }

@@ -70,7 +70,10 @@ impl Recorders {
         match rmp_serde::from_slice::<Known>(notes) {
             Ok(known) => {
                 self.ordered.extend(known.ordered);
-                self.finished.extend(known.finished);
+                // What this process has done itself came later.
+                for finished in known.finished.into_iter().rev() {
+                    self.finished.push_front(finished);
+                }
             }
             Err(error) => tracing::error!("what was ordered before is lost: {error}"),
         }
