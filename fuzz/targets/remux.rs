@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use media::Kind;
-use remux::{Lineup, Mp4Packager, Seen, TsPackager};
+use remux::{Mp4Packager, Probe, TrackSet, TsPackager};
 
 /// One input: packets one after the other, each a byte of kind (audio or video), a byte of time, two bytes of length.
 pub(crate) fn run(input: &[u8]) {
-    let mut lineup = Lineup::default();
+    let mut track_set = TrackSet::default();
     let (mut ts, mut mp4) = (TsPackager::new(70), Mp4Packager::new(100));
     let (mut packets, mut fragments) = (Vec::new(), Vec::new());
     let (mut rest, mut dts_ms) = (input, 0_i64);
@@ -16,15 +16,15 @@ pub(crate) fn run(input: &[u8]) {
         rest = behind;
         let kind = if kind & 1 == 0 { Kind::Video } else { Kind::Audio };
         dts_ms += i64::from(*step);
-        for seen in lineup.see_all(kind, &Bytes::copy_from_slice(payload)).unwrap_or_default() {
+        for seen in track_set.see_all(kind, &Bytes::copy_from_slice(payload)).unwrap_or_default() {
             match seen {
-                Ok(Seen::Config { changed: true }) => {
-                    ts.begin(&lineup, &mut packets);
-                    fragments.extend(Mp4Packager::init(&lineup));
+                Ok(Probe::Config { changed: true }) => {
+                    ts.begin(&track_set, &mut packets);
+                    fragments.extend(Mp4Packager::init(&track_set));
                 }
-                Ok(Seen::Coded(coded) | Seen::Began(coded)) => {
+                Ok(Probe::AccessUnit(coded) | Probe::Began(coded)) => {
                     let before = packets.len();
-                    if ts.push(&lineup, dts_ms, &coded, &mut packets).is_err() {
+                    if ts.push(&track_set, dts_ms, &coded, &mut packets).is_err() {
                         assert!(packets.len() >= before);
                     }
                     fragments.extend(mp4.push(dts_ms, coded).map(|fragment| fragment.bytes));

@@ -217,7 +217,9 @@ fn a_recording_that_its_process_left_is_repaired() {
         assert_eq!(told["path"].as_str(), repaired[0].to_str());
         assert_eq!((told["app"].as_str(), told["name"].as_str()), (Some("live"), Some("a")));
         assert_eq!(told["bytes"].as_u64(), fs::metadata(&repaired[0]).ok().map(|file| file.len()));
-        assert!(told["duration_ms"].as_f64().unwrap() / 1000.0 + 0.1 > probe(&repaired[0], "format=duration"));
+        assert!(
+            told["duration_ms"].as_f64().unwrap() / 1000.0 + 0.1 > probe(&repaired[0], "format=duration")
+        );
         drop(encoder.finish(Duration::from_secs(30)).expect_success());
         // The successor went on in another file.
         let both = wait_files(&server, ending, 2);

@@ -7,11 +7,11 @@
 #![forbid(unsafe_code)]
 
 mod colours;
-mod lineup;
 mod mp4_packager;
 mod mpeg_audio;
+mod track_set;
 mod ts_packager;
 
-pub use lineup::{AudioTrack, Coded, Lineup, Refused, Seen, VideoTrack, mp4_id};
 pub use mp4_packager::{Fragment, Mp4Packager};
+pub use track_set::{AccessUnit, AudioTrack, Probe, RemuxError, TrackSet, VideoTrack, mp4_id};
 pub use ts_packager::TsPackager;

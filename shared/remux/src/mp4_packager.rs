@@ -3,7 +3,7 @@
 use media::Kind;
 use mp4::{Run, Sample, fragment, init, init_of_file};
 
-use crate::lineup::{Coded, Lineup, mp4_id};
+use crate::track_set::{AccessUnit, TrackSet, mp4_id};
 
 /// A sample is never said to last longer, ms: what follows tells its own time.
 const LONGEST_SAMPLE_MS: i64 = 10_000;
@@ -32,7 +32,7 @@ pub struct Fragment {
 #[derive(Debug, Clone)]
 struct Held {
     dts_ms: i64,
-    coded: Coded,
+    coded: AccessUnit,
 }
 
 /// Makes fragments of a given length.
@@ -65,15 +65,15 @@ impl Mp4Packager {
 
     /// The bytes in front of all fragments; `None` when no track can be packed.
     #[must_use]
-    pub fn init(lineup: &Lineup) -> Option<Vec<u8>> {
-        let tracks = lineup.mp4_tracks();
+    pub fn init(track_set: &TrackSet) -> Option<Vec<u8>> {
+        let tracks = track_set.mp4_tracks();
         (!tracks.is_empty()).then(|| init(&tracks))
     }
 
     /// The same for a file, which has room for its duration.
     #[must_use]
-    pub fn init_of_file(lineup: &Lineup) -> Option<Vec<u8>> {
-        let tracks = lineup.mp4_tracks();
+    pub fn init_of_file(track_set: &TrackSet) -> Option<Vec<u8>> {
+        let tracks = track_set.mp4_tracks();
         (!tracks.is_empty()).then(|| init_of_file(&tracks))
     }
 
@@ -84,7 +84,7 @@ impl Mp4Packager {
     }
 
     /// Takes one packet; returns the fragment that is complete with it.
-    pub fn push(&mut self, dts_ms: i64, coded: Coded) -> Option<Fragment> {
+    pub fn push(&mut self, dts_ms: i64, coded: AccessUnit) -> Option<Fragment> {
         if self.base_ms.is_some_and(|base| dts_ms < base) || coded.kind == Kind::Data {
             return None;
         }
@@ -176,8 +176,8 @@ mod tests {
 
     use super::*;
 
-    fn sample(kind: Kind, is_key: bool) -> Coded {
-        Coded { kind, track: 0, is_key, composition_ms: 0, data: Bytes::from_static(b"0123456789") }
+    fn sample(kind: Kind, is_key: bool) -> AccessUnit {
+        AccessUnit { kind, track: 0, is_key, composition_ms: 0, data: Bytes::from_static(b"0123456789") }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use ts::adts::Adts;
 use ts::annexb::{self, Format};
 use ts::{Access, Muxer, TRACKS, Ticks, Track, VideoType};
 
-use crate::lineup::{AudioTrack, Coded, Lineup, Refused, VideoTrack};
+use crate::track_set::{AccessUnit, AudioTrack, RemuxError, TrackSet, VideoTrack};
 
 /// Furthest that a picture may be shown behind its DTS, ms.
 const MAX_COMPOSITION_MS: i64 = 10_000;
@@ -72,16 +72,16 @@ impl TsPackager {
     }
 
     /// Begins a segment, or a live stream, or repeats in it what it consists of.
-    pub fn begin(&mut self, lineup: &Lineup, out: &mut Vec<u8>) {
+    pub fn begin(&mut self, track_set: &TrackSet, out: &mut Vec<u8>) {
         self.flush(out);
-        self.muxer.set_tracks(lineup.ts_tracks());
+        self.muxer.set_tracks(track_set.ts_tracks());
         self.muxer.write_tables(out);
     }
 
     /// Begins a segment that depends on nothing before: another server may write the same bytes.
-    pub fn begin_anew(&mut self, lineup: &Lineup, out: &mut Vec<u8>) {
+    pub fn begin_anew(&mut self, track_set: &TrackSet, out: &mut Vec<u8>) {
         self.sounds.clear();
-        self.muxer.set_tracks(lineup.ts_tracks());
+        self.muxer.set_tracks(track_set.ts_tracks());
         self.muxer.restart();
         self.muxer.write_tables(out);
     }
@@ -89,35 +89,36 @@ impl TsPackager {
     /// Packs one packet.
     ///
     /// # Errors
-    /// [`Refused`] when it can't be; nothing was written then.
+    /// [`RemuxError`] when it can't be; nothing was written then.
     pub fn push(
         &mut self,
-        lineup: &Lineup,
+        track_set: &TrackSet,
         dts_ms: i64,
-        coded: &Coded,
+        coded: &AccessUnit,
         out: &mut Vec<u8>,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), RemuxError> {
         match coded.kind {
-            Kind::Video => self.picture(lineup, dts_ms, coded, out),
-            Kind::Audio => self.sound(lineup, dts_ms, coded, out),
+            Kind::Video => self.picture(track_set, dts_ms, coded, out),
+            Kind::Audio => self.sound(track_set, dts_ms, coded, out),
             Kind::Data => Ok(()),
         }
     }
 
     fn picture(
         &mut self,
-        lineup: &Lineup,
+        track_set: &TrackSet,
         dts_ms: i64,
-        coded: &Coded,
+        coded: &AccessUnit,
         out: &mut Vec<u8>,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), RemuxError> {
         let place = usize::from(coded.track);
-        let (Some(lineup), Some(known)) = (lineup.of(coded.track), self.pictures.get(place).copied()) else {
-            return Err(Refused::NoConfig);
+        let (Some(track_set), Some(known)) = (track_set.of(coded.track), self.pictures.get(place).copied())
+        else {
+            return Err(RemuxError::NoConfig);
         };
         self.picture.clear();
         let has_sets = coded.is_key || known.owes_sets;
-        match &lineup.video {
+        match &track_set.video {
             Some(VideoTrack::Avc(config)) => {
                 let sets: Vec<_> = config.sps.iter().chain(&config.pps).collect();
                 let format = Format {
@@ -135,9 +136,9 @@ impl TsPackager {
                 };
                 annexb::write(&mut self.picture, &format, has_sets, &coded.data)?;
             }
-            Some(VideoTrack::Av1 { .. }) => return Err(Refused::Codec(flv::unit::AV1)),
-            Some(VideoTrack::Vp9 { .. }) => return Err(Refused::Codec(flv::unit::VP9)),
-            None => return Err(Refused::NoConfig),
+            Some(VideoTrack::Av1 { .. }) => return Err(RemuxError::Codec(flv::unit::AV1)),
+            Some(VideoTrack::Vp9 { .. }) => return Err(RemuxError::Codec(flv::unit::VP9)),
+            None => return Err(RemuxError::NoConfig),
         }
         let composition_ms = i64::from(coded.composition_ms).clamp(-MAX_LEAD_MS, MAX_COMPOSITION_MS);
         self.set_lead(-composition_ms);
@@ -167,13 +168,13 @@ impl TsPackager {
 
     fn sound(
         &mut self,
-        lineup: &Lineup,
+        track_set: &TrackSet,
         dts_ms: i64,
-        coded: &Coded,
+        coded: &AccessUnit,
         out: &mut Vec<u8>,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), RemuxError> {
         if self.muxer.tracks().audio(coded.track).is_none() {
-            return Err(Refused::NoConfig);
+            return Err(RemuxError::NoConfig);
         }
         let known = self.sounds.iter().position(|sounds| sounds.track == coded.track);
         let at = known.unwrap_or_else(|| {
@@ -188,7 +189,7 @@ impl TsPackager {
             if sounds.bytes.is_empty() {
                 sounds.first_ms = dts_ms;
             }
-            append(lineup, coded, &mut sounds.bytes)?;
+            append(track_set, coded, &mut sounds.bytes)?;
             if self.gather_ms == 0 {
                 sounds.write(&mut self.muxer, out);
             }
@@ -221,18 +222,18 @@ impl Sounds {
 }
 
 /// Appends a sound as a transport stream has it.
-fn append(lineup: &Lineup, coded: &Coded, out: &mut Vec<u8>) -> Result<(), Refused> {
-    match lineup.of(coded.track).and_then(|of| of.audio.as_ref()) {
+fn append(track_set: &TrackSet, coded: &AccessUnit, out: &mut Vec<u8>) -> Result<(), RemuxError> {
+    match track_set.of(coded.track).and_then(|of| of.audio.as_ref()) {
         Some(AudioTrack::Aac(config)) => {
-            let adts = adts(config).ok_or(Refused::Codec(flv::unit::AAC))?;
+            let adts = adts(config).ok_or(RemuxError::Codec(flv::unit::AAC))?;
             if !adts.write(out, &coded.data) {
-                return Err(Refused::Frame(coded.data.len()));
+                return Err(RemuxError::Frame(coded.data.len()));
             }
         }
         Some(AudioTrack::Mp3 { .. } | AudioTrack::Ac3(_)) => out.extend_from_slice(&coded.data),
         Some(AudioTrack::Opus(_)) => ts::opus::write(out, &coded.data),
-        Some(track @ AudioTrack::Flac { .. }) => return Err(Refused::Codec(track.codec())),
-        None => return Err(Refused::NoConfig),
+        Some(track @ AudioTrack::Flac { .. }) => return Err(RemuxError::Codec(track.codec())),
+        None => return Err(RemuxError::NoConfig),
     }
     Ok(())
 }
@@ -250,7 +251,7 @@ pub(crate) fn adts(config: &AacConfig) -> Option<Adts<'_>> {
 }
 
 /// Sounds of the first track outside of a container: AAC frames with their headers, MP3 frames as they are.
-impl Lineup {
+impl TrackSet {
     /// Whether the sounds are MP3, as they stand alone; `None` when they can't.
     #[must_use]
     pub fn bare_is_mp3(&self) -> Option<bool> {
@@ -264,19 +265,19 @@ impl Lineup {
     /// Appends one sound.
     ///
     /// # Errors
-    /// [`Refused`] when it can't stand alone; nothing was written then.
-    pub fn write_bare(&self, coded: &Coded, out: &mut Vec<u8>) -> Result<(), Refused> {
+    /// [`RemuxError`] when it can't stand alone; nothing was written then.
+    pub fn write_bare(&self, coded: &AccessUnit, out: &mut Vec<u8>) -> Result<(), RemuxError> {
         match &self.audio {
             Some(AudioTrack::Aac(config)) => {
-                let adts = adts(config).ok_or(Refused::Codec(flv::unit::AAC))?;
-                if adts.write(out, &coded.data) { Ok(()) } else { Err(Refused::Frame(coded.data.len())) }
+                let adts = adts(config).ok_or(RemuxError::Codec(flv::unit::AAC))?;
+                if adts.write(out, &coded.data) { Ok(()) } else { Err(RemuxError::Frame(coded.data.len())) }
             }
             Some(AudioTrack::Mp3 { .. }) => {
                 out.extend_from_slice(&coded.data);
                 Ok(())
             }
-            Some(track) => Err(Refused::Codec(track.codec())),
-            None => Err(Refused::NoConfig),
+            Some(track) => Err(RemuxError::Codec(track.codec())),
+            None => Err(RemuxError::NoConfig),
         }
     }
 }
@@ -286,13 +287,13 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::Seen;
+    use crate::Probe;
 
     const AVC: &[u8] = b"\x17\0\0\0\0\x01\x64\0\x1f\xff\xe1\0\x04\x67\x64\0\x1f\x01\0\x02\x68\xee";
 
-    fn coded(lineup: &mut Lineup, kind: Kind, payload: &'static [u8]) -> Coded {
-        match lineup.see(kind, &Bytes::from_static(payload)) {
-            Ok(Seen::Coded(coded)) => coded,
+    fn coded(track_set: &mut TrackSet, kind: Kind, payload: &'static [u8]) -> AccessUnit {
+        match track_set.see(kind, &Bytes::from_static(payload)) {
+            Ok(Probe::AccessUnit(coded)) => coded,
             other => panic!("{other:?}"),
         }
     }
@@ -300,26 +301,26 @@ mod tests {
     #[test]
     fn segments_that_begin_anew_have_the_same_bytes_wherever_they_are_made() {
         let segment = |before: usize| {
-            let mut lineup = Lineup::default();
-            lineup.see(Kind::Video, &Bytes::from_static(AVC)).unwrap();
-            lineup.see(Kind::Audio, &Bytes::from_static(b"\xaf\x00\x12\x10")).unwrap();
-            let picture = coded(&mut lineup, Kind::Video, b"\x17\x01\0\0\0\0\0\0\x01\x65");
-            let sound = coded(&mut lineup, Kind::Audio, b"\xaf\x01abc");
+            let mut track_set = TrackSet::default();
+            track_set.see(Kind::Video, &Bytes::from_static(AVC)).unwrap();
+            track_set.see(Kind::Audio, &Bytes::from_static(b"\xaf\x00\x12\x10")).unwrap();
+            let picture = coded(&mut track_set, Kind::Video, b"\x17\x01\0\0\0\0\0\0\x01\x65");
+            let sound = coded(&mut track_set, Kind::Audio, b"\xaf\x01abc");
             let mut packager = TsPackager::new(70);
             let mut out = Vec::new();
             if before > 0 {
-                packager.begin(&lineup, &mut out);
+                packager.begin(&track_set, &mut out);
             }
             for n in 0..before {
                 let dts_ms = i64::try_from(n).unwrap() * 23;
-                packager.push(&lineup, dts_ms, &sound, &mut out).unwrap();
+                packager.push(&track_set, dts_ms, &sound, &mut out).unwrap();
             }
             packager.flush(&mut out);
             out.clear();
-            packager.begin_anew(&lineup, &mut out);
+            packager.begin_anew(&track_set, &mut out);
             for n in 0..20 {
-                packager.push(&lineup, 10_000 + n * 40, &picture, &mut out).unwrap();
-                packager.push(&lineup, 10_003 + n * 40, &sound, &mut out).unwrap();
+                packager.push(&track_set, 10_000 + n * 40, &picture, &mut out).unwrap();
+                packager.push(&track_set, 10_003 + n * 40, &sound, &mut out).unwrap();
             }
             packager.flush(&mut out);
             out
@@ -331,20 +332,20 @@ mod tests {
     /// Groups of a picture that is shown at its DTS, one that is shown later, and two that are shown before.
     #[test]
     fn pictures_that_are_shown_before_their_dts_keep_their_times() {
-        let mut lineup = Lineup::default();
-        lineup.see(Kind::Video, &Bytes::from_static(AVC)).unwrap();
-        lineup.see(Kind::Audio, &Bytes::from_static(b"\xaf\x00\x12\x10")).unwrap();
-        let picture = coded(&mut lineup, Kind::Video, b"\x17\x01\0\0\0\0\0\0\x01\x65");
-        let sound = coded(&mut lineup, Kind::Audio, b"\xaf\x01abc");
+        let mut track_set = TrackSet::default();
+        track_set.see(Kind::Video, &Bytes::from_static(AVC)).unwrap();
+        track_set.see(Kind::Audio, &Bytes::from_static(b"\xaf\x00\x12\x10")).unwrap();
+        let picture = coded(&mut track_set, Kind::Video, b"\x17\x01\0\0\0\0\0\0\x01\x65");
+        let sound = coded(&mut track_set, Kind::Audio, b"\xaf\x01abc");
         let mut packager = TsPackager::new(0);
         let mut out = Vec::new();
-        packager.begin(&lineup, &mut out);
+        packager.begin(&track_set, &mut out);
         for n in 0..100_usize {
             let dts_ms = i64::try_from(n).unwrap() * 40;
             let composition_ms = [0, 80, -40, -40][n % 4];
-            let picture = Coded { composition_ms, ..picture.clone() };
-            packager.push(&lineup, dts_ms, &picture, &mut out).unwrap();
-            packager.push(&lineup, dts_ms + 1, &sound, &mut out).unwrap();
+            let picture = AccessUnit { composition_ms, ..picture.clone() };
+            packager.push(&track_set, dts_ms, &picture, &mut out).unwrap();
+            packager.push(&track_set, dts_ms + 1, &sound, &mut out).unwrap();
         }
         let (mut times, mut clocks) = (Vec::new(), Vec::new());
         for packet in out.as_chunks::<{ ts::PACKET_BYTES }>().0 {
@@ -392,16 +393,16 @@ mod tests {
             header.extend_from_slice(&[nal_type, 0, 1, 0, 4]);
             header.extend_from_slice(unit);
         }
-        let mut lineup = Lineup::default();
-        lineup.see(Kind::Video, &header.into()).unwrap();
+        let mut track_set = TrackSet::default();
+        track_set.see(Kind::Video, &header.into()).unwrap();
         let mut packager = TsPackager::new(0);
         let mut out = Vec::new();
-        packager.begin(&lineup, &mut out);
+        packager.begin(&track_set, &mut out);
         for (at, is_key) in [(0, true), (40, false), (80, true)] {
             let packet: &'static [u8] =
                 if is_key { b"\x93hvc1\0\0\0\x04\x26\x01id" } else { b"\xa3hvc1\0\0\0\x04\x02\x01tr" };
-            let picture = coded(&mut lineup, Kind::Video, packet);
-            packager.push(&lineup, at, &picture, &mut out).unwrap();
+            let picture = coded(&mut track_set, Kind::Video, packet);
+            packager.push(&track_set, at, &picture, &mut out).unwrap();
         }
         let before = b"\0\0\0\x01\x4e\x01se\0\0\x01\x26\x01id";
         assert_eq!(out.windows(before.len()).filter(|window| window == before).count(), 2);
@@ -410,18 +411,18 @@ mod tests {
 
     #[test]
     fn what_can_not_be_packed_is_left_out() {
-        let mut lineup = Lineup::default();
+        let mut track_set = TrackSet::default();
         let mut packager = TsPackager::new(0);
         let mut out = Vec::new();
-        lineup.see(Kind::Video, &Bytes::from_static(AVC)).unwrap();
-        packager.begin(&lineup, &mut out);
+        track_set.see(Kind::Video, &Bytes::from_static(AVC)).unwrap();
+        packager.begin(&track_set, &mut out);
         let before = out.len();
-        let broken = coded(&mut lineup, Kind::Video, b"\x17\x01\x80\0\0\xff\xff\xff\xff\x65");
-        assert!(matches!(packager.push(&lineup, 0, &broken, &mut out), Err(Refused::Nal(_))));
+        let broken = coded(&mut track_set, Kind::Video, b"\x17\x01\x80\0\0\xff\xff\xff\xff\x65");
+        assert!(matches!(packager.push(&track_set, 0, &broken, &mut out), Err(RemuxError::Nal(_))));
         // A sound of a track that was not announced.
-        lineup.see(Kind::Audio, &Bytes::from_static(b"\xaf\x00\x12\x10")).unwrap();
-        let sound = coded(&mut lineup, Kind::Audio, b"\xaf\x01abc");
-        assert_eq!(packager.push(&lineup, 0, &sound, &mut out), Err(Refused::NoConfig));
+        track_set.see(Kind::Audio, &Bytes::from_static(b"\xaf\x00\x12\x10")).unwrap();
+        let sound = coded(&mut track_set, Kind::Audio, b"\xaf\x01abc");
+        assert_eq!(packager.push(&track_set, 0, &sound, &mut out), Err(RemuxError::NoConfig));
         assert_eq!(out.len(), before);
     }
 }

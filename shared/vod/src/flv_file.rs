@@ -4,7 +4,7 @@ use bytes::Bytes;
 use flv::unit::{Body, Unit, by_track, take_apart};
 use media::Kind;
 use media::number::as_len;
-use remux::{Lineup, Refused, Seen};
+use remux::{Probe, RemuxError, TrackSet};
 
 use crate::index::{Index, Part, Sample};
 use crate::{Storage, VodError, take};
@@ -73,11 +73,11 @@ pub(crate) fn read(storage: &(impl Storage + ?Sized)) -> Result<Index, VodError>
             Some(Unit { body: Body::Config(_), .. }) => {
                 let len = as_len(size).min(MAX_CONFIG);
                 let body = Bytes::copy_from_slice(window.get(body_at, len)?);
-                if let Ok(Seen::Config { changed: true }) = film.lineup.see(kind, &body) {
+                if let Ok(Probe::Config { changed: true }) = film.track_set.see(kind, &body) {
                     film.changed = true;
                 }
-                if film.lineup.has_further() {
-                    film.lineup = film.lineup.only(Some(0), Some(0));
+                if film.track_set.has_further() {
+                    film.track_set = film.track_set.only(Some(0), Some(0));
                 }
             }
             Some(Unit { body: Body::Coded { composition_ms, data }, key_frame, .. }) => {
@@ -106,8 +106,8 @@ pub(crate) fn read(storage: &(impl Storage + ?Sized)) -> Result<Index, VodError>
 struct Film {
     samples: Vec<Sample>,
     parts: Vec<Part>,
-    lineup: Lineup,
-    /// The lineup is another than that of the last part.
+    track_set: TrackSet,
+    /// The set of tracks is another than that of the last part.
     changed: bool,
     left_out: Vec<String>,
     /// The first time, and the last of pictures and of sounds, [`EARLIER_MS`] later than they are.
@@ -157,10 +157,10 @@ impl Film {
 
     /// A sample whose packet begins with `peek`.
     fn take(&mut self, peek: &Bytes, sample: Sample) -> Result<(), VodError> {
-        let begins = match self.lineup.see(sample.kind(), peek) {
-            Ok(Seen::Coded(_)) => false,
-            Ok(Seen::Began(_)) => true,
-            Err(Refused::Codec(codec)) => {
+        let begins = match self.track_set.see(sample.kind(), peek) {
+            Ok(Probe::AccessUnit(_)) => false,
+            Ok(Probe::Began(_)) => true,
+            Err(RemuxError::Codec(codec)) => {
                 self.lacks(codec.to_string());
                 return Ok(());
             }
@@ -172,14 +172,14 @@ impl Film {
         Index::push(&mut self.samples, sample)
     }
 
-    /// Another lineup holds from the next sample on. A track that shows itself later than the other was there from the
+    /// Another set of tracks holds from the next sample on. A track that shows itself later than the other was there from the
     /// beginning; what has become another begins a part. `None` when there are too many.
     fn begin_part(&mut self) -> Option<()> {
         let count = self.parts.len();
         match self.parts.last_mut() {
-            Some(part) if self.lineup.extends(&part.lineup) => part.lineup = self.lineup.clone(),
+            Some(part) if self.track_set.extends(&part.track_set) => part.track_set = self.track_set.clone(),
             _ if count >= MAX_PARTS => return None,
-            _ => self.parts.push(Part { first: self.samples.len(), lineup: self.lineup.clone() }),
+            _ => self.parts.push(Part { first: self.samples.len(), track_set: self.track_set.clone() }),
         }
         Some(())
     }

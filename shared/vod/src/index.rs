@@ -1,7 +1,7 @@
 //! What is kept of a file: its samples in the order of their DTS, and the parts with one configuration each.
 
 use media::Kind;
-use remux::Lineup;
+use remux::TrackSet;
 
 use crate::{MAX_SAMPLES, Storage, VodError, flv_file, movie};
 
@@ -44,7 +44,7 @@ pub struct Part {
     /// Index of its first sample.
     pub first: usize,
     /// What the tracks are.
-    pub lineup: Lineup,
+    pub track_set: TrackSet,
 }
 
 /// See the module.
@@ -88,9 +88,9 @@ impl Index {
     /// What of the file HLS of it lacks: what is in no sample, and tracks that a transport stream has no place for.
     #[must_use]
     pub fn lacks(&self) -> Vec<String> {
-        let lineups = self.parts.iter().map(|part| &part.lineup);
+        let track_sets = self.parts.iter().map(|part| &part.track_set);
         let unfit = |kind, name: &str| {
-            lineups.clone().any(|lineup| !lineup.fits_ts(kind, 0)).then(|| name.to_owned())
+            track_sets.clone().any(|track_set| !track_set.fits_ts(kind, 0)).then(|| name.to_owned())
         };
         let unfit =
             [unfit(Kind::Video, "pictures of this codec"), unfit(Kind::Audio, "sounds of this codec")];

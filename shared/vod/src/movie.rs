@@ -1,7 +1,7 @@
 //! MP4 files, progressive and fragmented (ISO/IEC 14496-12): which samples there are and where.
 
 use media::number::{as_i64, as_len};
-use remux::Lineup;
+use remux::TrackSet;
 
 use crate::index::{Index, Part, Sample};
 use crate::movie_boxes::{find, find_in, full, number, table, walk};
@@ -20,7 +20,7 @@ const MAX_SAMPLE: u32 = 64 << 20;
 #[derive(Debug, Default)]
 struct Movie {
     tracks: Vec<Track>,
-    lineup: Lineup,
+    track_set: TrackSet,
     left_out: Vec<String>,
 }
 
@@ -107,7 +107,7 @@ pub(crate) fn read(storage: &(impl Storage + ?Sized)) -> Result<Index, VodError>
 }
 
 /// All samples of all tracks, from time 0 on.
-fn merge(Movie { tracks, lineup, left_out }: Movie) -> Result<Index, VodError> {
+fn merge(Movie { tracks, track_set, left_out }: Movie) -> Result<Index, VodError> {
     let mut all: Vec<(i64, Sample)> = Vec::new();
     let mut end = 0;
     for track in tracks {
@@ -134,7 +134,7 @@ fn merge(Movie { tracks, lineup, left_out }: Movie) -> Result<Index, VodError> {
     let is_sound = end_ms > last_ms && end_ms - last_ms <= LONGEST_SAMPLE_MS;
     Ok(Index {
         samples,
-        parts: vec![Part { first: 0, lineup }],
+        parts: vec![Part { first: 0, track_set }],
         end_ms: if is_sound { end_ms } else { 0 },
         left_out,
     })
@@ -150,12 +150,12 @@ fn movie(moov: &[u8], at: u64, file_len: u64) -> Result<Movie, VodError> {
             cursor.u32().ok()
         })
         .unwrap_or(1000);
-    let (mut lineup, mut left_out) = (Lineup::default(), Vec::new());
+    let (mut track_set, mut left_out) = (TrackSet::default(), Vec::new());
     let mut tracks = Vec::new();
     for (_, trak) in walk(moov).filter(|(name, _)| name == b"trak").take(MAX_TRACKS) {
         let media = find(trak, b"mdia").ok_or_else(wrong("trak"))?;
         let stbl = find_in(media, &[b"minf", b"stbl"]).ok_or_else(wrong("mdia"))?;
-        let Some(is_video) = entry(stbl, &mut lineup, &mut left_out) else { continue };
+        let Some(is_video) = entry(stbl, &mut track_set, &mut left_out) else { continue };
         let id = find(trak, b"tkhd")
             .and_then(full)
             .and_then(|(version, _, mut cursor)| {
@@ -182,18 +182,18 @@ fn movie(moov: &[u8], at: u64, file_len: u64) -> Result<Movie, VodError> {
         listed(stbl, file_len, &mut track, at)?;
         tracks.push(track);
     }
-    if tracks.is_empty() { Err(VodError::NoTrack) } else { Ok(Movie { tracks, lineup, left_out }) }
+    if tracks.is_empty() { Err(VodError::NoTrack) } else { Ok(Movie { tracks, track_set, left_out }) }
 }
 
 /// The first picture and the first sound track that can be packed are taken; `None` for all others.
-fn entry(stbl: &[u8], lineup: &mut Lineup, left_out: &mut Vec<String>) -> Option<bool> {
+fn entry(stbl: &[u8], track_set: &mut TrackSet, left_out: &mut Vec<String>) -> Option<bool> {
     match movie_entry::read(find(stbl, b"stsd")?) {
-        Ok(movie_entry::Track::Video(track)) if lineup.video.is_none() => {
-            lineup.video = Some(track);
+        Ok(movie_entry::Track::Video(track)) if track_set.video.is_none() => {
+            track_set.video = Some(track);
             Some(true)
         }
-        Ok(movie_entry::Track::Audio(track)) if lineup.audio.is_none() => {
-            lineup.audio = Some(track);
+        Ok(movie_entry::Track::Audio(track)) if track_set.audio.is_none() => {
+            track_set.audio = Some(track);
             Some(false)
         }
         Ok(movie_entry::Track::Video(_)) => left_out_is(left_out, "another track of pictures".to_owned()),

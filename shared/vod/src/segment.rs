@@ -4,7 +4,7 @@ use media::number::as_len;
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use remux::{Coded, TsPackager};
+use remux::{AccessUnit, TsPackager};
 
 use crate::index::{Index, Sample};
 use crate::{Storage, VodError, take};
@@ -94,11 +94,11 @@ impl Index {
         let mut packager = TsPackager::new(GATHER_MS);
         packager.set_lead(self.lead_ms());
         let mut out = Vec::new();
-        packager.begin_anew(&part.lineup, &mut out);
+        packager.begin_anew(&part.track_set, &mut out);
         let mut reader = Reader { storage, at: 0, bytes: Bytes::new() };
         for (n, sample) in samples.iter().enumerate() {
             let data = reader.data(samples.get(n..).unwrap_or(&[]), sample)?;
-            let coded = Coded {
+            let coded = AccessUnit {
                 kind: sample.kind(),
                 track: 0,
                 is_key: sample.is_key,
@@ -106,7 +106,7 @@ impl Index {
                 data,
             };
             // A sample that can't be packed is left out, as in a live stream.
-            let _ = packager.push(&part.lineup, i64::from(sample.dts_ms), &coded, &mut out);
+            let _ = packager.push(&part.track_set, i64::from(sample.dts_ms), &coded, &mut out);
         }
         packager.flush(&mut out);
         Ok(Some(out))

@@ -183,7 +183,7 @@ impl Output for Recorders {
 
     fn take(&mut self, id: usize, event: &FeedEvent, info: &StreamInfo, now: Now, disk: &mut Disk) {
         if let Some(recording) = self.recordings.get_mut(&id) {
-            self.ending.extend(recording.take(event, &info.lineup, (now.unix_ms, now.ms), disk));
+            self.ending.extend(recording.take(event, &info.track_set, (now.unix_ms, now.ms), disk));
         }
     }
 

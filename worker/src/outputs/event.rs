@@ -3,20 +3,20 @@
 use bytes::Bytes;
 use media::Kind;
 use mediaring::{Flags, HeaderKind, RingReader};
-use remux::{Coded, Lineup, Refused, Seen};
+use remux::{AccessUnit, Probe, RemuxError, TrackSet};
 
 use crate::reading::{LOOK_AHEAD, Packet, Publish};
 
 /// What happens in a stream, in the order of its ring.
 #[derive(Debug, Clone)]
 pub(crate) enum FeedEvent {
-    /// Something has ended, or was missed: what follows stands for itself. The tracks are those of the lineup, and nothing of them
+    /// Something has ended, or was missed: what follows stands for itself. The tracks are those of the set of tracks, and nothing of them
     /// is earlier than that DTS, where it is known.
     Break(Publish, Option<i64>),
     /// The decoder configuration of a track is another.
     Changed,
     /// Something to pack.
-    Coded(i64, Coded),
+    AccessUnit(i64, AccessUnit),
     /// Something that can't be packed: a configuration that makes no sense, or a codec without a place in any container. What it
     /// is, in words.
     Unfit(String),
@@ -34,7 +34,7 @@ pub(crate) type Sink<'a> = dyn FnMut(&FeedEvent, &StreamInfo) + 'a;
 /// What is known of a stream at a place in it.
 #[derive(Debug, Default)]
 pub(crate) struct StreamInfo {
-    pub(crate) lineup: Lineup,
+    pub(crate) track_set: TrackSet,
     /// Whether there were pictures, and sounds, of whatever codec.
     pub(crate) kinds: [bool; 2],
     pub(crate) metadata: Option<Bytes>,
@@ -59,20 +59,20 @@ impl StreamInfo {
     pub(crate) fn at(ring: &RingReader, seq: u64, firsts: [u8; 2]) -> Self {
         let stored = |kind| ring.header(kind, seq).map(|header| Bytes::from(header.bytes));
         let info = Self {
-            lineup: Lineup::default(),
+            track_set: TrackSet::default(),
             kinds: [false; 2],
             metadata: stored(HeaderKind::Metadata),
             video_header: stored(HeaderKind::Video),
             audio_header: stored(HeaderKind::Audio),
         };
-        let mut lineup = Lineup::with_firsts(firsts);
+        let mut track_set = TrackSet::with_firsts(firsts);
         for (kind, header) in [(Kind::Video, &info.video_header), (Kind::Audio, &info.audio_header)] {
             // A header that can't be read is none.
             for header in header.as_ref().map(flv::kept::split).unwrap_or_default() {
-                let _ = lineup.see_all(kind, &header);
+                let _ = track_set.see_all(kind, &header);
             }
         }
-        Self { lineup, ..info }
+        Self { track_set, ..info }
     }
 
     /// Metadata and all that is kept of pictures and of sounds, one after the other.
@@ -130,13 +130,14 @@ impl StreamInfo {
         *audio |= packet.kind == Kind::Audio;
         let mut events = Vec::with_capacity(3);
         let mut refused = false;
-        let all = self.lineup.see_all(packet.kind, &packet.payload).unwrap_or_else(|error| vec![Err(error)]);
+        let all =
+            self.track_set.see_all(packet.kind, &packet.payload).unwrap_or_else(|error| vec![Err(error)]);
         for seen in all {
             match seen {
-                Ok(Seen::Config { changed: true }) => events.push(FeedEvent::Changed),
-                Ok(Seen::Coded(coded)) => events.push(FeedEvent::Coded(packet.dts_ms, coded)),
-                Ok(Seen::Began(coded)) => {
-                    events.extend([FeedEvent::Changed, FeedEvent::Coded(packet.dts_ms, coded)]);
+                Ok(Probe::Config { changed: true }) => events.push(FeedEvent::Changed),
+                Ok(Probe::AccessUnit(coded)) => events.push(FeedEvent::AccessUnit(packet.dts_ms, coded)),
+                Ok(Probe::Began(coded)) => {
+                    events.extend([FeedEvent::Changed, FeedEvent::AccessUnit(packet.dts_ms, coded)]);
                 }
                 Ok(_) => {}
                 Err(error) => {
@@ -145,8 +146,8 @@ impl StreamInfo {
                     let what = if packet.kind == Kind::Video { "pictures" } else { "sound" };
                     let what = format!("its {what}: {error}");
                     match error {
-                        Refused::Config(_) | Refused::Codec(_) => events.push(FeedEvent::Unfit(what)),
-                        Refused::Track(track) => events.push(FeedEvent::Beyond(packet.kind, track)),
+                        RemuxError::Config(_) | RemuxError::Codec(_) => events.push(FeedEvent::Unfit(what)),
+                        RemuxError::Track(track) => events.push(FeedEvent::Beyond(packet.kind, track)),
                         _ => {}
                     }
                 }

@@ -137,9 +137,9 @@ impl Feed {
         } else {
             ring.key().filter(|key| *key < self.next).unwrap_or(self.next)
         };
-        let mut info = StreamInfo::at(ring, from, self.info.lineup.firsts());
+        let mut info = StreamInfo::at(ring, from, self.info.track_set.firsts());
         // Of MP3 nothing but its packets tells that it is there.
-        info.lineup.take_sounds_of(&self.info.lineup);
+        info.track_set.take_sounds_of(&self.info.track_set);
         tell(&FeedEvent::Break(self.publish, first_dts(ring, from)), &info);
         tell_headers(&info, tell);
         for seq in from..self.next {
@@ -190,7 +190,7 @@ impl Feed {
     /// Finds out which tracks there are, or when to look again.
     fn settle(&mut self, ring: &RingReader, now_ms: u64) -> Option<u64> {
         let mut ahead = StreamInfo::ahead(ring, self.next, [0; 2]);
-        let has = [ahead.lineup.has_pictures(), ahead.lineup.audio.is_some()];
+        let has = [ahead.track_set.has_pictures(), ahead.track_set.audio.is_some()];
         let complete = has == [true; 2];
         let announced = if ahead.metadata.is_some() { ahead.announced() } else { self.info.announced() };
         let is_awaited = announced.into_iter().zip(has).any(|(announced, has)| announced && !has);
@@ -199,8 +199,8 @@ impl Feed {
         if !complete && now_ms < until && !self.resting {
             return Some(until);
         }
-        let firsts = ahead.lineup.lowest();
-        if firsts != ahead.lineup.firsts() {
+        let firsts = ahead.track_set.lowest();
+        if firsts != ahead.track_set.firsts() {
             ahead = StreamInfo::ahead(ring, self.next, firsts);
         }
         ahead.metadata = ahead.metadata.or_else(|| self.info.metadata.take());

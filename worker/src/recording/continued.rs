@@ -7,7 +7,7 @@ use std::io;
 use bytes::Bytes;
 use media::{Kind, StreamKey};
 use mediaring::Flags;
-use remux::{Coded, Lineup};
+use remux::{AccessUnit, TrackSet};
 
 use super::flv_file::Patch;
 use super::flv_tail::FlvTail;
@@ -23,7 +23,7 @@ pub(crate) enum Piece {
     /// For FLV: a packet as it came.
     Tag { kind: Kind, dts_ms: i64, flags: Flags, body: Bytes },
     /// For MP4.
-    Sample(i64, Coded),
+    Sample(i64, AccessUnit),
 }
 
 impl Piece {
@@ -48,7 +48,7 @@ pub(crate) struct Start {
     pub(crate) metadata: Option<Bytes>,
     /// Sequence headers of pictures and sounds.
     pub(crate) headers: [Option<Bytes>; 2],
-    pub(crate) lineup: Lineup,
+    pub(crate) track_set: TrackSet,
 }
 
 /// Where a part of a file comes from: which publish, and what is time 0 of the file in the time of its stream.

@@ -72,8 +72,9 @@ impl FlvTail {
 
     /// Begins a file.
     pub(crate) fn begin(start: &Start) -> (Self, Vec<u8>) {
-        let has_audio = start.lineup.audio.is_some() || start.headers[1].is_some();
-        let (flv, bytes) = FlvFile::begin(start.metadata.as_deref(), has_audio, start.lineup.video.is_some());
+        let has_audio = start.track_set.audio.is_some() || start.headers[1].is_some();
+        let (flv, bytes) =
+            FlvFile::begin(start.metadata.as_deref(), has_audio, start.track_set.video.is_some());
         (Self::of(flv), bytes)
     }
 

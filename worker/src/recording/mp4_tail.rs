@@ -7,7 +7,7 @@ use std::io;
 
 use media::cursor::Cursor;
 use mp4::set_duration;
-use remux::{Coded, Mp4Packager, mp4_id};
+use remux::{AccessUnit, Mp4Packager, mp4_id};
 
 use super::FRAGMENT_MS;
 use super::continued::{Found, Length, Origin, Start, Tail};
@@ -40,7 +40,7 @@ impl Mp4Tail {
 
     /// Begins a file; `None` when nothing of the stream can be in it.
     pub(crate) fn begin(start: &Start) -> Option<(Self, Vec<u8>)> {
-        let head = Mp4Packager::init_of_file(&start.lineup)?;
+        let head = Mp4Packager::init_of_file(&start.track_set)?;
         Some((Self::of(Mp4File::begin(head.clone())), head))
     }
 
@@ -49,7 +49,7 @@ impl Mp4Tail {
         let Some(file) = Mp4File::read_back(file)? else { return Ok(Found::Alien) };
         let mut head = file.head().to_vec();
         set_duration(&mut head, 0);
-        if Mp4Packager::init_of_file(&start.lineup).is_none_or(|wanted| wanted != head) {
+        if Mp4Packager::init_of_file(&start.track_set).is_none_or(|wanted| wanted != head) {
             return Ok(Found::Other("has other tracks"));
         }
         Ok(Found::Fits(Tail::Mp4(Box::new(Self::of(file)))))
@@ -72,7 +72,7 @@ impl Mp4Tail {
     }
 
     /// Takes a sample; appends the fragment that is complete with it.
-    pub(crate) fn take(&mut self, dts_ms: i64, coded: &Coded, out: &mut Vec<u8>) {
+    pub(crate) fn take(&mut self, dts_ms: i64, coded: &AccessUnit, out: &mut Vec<u8>) {
         let time_ms = dts_ms.saturating_sub(self.base_ms);
         if time_ms < self.floor_ms {
             return;

@@ -7,7 +7,7 @@ use conf::vhost::{Dvr, DvrPlan, TimeJitter};
 use hls::template::{Names, fill};
 use media::{Kind, StreamKey};
 use mediaring::Flags;
-use remux::{Coded, Lineup, Mp4Packager};
+use remux::{AccessUnit, Mp4Packager, TrackSet};
 
 use super::Finished;
 use crate::disk::{Disk, Job, place};
@@ -53,7 +53,7 @@ struct Current {
     /// Bytes of the packets so far.
     bytes: u64,
     /// The tracks that it says it has.
-    lineup: Lineup,
+    track_set: TrackSet,
 }
 
 /// A stream that is recorded.
@@ -147,7 +147,7 @@ impl Recording {
     pub(crate) fn take(
         &mut self,
         event: &FeedEvent,
-        lineup: &Lineup,
+        track_set: &TrackSet,
         now: (i64, u64),
         disk: &mut Disk,
     ) -> Vec<(u64, Finished)> {
@@ -162,37 +162,38 @@ impl Recording {
                 self.keys = 0;
             }
             // Of a file of fragments the tracks are fixed; FLV has the new configuration as a tag.
-            FeedEvent::Changed if self.is_mp4() && !self.has_grown(lineup, disk) => {
+            FeedEvent::Changed if self.is_mp4() && !self.has_grown(track_set, disk) => {
                 ended.extend(self.close(disk));
             }
             FeedEvent::Changed => {}
             FeedEvent::Raw(packet) | FeedEvent::Header(packet) => {
                 self.note(packet);
                 if !self.is_mp4() {
-                    self.flv_packet(packet, lineup, disk, &mut ended);
+                    self.flv_packet(packet, track_set, disk, &mut ended);
                 }
             }
-            FeedEvent::Coded(dts_ms, coded) if self.is_mp4() => {
-                self.mp4_packet(*dts_ms, coded, lineup, disk, &mut ended);
+            FeedEvent::AccessUnit(dts_ms, coded) if self.is_mp4() => {
+                self.mp4_packet(*dts_ms, coded, track_set, disk, &mut ended);
             }
             FeedEvent::Unfit(what) if self.is_mp4() => self.left_out.note(&self.key, "dvr", what),
             FeedEvent::Beyond(kind, track) if self.is_mp4() => {
                 self.left_out.note_beyond("dvr", *kind, *track);
             }
-            FeedEvent::Coded(..) | FeedEvent::Unfit(_) | FeedEvent::Beyond(..) => {}
+            FeedEvent::AccessUnit(..) | FeedEvent::Unfit(_) | FeedEvent::Beyond(..) => {}
         }
         ended
     }
 
     /// Whether the change is a track more that the open file has got room for.
-    fn has_grown(&mut self, lineup: &Lineup, disk: &Disk) -> bool {
-        let Some(current) = self.current.as_mut().filter(|current| lineup.extends(&current.lineup)) else {
+    fn has_grown(&mut self, track_set: &TrackSet, disk: &Disk) -> bool {
+        let Some(current) = self.current.as_mut().filter(|current| track_set.extends(&current.track_set))
+        else {
             return false;
         };
         let Container::Mp4 { file, .. } = &mut current.container else { return false };
-        let head = Mp4Packager::init_of_file(lineup);
+        let head = Mp4Packager::init_of_file(track_set);
         let Some(patch) = head.and_then(|head| file.set_head(&head)) else { return false };
-        current.lineup = lineup.clone();
+        current.track_set = track_set.clone();
         disk.push(Job::Patch(current.id, patch))
     }
 
@@ -214,7 +215,7 @@ impl Recording {
     fn turn(
         &mut self,
         (kind, track, dts_ms, is_key): (Kind, u8, i64, bool),
-        lineup: &Lineup,
+        track_set: &TrackSet,
         disk: &mut Disk,
         ended: &mut Vec<(u64, Finished)>,
     ) -> bool {
@@ -226,7 +227,8 @@ impl Recording {
         if is_picture && self.keys & own == 0 {
             return false;
         }
-        let can_begin = if lineup.video.is_some() { is_picture && is_key && track == 0 } else { !is_picture };
+        let can_begin =
+            if track_set.video.is_some() { is_picture && is_key && track == 0 } else { !is_picture };
         if let Some(current) = &self.current {
             let length = dts_ms - current.began_ms;
             let limit = i64::try_from(self.config.duration_ms).unwrap_or(i64::MAX);
@@ -237,12 +239,12 @@ impl Recording {
             }
         }
         if self.current.is_none() && self.now.1 >= self.rests_until_ms {
-            self.open(dts_ms, lineup, disk);
+            self.open(dts_ms, track_set, disk);
         }
         self.current.is_some()
     }
 
-    fn open(&mut self, dts_ms: i64, lineup: &Lineup, disk: &mut Disk) {
+    fn open(&mut self, dts_ms: i64, track_set: &TrackSet, disk: &mut Disk) {
         let begin_ms = self.begin_ms.take().map_or(dts_ms, |begin_ms| begin_ms.min(dts_ms));
         let base_ms = *self.base_ms.get_or_insert(begin_ms);
         let (root, template) = split(&self.config.path);
@@ -250,20 +252,20 @@ impl Recording {
         let file = place(&root, fill(&template, &names));
         let id = disk.ticket();
         let (container, job) = if self.config.plan == DvrPlan::Append {
-            let start = self.start(begin_ms, lineup);
+            let start = self.start(begin_ms, track_set);
             let container = Container::Continued { pieces: Vec::new(), before: Length::default() };
             (container, Job::GoOn(id, file, Box::new(start)))
         } else if self.is_mp4() {
-            let Some(init) = Mp4Packager::init_of_file(lineup) else { return };
-            let is_whole = lineup.video.is_some() && lineup.audio.is_some();
+            let Some(init) = Mp4Packager::init_of_file(track_set) else { return };
+            let is_whole = track_set.video.is_some() && track_set.audio.is_some();
             let init = if is_whole { init } else { with_room(&init) };
             let packager = Box::new(Mp4Packager::new(FRAGMENT_MS));
             let container = Container::Mp4 { packager, file: Box::new(Mp4File::begin(init.clone())) };
             (container, Job::Begin(id, file, init.into()))
         } else {
-            let has_audio = lineup.audio.is_some() || self.audio_header.is_some();
+            let has_audio = track_set.audio.is_some() || self.audio_header.is_some();
             let (mut flv, mut bytes) =
-                FlvFile::begin(self.metadata.as_deref(), has_audio, lineup.video.is_some());
+                FlvFile::begin(self.metadata.as_deref(), has_audio, track_set.video.is_some());
             let time = self.time(dts_ms, base_ms);
             for (kind, header) in [(Kind::Video, &self.video_header), (Kind::Audio, &self.audio_header)] {
                 for header in header.as_ref().map(flv::kept::split).unwrap_or_default() {
@@ -285,12 +287,12 @@ impl Recording {
             pending: Vec::new(),
             pending_ms: dts_ms,
             bytes: 0,
-            lineup: lineup.clone(),
+            track_set: track_set.clone(),
         });
     }
 
     /// What a file is continued with.
-    fn start(&self, dts_ms: i64, lineup: &Lineup) -> Start {
+    fn start(&self, dts_ms: i64, track_set: &TrackSet) -> Start {
         Start {
             key: self.key.clone(),
             publish: self.publish,
@@ -299,7 +301,7 @@ impl Recording {
             is_mp4: self.is_mp4(),
             metadata: self.metadata.clone(),
             headers: [self.video_header.clone(), self.audio_header.clone()],
-            lineup: lineup.clone(),
+            track_set: track_set.clone(),
         }
     }
 
@@ -312,7 +314,7 @@ impl Recording {
     fn flv_packet(
         &mut self,
         packet: &Packet,
-        lineup: &Lineup,
+        track_set: &TrackSet,
         disk: &mut Disk,
         ended: &mut Vec<(u64, Finished)>,
     ) {
@@ -324,7 +326,7 @@ impl Recording {
             .then(|| flv::unit::by_track(packet.kind, &packet.payload)?.into_iter().next())
             .flatten();
         let (track, starts) = further.map_or((0, is_key), |(track, unit)| (track, unit.key_frame));
-        if is_frame && !self.turn((packet.kind, track, packet.dts_ms, starts), lineup, disk, ended) {
+        if is_frame && !self.turn((packet.kind, track, packet.dts_ms, starts), track_set, disk, ended) {
             return;
         }
         let time = self.time(packet.dts_ms, self.base_ms.unwrap_or(packet.dts_ms));
@@ -346,12 +348,12 @@ impl Recording {
     fn mp4_packet(
         &mut self,
         dts_ms: i64,
-        coded: &Coded,
-        lineup: &Lineup,
+        coded: &AccessUnit,
+        track_set: &TrackSet,
         disk: &mut Disk,
         ended: &mut Vec<(u64, Finished)>,
     ) {
-        if !self.turn((coded.kind, coded.track, dts_ms, coded.is_key), lineup, disk, ended) {
+        if !self.turn((coded.kind, coded.track, dts_ms, coded.is_key), track_set, disk, ended) {
             return;
         }
         let Some(current) = &mut self.current else { return };

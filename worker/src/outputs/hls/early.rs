@@ -2,7 +2,7 @@
 //! do costs HLS nothing.
 
 use media::StreamKey;
-use remux::Lineup;
+use remux::TrackSet;
 
 use super::stream::{Changes, HlsStream};
 use crate::disk::Disk;
@@ -16,7 +16,7 @@ const EACH: usize = 1024;
 #[derive(Debug)]
 enum Event {
     /// With the tracks and the time of day then, ms since 1970.
-    Happened(FeedEvent, Box<Lineup>, i64),
+    Happened(FeedEvent, Box<TrackSet>, i64),
     /// Nobody publishes any more.
     Rest,
 }
@@ -34,7 +34,7 @@ impl Early {
     fn push(&mut self, key: &StreamKey, event: Event) {
         self.bytes += EACH
             + match &event {
-                Event::Happened(FeedEvent::Coded(_, coded), ..) => coded.data.len(),
+                Event::Happened(FeedEvent::AccessUnit(_, coded), ..) => coded.data.len(),
                 _ => 0,
             };
         self.events.push(event);
@@ -50,9 +50,9 @@ impl Early {
     }
 
     /// Something has happened in the stream.
-    pub(crate) fn keep(&mut self, key: &StreamKey, event: &FeedEvent, lineup: &Lineup, unix_ms: i64) {
+    pub(crate) fn keep(&mut self, key: &StreamKey, event: &FeedEvent, track_set: &TrackSet, unix_ms: i64) {
         if !matches!(event, FeedEvent::Raw(_) | FeedEvent::Header(_)) {
-            self.push(key, Event::Happened(event.clone(), Box::new(lineup.clone()), unix_ms));
+            self.push(key, Event::Happened(event.clone(), Box::new(track_set.clone()), unix_ms));
         }
     }
 
@@ -70,7 +70,7 @@ impl HlsStream {
         let mut all = Changes::default();
         for event in events {
             all.add(match event {
-                Event::Happened(event, lineup, unix_ms) => self.take(&event, &lineup, unix_ms, disk),
+                Event::Happened(event, track_set, unix_ms) => self.take(&event, &track_set, unix_ms, disk),
                 Event::Rest => self.rest(disk),
             });
         }
@@ -85,7 +85,7 @@ mod tests {
     use bytes::Bytes;
     use conf::vhost::Hls;
     use media::Kind;
-    use remux::Seen;
+    use remux::Probe;
 
     use super::super::HlsStreams;
     use super::*;
@@ -105,11 +105,13 @@ mod tests {
         let key = StreamKey { vhost: "v".to_owned(), app: "live".to_owned(), stream: "a".to_owned() };
         hls.open(0, &key, (&config, false), &mut disk);
         let mut info = StreamInfo::default();
-        info.lineup.see(Kind::Audio, &Bytes::from_static(&[0xaf, 0, 0x12, 0x10])).unwrap();
+        info.track_set.see(Kind::Audio, &Bytes::from_static(&[0xaf, 0, 0x12, 0x10])).unwrap();
         let sound = Bytes::from([&[0xaf, 1][..], &vec![0x21; len]].concat());
         for number in 0..count {
-            let Ok(Seen::Coded(coded)) = info.lineup.see(Kind::Audio, &sound) else { panic!("a sound") };
-            hls.take(0, &FeedEvent::Coded(number * STEP_MS, coded), &info, NOW, &mut disk);
+            let Ok(Probe::AccessUnit(coded)) = info.track_set.see(Kind::Audio, &sound) else {
+                panic!("a sound")
+            };
+            hls.take(0, &FeedEvent::AccessUnit(number * STEP_MS, coded), &info, NOW, &mut disk);
         }
         hls.rest(0, NOW, &mut disk);
         assert_eq!(hls.streams[&0].playlist.listed().count(), 0);

@@ -69,7 +69,7 @@ impl Output for HlsStreams {
         if stream.rests_since_ms.take().is_some() {
             stream.set_over(false, disk);
         }
-        let changes = stream.take(event, &info.lineup, now.unix_ms, disk);
+        let changes = stream.take(event, &info.track_set, now.unix_ms, disk);
         if changes.is_unfit && !self.unfit.contains(&stream.naming.key) {
             self.unfit.push(stream.naming.key.clone());
         }

@@ -12,7 +12,7 @@ use conf::vhost::{Hls, HlsOnError};
 use hls::member::Choices;
 use hls::{Cut, Ended, Member, Playlist, Position, Rules};
 use media::StreamKey;
-use remux::{Coded, Lineup};
+use remux::{AccessUnit, TrackSet};
 
 use self::cutting::{Closed, Cutting};
 use self::naming::Naming;
@@ -216,44 +216,44 @@ impl HlsStream {
     pub(crate) fn take(
         &mut self,
         event: &FeedEvent,
-        lineup: &Lineup,
+        track_set: &TrackSet,
         unix_ms: i64,
         disk: &mut Disk,
     ) -> Changes {
         let mut changes = Changes::default();
         let is_told = matches!(event, FeedEvent::Break(..) | FeedEvent::Changed);
         if !is_told && !self.knows_tracks || is_told && !self.ready {
-            self.look_at_tracks(lineup, &mut changes);
+            self.look_at_tracks(track_set, &mut changes);
         }
         if !self.ready {
-            self.early.keep(&self.naming.key, event, lineup, unix_ms);
+            self.early.keep(&self.naming.key, event, track_set, unix_ms);
             return changes;
         }
         match event {
             FeedEvent::Break(..) => {
                 self.end_publish(disk, &mut changes);
                 self.is_listed = false;
-                self.cutting.begin_publish(lineup);
-                self.look_at_tracks(lineup, &mut changes);
+                self.cutting.begin_publish(track_set);
+                self.look_at_tracks(track_set, &mut changes);
                 self.end_lists(disk);
             }
             FeedEvent::Changed => {
-                let is_other = self.look_at_tracks(lineup, &mut changes);
+                let is_other = self.look_at_tracks(track_set, &mut changes);
                 self.cutting.changed |= is_other;
             }
             // MPEG-TS has no place for it.
-            FeedEvent::Coded(_, coded) if !lineup.fits_ts(coded.kind, coded.track) => {
+            FeedEvent::AccessUnit(_, coded) if !track_set.fits_ts(coded.kind, coded.track) => {
                 self.refused += 1;
-                self.left_out.note(&self.naming.key, "hls", &lineup.name(coded.kind, coded.track));
+                self.left_out.note(&self.naming.key, "hls", &track_set.name(coded.kind, coded.track));
                 changes.is_unfit = self.naming.config.on_error == HlsOnError::Disconnect;
             }
-            FeedEvent::Coded(dts_ms, coded) => {
+            FeedEvent::AccessUnit(dts_ms, coded) => {
                 if coded.track == 0 {
                     self.coded(*dts_ms, coded, unix_ms, disk, &mut changes);
                 } else if !self.cutting.renditions.has(coded.kind, coded.track) {
-                    self.left_out.note(&self.naming.key, "hls", &lineup.name(coded.kind, coded.track));
+                    self.left_out.note(&self.naming.key, "hls", &track_set.name(coded.kind, coded.track));
                     return changes;
-                } else if lineup.lacks_first() {
+                } else if track_set.lacks_first() {
                     self.left_out.note(&self.naming.key, "hls", NO_FIRST);
                 }
                 self.push_further(*dts_ms, coded);
@@ -269,7 +269,14 @@ impl HlsStream {
         changes
     }
 
-    fn coded(&mut self, dts_ms: i64, coded: &Coded, unix_ms: i64, disk: &mut Disk, changes: &mut Changes) {
+    fn coded(
+        &mut self,
+        dts_ms: i64,
+        coded: &AccessUnit,
+        unix_ms: i64,
+        disk: &mut Disk,
+        changes: &mut Changes,
+    ) {
         match self.cutting.look(dts_ms, coded) {
             (Cut::Skip, _) => return,
             (Cut::Stay, _) => {}
@@ -288,7 +295,7 @@ impl HlsStream {
     }
 
     /// Packs a packet for the lists of further tracks.
-    fn push_further(&mut self, dts_ms: i64, coded: &Coded) {
+    fn push_further(&mut self, dts_ms: i64, coded: &AccessUnit) {
         let (refused, told) = self.cutting.renditions.push(dts_ms, coded);
         self.refused += refused;
         for member in told {
@@ -300,16 +307,16 @@ impl HlsStream {
     }
 
     /// Takes up which tracks there are. Whether what was there before is another now.
-    fn look_at_tracks(&mut self, lineup: &Lineup, changes: &mut Changes) -> bool {
+    fn look_at_tracks(&mut self, track_set: &TrackSet, changes: &mut Changes) -> bool {
         self.knows_tracks = true;
         // Who has the list already would not follow it into a list of lists.
         let may_grow = self.is_several || !self.is_listed || self.naming.config.ctx;
         let (is_open, absolute) = (self.cutting.is_open(), self.cutting.absolute);
-        let is_other = self.cutting.renditions.review(lineup, may_grow, is_open, absolute);
+        let is_other = self.cutting.renditions.review(track_set, may_grow, is_open, absolute);
         self.listed_members.extend(self.cutting.renditions.members());
         self.is_several |= !self.is_listed && !self.cutting.renditions.is_empty();
         self.tell_lists(changes);
-        self.cutting.set_lineup(lineup.only(Some(0), Some(0))) || is_other
+        self.cutting.set_tracks(track_set.only(Some(0), Some(0))) || is_other
     }
 
     /// The lists that have paths of their own.
@@ -320,7 +327,7 @@ impl HlsStream {
     }
 
     /// Says once that the encoder's key frames are too far apart for what is configured.
-    fn look_at_cut(&mut self, coded: &Coded) {
+    fn look_at_cut(&mut self, coded: &AccessUnit) {
         if self.naming.config.wait_keyframe && self.cutting.is_first_between(coded) {
             let target_s = self.playlist.position().target_s;
             tracing::warn!(

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use media::Kind;
 use mediaring::Flags;
-use remux::{Fragment, Lineup, Mp4Packager, TsPackager};
+use remux::{Fragment, Mp4Packager, TrackSet, TsPackager};
 
 use super::batch::BatchCache;
 use super::packet_queue::{Format, Item, PacketQueue, StreamHeaders};
@@ -79,7 +79,13 @@ impl Muxer {
     }
 
     /// Other rules hold: what was left out so far begins with its header, which is in `headers`.
-    pub(crate) fn set_rules(&mut self, rules: Rules, lineup: &Lineup, headers: &StreamHeaders, dts_ms: i64) {
+    pub(crate) fn set_rules(
+        &mut self,
+        rules: Rules,
+        track_set: &TrackSet,
+        headers: &StreamHeaders,
+        dts_ms: i64,
+    ) {
         let former = std::mem::replace(&mut self.rules, rules);
         let is_new = |kind| former.leaves_out(kind, self.format) && !rules.leaves_out(kind, self.format);
         for (kind, bytes) in headers.iter().filter(|(kind, _)| self.format == Format::Flv && is_new(*kind)) {
@@ -87,62 +93,67 @@ impl Muxer {
             let item = Item { kind, is_header: true, is_start: false, dts_ms, bytes };
             self.packets.push(item, StreamHeaders::default);
         }
-        let own = rules.lineup(lineup, self.format);
-        self.begin_anew(&FeedEvent::Changed, own.as_ref().unwrap_or(lineup));
+        let own = rules.track_set(track_set, self.format);
+        self.begin_anew(&FeedEvent::Changed, own.as_ref().unwrap_or(track_set));
     }
 
     /// Packs what happened; `info` is what is known of the stream then.
     pub(crate) fn take(&mut self, event: &FeedEvent, info: &StreamInfo) {
         let (rules, format) = (self.rules, self.format);
         let kind = match event {
-            FeedEvent::Coded(_, coded) => Some(coded.kind),
+            FeedEvent::AccessUnit(_, coded) => Some(coded.kind),
             FeedEvent::Raw(packet) => Some(packet.kind),
             _ => None,
         };
         if kind.is_some_and(|kind| rules.leaves_out(kind, format)) {
             return;
         }
-        let own = rules.lineup(&info.lineup, format);
+        let own = rules.track_set(&info.track_set, format);
         let headers = || rules.stream_headers(info.headers().collect::<Vec<_>>().into(), format);
-        self.pack(event, own.as_ref().unwrap_or(&info.lineup), headers);
+        self.pack(event, own.as_ref().unwrap_or(&info.track_set), headers);
     }
 
-    fn pack(&mut self, event: &FeedEvent, lineup: &Lineup, stream_headers: impl FnOnce() -> StreamHeaders) {
+    fn pack(
+        &mut self,
+        event: &FeedEvent,
+        track_set: &TrackSet,
+        stream_headers: impl FnOnce() -> StreamHeaders,
+    ) {
         match (self.format, event) {
-            (_, FeedEvent::Break(..) | FeedEvent::Changed) => self.begin_anew(event, lineup),
+            (_, FeedEvent::Break(..) | FeedEvent::Changed) => self.begin_anew(event, track_set),
             (Format::Flv, FeedEvent::Raw(packet)) => {
                 let is_header = packet.kind == Kind::Data || packet.flags.contains(Flags::SEQUENCE_HEADER);
                 let is_start = match packet.kind {
                     Kind::Video => packet.flags.contains(Flags::KEY),
-                    Kind::Audio => lineup.video.is_none() && !is_header,
+                    Kind::Audio => track_set.video.is_none() && !is_header,
                     Kind::Data => false,
                 };
                 let bytes = packet.payload.clone();
                 let item = Item { kind: packet.kind, is_header, is_start, dts_ms: packet.dts_ms, bytes };
                 self.packets.push(item, stream_headers);
             }
-            (Format::Ts, FeedEvent::Coded(dts_ms, coded)) => {
+            (Format::Ts, FeedEvent::AccessUnit(dts_ms, coded)) => {
                 let mut out = Vec::new();
                 let apart = self.tables_ms.map(|tables_ms| dts_ms.saturating_sub(tables_ms));
                 let due = apart.is_none_or(|apart| !(0..TABLES_EVERY_MS).contains(&apart));
                 let has_tables = coded.starts() || due;
                 if has_tables {
-                    self.ts.begin(lineup, &mut out);
+                    self.ts.begin(track_set, &mut out);
                     self.tables_ms = Some(*dts_ms);
                 }
-                if let Err(error) = self.ts.push(lineup, *dts_ms, coded, &mut out) {
+                if let Err(error) = self.ts.push(track_set, *dts_ms, coded, &mut out) {
                     tracing::debug!("a packet is not in the transport stream: {error}");
                 }
-                let is_start = coded.starts() || has_tables && !lineup.ts_tracks().has_video();
+                let is_start = coded.starts() || has_tables && !track_set.ts_tracks().has_video();
                 self.push(coded.kind, is_start, *dts_ms, out);
             }
-            (Format::Mp4, FeedEvent::Coded(dts_ms, coded)) => {
+            (Format::Mp4, FeedEvent::AccessUnit(dts_ms, coded)) => {
                 let fragment = self.mp4.push(*dts_ms, coded.clone());
                 self.push_fragment(fragment);
             }
-            (Format::RawAudio, FeedEvent::Coded(dts_ms, coded)) if coded.is_first(Kind::Audio) => {
+            (Format::RawAudio, FeedEvent::AccessUnit(dts_ms, coded)) if coded.is_first(Kind::Audio) => {
                 let mut out = Vec::new();
-                if lineup.write_bare(coded, &mut out).is_ok() {
+                if track_set.write_bare(coded, &mut out).is_ok() {
                     self.push(coded.kind, true, *dts_ms, out);
                 }
             }
@@ -150,13 +161,13 @@ impl Muxer {
         }
     }
 
-    fn begin_anew(&mut self, event: &FeedEvent, lineup: &Lineup) {
+    fn begin_anew(&mut self, event: &FeedEvent, track_set: &TrackSet) {
         if matches!(event, FeedEvent::Break(..)) {
             self.packets.forget_start();
         }
         self.tables_ms = None;
         if self.format == Format::Mp4 {
-            let init = Mp4Packager::init(lineup).map(Bytes::from);
+            let init = Mp4Packager::init(track_set).map(Bytes::from);
             if init != self.init {
                 let fragment = self.mp4.flush();
                 self.push_fragment(fragment);

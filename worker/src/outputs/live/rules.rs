@@ -4,7 +4,7 @@
 use conf::Config;
 use conf::vhost::HttpRemux;
 use media::{Kind, StreamKey};
-use remux::Lineup;
+use remux::TrackSet;
 
 use super::packet_queue::{Format, StreamHeaders};
 
@@ -57,12 +57,12 @@ impl Rules {
     }
 
     /// The tracks without those that are left out; `None` when none is.
-    pub(crate) fn lineup(self, lineup: &Lineup, format: Format) -> Option<Lineup> {
+    pub(crate) fn track_set(self, track_set: &TrackSet, format: Format) -> Option<TrackSet> {
         let (video, audio) = (self.leaves_out(Kind::Video, format), self.leaves_out(Kind::Audio, format));
         match (video, audio) {
             (false, false) => None,
-            (true, true) => Some(Lineup::default()),
-            _ => Some(lineup.without(if video { Kind::Video } else { Kind::Audio })),
+            (true, true) => Some(TrackSet::default()),
+            _ => Some(track_set.without(if video { Kind::Video } else { Kind::Audio })),
         }
     }
 

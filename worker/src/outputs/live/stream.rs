@@ -62,7 +62,8 @@ impl LiveStream {
     /// Whether the header of an FLV file says that there are pictures, and sounds.
     pub(crate) fn announced(&self, info: &StreamInfo) -> [bool; 2] {
         let [video, audio] = info.kinds;
-        self.rules.announced([video || info.lineup.video.is_some(), audio || info.lineup.audio.is_some()])
+        self.rules
+            .announced([video || info.track_set.video.is_some(), audio || info.track_set.audio.is_some()])
     }
 
     /// Whether there is, or may be, anything in this format. Of sounds alone it matters which they are.
@@ -70,13 +71,13 @@ impl LiveStream {
         if !feed.is_settled() {
             return true;
         }
-        let own = self.rules.lineup(&feed.info.lineup, format);
-        let lineup = own.as_ref().unwrap_or(&feed.info.lineup);
+        let own = self.rules.track_set(&feed.info.track_set, format);
+        let track_set = own.as_ref().unwrap_or(&feed.info.track_set);
         match format {
             Format::Flv => true,
-            Format::Ts => !lineup.ts_tracks().is_empty(),
-            Format::Mp4 => !lineup.mp4_tracks().is_empty(),
-            Format::RawAudio => lineup.bare_is_mp3() == Some(is_mp3),
+            Format::Ts => !track_set.ts_tracks().is_empty(),
+            Format::Mp4 => !track_set.mp4_tracks().is_empty(),
+            Format::RawAudio => track_set.bare_is_mp3() == Some(is_mp3),
         }
     }
 
@@ -89,7 +90,7 @@ impl LiveStream {
         let headers = feed.info.headers().collect::<Vec<_>>().into();
         let dts_ms = feed.newest_ms.unwrap_or(0);
         for muxer in self.muxers.iter_mut().flatten() {
-            muxer.set_rules(rules, &feed.info.lineup, &headers, dts_ms);
+            muxer.set_rules(rules, &feed.info.track_set, &headers, dts_ms);
         }
     }
 
@@ -177,7 +178,7 @@ impl LiveStream {
 
     /// Somebody gets a picture. Without pictures of the first track, what it is made of begins anywhere.
     pub(crate) fn note_picture(&mut self, feed: &Feed) {
-        if feed.info.lineup.lacks_first_pictures() {
+        if feed.info.track_set.lacks_first_pictures() {
             self.left_out.note(&feed.key, ".jpg", NO_FIRST_PICTURES);
         }
     }
@@ -187,14 +188,14 @@ impl LiveStream {
         let (key, viewers) = (&self.key, self.viewers);
         let is_watched = |format: Format| viewers.get(format.index()).is_some_and(|count| *count > 0);
         match event {
-            FeedEvent::Coded(_, coded) => {
+            FeedEvent::AccessUnit(_, coded) => {
                 let is_sound = coded.kind == Kind::Audio;
-                let name = || info.lineup.name(coded.kind, coded.track);
-                if is_watched(Format::Ts) && !info.lineup.fits_ts(coded.kind, coded.track) {
+                let name = || info.track_set.name(coded.kind, coded.track);
+                if is_watched(Format::Ts) && !info.track_set.fits_ts(coded.kind, coded.track) {
                     self.left_out.note(key, "the transport stream", &name());
                 } else if is_watched(Format::Ts)
                     && !self.rules.leaves_out(Kind::Video, Format::Ts)
-                    && info.lineup.lacks_first_pictures()
+                    && info.track_set.lacks_first_pictures()
                 {
                     self.left_out.note(key, "the transport stream", NO_FIRST_PICTURES);
                 } else if is_sound && coded.track > 0 && is_watched(Format::RawAudio) {

@@ -10,11 +10,11 @@ use crate::disk::recordings::{Recordings, repair};
 const CONFIG: &[u8] = b"\x17\0\0\0\0\x01\x64\0\x1f\xff\xe1\0\x04\x67\x64\0\x1f\x01\0\x02\x68\xee";
 const SOUND: &[u8] = b"\xaf\0\x12\x10";
 
-fn lineup() -> Lineup {
-    let mut lineup = Lineup::default();
-    lineup.see(Kind::Video, &Bytes::from_static(CONFIG)).unwrap();
-    lineup.see(Kind::Audio, &Bytes::from_static(SOUND)).unwrap();
-    lineup
+fn track_set() -> TrackSet {
+    let mut track_set = TrackSet::default();
+    track_set.see(Kind::Video, &Bytes::from_static(CONFIG)).unwrap();
+    track_set.see(Kind::Audio, &Bytes::from_static(SOUND)).unwrap();
+    track_set
 }
 
 fn start(first_seq: u64, dts_ms: i64, is_mp4: bool) -> Start {
@@ -26,7 +26,7 @@ fn start(first_seq: u64, dts_ms: i64, is_mp4: bool) -> Start {
         is_mp4,
         metadata: None,
         headers: [CONFIG, SOUND].map(|header| Some(Bytes::from_static(header))),
-        lineup: lineup(),
+        track_set: track_set(),
     }
 }
 
@@ -47,7 +47,7 @@ fn pieces(numbers: std::ops::Range<u32>, from_ms: i64, is_mp4: bool) -> Vec<Piec
             let flags = if is_key { Flags::KEY } else { Flags::default() };
             pieces.push(if is_mp4 {
                 let data = body.slice(head.len()..);
-                Piece::Sample(dts_ms, Coded { kind, track: 0, is_key, composition_ms: 0, data })
+                Piece::Sample(dts_ms, AccessUnit { kind, track: 0, is_key, composition_ms: 0, data })
             } else {
                 Piece::Tag { kind, dts_ms, flags, body }
             });
@@ -239,7 +239,7 @@ fn what_is_no_recording_is_set_aside_and_other_tracks_get_another_file() {
     for (n, has_audio) in [(0, true), (1, false), (2, true), (3, false)] {
         let mut start = start(n, 0, true);
         if !has_audio {
-            start.lineup.audio = None;
+            start.track_set.audio = None;
         }
         house.recordings.go_on(1, &house.place, &start).unwrap();
         let all = pieces(0..50, 0, true).into_iter();

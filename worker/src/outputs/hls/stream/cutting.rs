@@ -2,7 +2,7 @@
 
 use hls::{Cut, Facts, Member, Rules, Segmenter};
 use media::Kind;
-use remux::{Coded, Lineup, TsPackager};
+use remux::{AccessUnit, TrackSet, TsPackager};
 
 use super::renditions::Renditions;
 use super::{GATHER_MS, MAX_SEGMENT_BYTES};
@@ -13,7 +13,7 @@ struct Open {
     began_ms: i64,
     is_break: bool,
     /// The tracks that it says it has.
-    lineup: Lineup,
+    track_set: TrackSet,
 }
 
 /// A segment that is complete.
@@ -37,7 +37,7 @@ pub(crate) struct Cutting {
     packager: TsPackager,
     open: Option<Open>,
     /// What the list has: the first track of each kind.
-    pub(crate) lineup: Lineup,
+    pub(crate) track_set: TrackSet,
     /// Further tracks.
     pub(crate) renditions: Renditions,
     /// The configuration of a track has changed.
@@ -59,7 +59,7 @@ impl Cutting {
             segmenter: Segmenter::new(rules),
             packager: TsPackager::new(GATHER_MS),
             open: None,
-            lineup: Lineup::default(),
+            track_set: TrackSet::default(),
             renditions: Renditions::default(),
             changed: false,
             anchor: None,
@@ -74,19 +74,19 @@ impl Cutting {
     }
 
     /// Another publish begins: when its times were is yet to be seen.
-    pub(crate) fn begin_publish(&mut self, lineup: &Lineup) {
+    pub(crate) fn begin_publish(&mut self, track_set: &TrackSet) {
         self.anchor = None;
-        self.renditions.retain(lineup);
+        self.renditions.retain(track_set);
     }
 
     /// What is to be done before a packet is packed; and since when what is open goes, time of the stream, ms.
-    pub(crate) fn look(&mut self, dts_ms: i64, coded: &Coded) -> (Cut, Option<i64>) {
+    pub(crate) fn look(&mut self, dts_ms: i64, coded: &AccessUnit) -> (Cut, Option<i64>) {
         let facts = Facts {
             kind: coded.kind,
             dts_ms,
             is_key: coded.is_key,
             is_break: std::mem::take(&mut self.changed),
-            has_video: self.lineup.ts_tracks().has_video(),
+            has_video: self.track_set.ts_tracks().has_video(),
         };
         let began = self.segmenter.open();
         (self.segmenter.look(&facts), began)
@@ -97,39 +97,39 @@ impl Cutting {
         self.anchor = self.anchor.filter(|_| !is_break).or(Some((dts_ms, unix_ms)));
         let mut bytes = Vec::with_capacity(1 << 16);
         if self.absolute {
-            self.packager.begin_anew(&self.lineup, &mut bytes);
+            self.packager.begin_anew(&self.track_set, &mut bytes);
         } else {
-            self.packager.begin(&self.lineup, &mut bytes);
+            self.packager.begin(&self.track_set, &mut bytes);
         }
         self.packager.owe_sets();
         self.renditions.begin(self.absolute);
         let is_break = is_break || std::mem::take(&mut self.owes_break);
-        self.open = Some(Open { bytes, began_ms: dts_ms, is_break, lineup: self.lineup.clone() });
+        self.open = Some(Open { bytes, began_ms: dts_ms, is_break, track_set: self.track_set.clone() });
     }
 
     /// Whether a packet with which a segment begins is no key frame, for the first time.
-    pub(crate) fn is_first_between(&mut self, coded: &Coded) -> bool {
+    pub(crate) fn is_first_between(&mut self, coded: &AccessUnit) -> bool {
         coded.kind == Kind::Video && !coded.is_key && !std::mem::replace(&mut self.is_cut_between, true)
     }
 
     /// Packs a packet of the first tracks. `false` when that can't be.
-    pub(crate) fn pack(&mut self, dts_ms: i64, coded: &Coded) -> bool {
+    pub(crate) fn pack(&mut self, dts_ms: i64, coded: &AccessUnit) -> bool {
         let Some(open) = &mut self.open else { return true };
         open.bytes.len() <= MAX_SEGMENT_BYTES
-            && self.packager.push(&self.lineup, dts_ms, coded, &mut open.bytes).is_ok()
+            && self.packager.push(&self.track_set, dts_ms, coded, &mut open.bytes).is_ok()
     }
 
     /// The first tracks are these. Whether what was there before is another now.
-    pub(crate) fn set_lineup(&mut self, lineup: Lineup) -> bool {
-        if self.lineup == lineup {
+    pub(crate) fn set_tracks(&mut self, track_set: TrackSet) -> bool {
+        if self.track_set == track_set {
             return false;
         }
         // A track more: it is in the segment that is open, too.
-        if let Some(open) = self.open.as_mut().filter(|open| lineup.extends(&open.lineup)) {
-            open.lineup = lineup.clone();
-            self.packager.begin(&lineup, &mut open.bytes);
+        if let Some(open) = self.open.as_mut().filter(|open| track_set.extends(&open.track_set)) {
+            open.track_set = track_set.clone();
+            self.packager.begin(&track_set, &mut open.bytes);
         }
-        self.lineup = lineup;
+        self.track_set = track_set;
         true
     }
 

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use hls::member::{Choices, Rendition, Variant};
 use hls::{END, Member};
 use media::Kind;
-use remux::{Coded, Lineup, TsPackager};
+use remux::{AccessUnit, TrackSet, TsPackager};
 
 use super::cutting::Cutting;
 use super::{GATHER_MS, HlsStream, MAX_SEGMENT_BYTES};
@@ -17,7 +17,7 @@ use hls::uri::relative;
 struct Further {
     member: Member,
     /// What its segments have.
-    lineup: Lineup,
+    track_set: TrackSet,
     packager: TsPackager,
     /// The segment that is open.
     open: Option<Open>,
@@ -40,26 +40,33 @@ struct Open {
 pub(crate) struct Renditions(Vec<Further>);
 
 /// The tracks that a member has.
-fn tracks_of(member: Member, lineup: &Lineup) -> Lineup {
+fn tracks_of(member: Member, track_set: &TrackSet) -> TrackSet {
     match member {
-        Member::Main => lineup.only(Some(0), Some(0)),
-        Member::Video(track) => lineup.only(Some(track), Some(0)),
-        Member::Audio(track) => lineup.only(None, Some(track)),
+        Member::Main => track_set.only(Some(0), Some(0)),
+        Member::Video(track) => track_set.only(Some(track), Some(0)),
+        Member::Audio(track) => track_set.only(None, Some(track)),
     }
 }
 
 impl Further {
     fn new(member: Member) -> Self {
         let packager = TsPackager::new(GATHER_MS);
-        Self { member, lineup: Lineup::default(), packager, open: None, is_beginning: true, is_told: false }
+        Self {
+            member,
+            track_set: TrackSet::default(),
+            packager,
+            open: None,
+            is_beginning: true,
+            is_told: false,
+        }
     }
 
     fn begin(&mut self, absolute: bool) {
         let mut bytes = Vec::new();
         if absolute {
-            self.packager.begin_anew(&self.lineup, &mut bytes);
+            self.packager.begin_anew(&self.track_set, &mut bytes);
         } else {
-            self.packager.begin(&self.lineup, &mut bytes);
+            self.packager.begin(&self.track_set, &mut bytes);
         }
         self.packager.owe_sets();
         self.open =
@@ -67,13 +74,13 @@ impl Further {
     }
 
     /// What it has of a packet.
-    fn own(&self, coded: &Coded) -> Option<Coded> {
+    fn own(&self, coded: &AccessUnit) -> Option<AccessUnit> {
         let is_own = match (self.member, coded.kind) {
             (Member::Video(track), Kind::Video) | (Member::Audio(track), Kind::Audio) => coded.track == track,
             (Member::Video(_), Kind::Audio) => coded.track == 0,
             _ => false,
         };
-        is_own.then(|| Coded { track: 0, ..coded.clone() })
+        is_own.then(|| AccessUnit { track: 0, ..coded.clone() })
     }
 }
 
@@ -92,10 +99,10 @@ impl Renditions {
     }
 
     /// The tracks are these: others go.
-    pub(crate) fn retain(&mut self, lineup: &Lineup) {
+    pub(crate) fn retain(&mut self, track_set: &TrackSet) {
         let has = |member| match member {
-            Member::Video(track) => lineup.further(Kind::Video).any(|known| known == track),
-            Member::Audio(track) => lineup.further(Kind::Audio).any(|known| known == track),
+            Member::Video(track) => track_set.further(Kind::Video).any(|known| known == track),
+            Member::Audio(track) => track_set.further(Kind::Audio).any(|known| known == track),
             Member::Main => false,
         };
         self.0.retain(|further| has(further.member));
@@ -104,14 +111,20 @@ impl Renditions {
 
     /// The tracks are these, or more is known of them. Where a segment is open, new ones are begun in it if they may. Whether one
     /// that was there before is another now.
-    pub(crate) fn review(&mut self, lineup: &Lineup, may_grow: bool, open: bool, absolute: bool) -> bool {
+    pub(crate) fn review(
+        &mut self,
+        track_set: &TrackSet,
+        may_grow: bool,
+        open: bool,
+        absolute: bool,
+    ) -> bool {
         let mut is_other = false;
         for kind in [Kind::Video, Kind::Audio] {
-            for track in lineup.further(kind).filter(|track| lineup.fits_ts(kind, *track)) {
+            for track in track_set.further(kind).filter(|track| track_set.fits_ts(kind, *track)) {
                 let member = Member::of(kind, track);
                 if !self.has(kind, track) && may_grow {
                     let mut further = Further::new(member);
-                    further.lineup = tracks_of(member, lineup);
+                    further.track_set = tracks_of(member, track_set);
                     if open {
                         further.begin(absolute);
                     }
@@ -121,14 +134,14 @@ impl Renditions {
             }
         }
         for further in &mut self.0 {
-            let tracks = tracks_of(further.member, lineup);
-            if further.lineup == tracks {
+            let tracks = tracks_of(further.member, track_set);
+            if further.track_set == tracks {
                 continue;
             }
-            is_other |= !tracks.extends(&further.lineup);
-            further.lineup = tracks;
+            is_other |= !tracks.extends(&further.track_set);
+            further.track_set = tracks;
             if let Some(open) = &mut further.open {
-                further.packager.begin(&further.lineup, &mut open.bytes);
+                further.packager.begin(&further.track_set, &mut open.bytes);
             }
         }
         is_other
@@ -141,13 +154,13 @@ impl Renditions {
 
     /// Packs a packet for all who have it. Returns how many could not, and the members that are to be told of because their
     /// segments begin without a key frame (but for the first of a publish).
-    pub(crate) fn push(&mut self, dts_ms: i64, coded: &Coded) -> (u64, Vec<Member>) {
+    pub(crate) fn push(&mut self, dts_ms: i64, coded: &AccessUnit) -> (u64, Vec<Member>) {
         let (mut refused, mut told) = (0, Vec::new());
         for further in &mut self.0 {
             let Some(own) = further.own(coded) else { continue };
             let Some(open) = &mut further.open else { continue };
             let is_full = open.bytes.len() > MAX_SEGMENT_BYTES;
-            if is_full || further.packager.push(&further.lineup, dts_ms, &own, &mut open.bytes).is_err() {
+            if is_full || further.packager.push(&further.track_set, dts_ms, &own, &mut open.bytes).is_err() {
                 refused += 1;
                 continue;
             }
@@ -174,8 +187,8 @@ impl Renditions {
         self.0.iter_mut().for_each(|further| further.open = None);
     }
 
-    fn lineup(&self, member: Member) -> Option<&Lineup> {
-        self.0.iter().find(|further| further.member == member).map(|further| &further.lineup)
+    fn track_set(&self, member: Member) -> Option<&TrackSet> {
+        self.0.iter().find(|further| further.member == member).map(|further| &further.track_set)
     }
 }
 
@@ -277,23 +290,24 @@ fn choices(
 ) -> Choices {
     let uri = |member| format!("{}{suffix}", named(member));
     let mut renditions = Vec::new();
-    let has_sound = cutting.lineup.ts_tracks().audio(0).is_some();
+    let has_sound = cutting.track_set.ts_tracks().audio(0).is_some();
     if has_sound {
-        renditions.push(Rendition { uri: None, track: 0, channels: cutting.lineup.channels() });
+        renditions.push(Rendition { uri: None, track: 0, channels: cutting.track_set.channels() });
     }
     let (mut codecs, mut rate) = (vec![], 0);
     for member in cutting.renditions.members() {
-        if let (Member::Audio(track), Some(lineup)) = (member, cutting.renditions.lineup(member)) {
-            renditions.push(Rendition { uri: Some(uri(member)), track, channels: lineup.channels() });
-            codecs.push(lineup.codecs());
+        if let (Member::Audio(track), Some(track_set)) = (member, cutting.renditions.track_set(member)) {
+            renditions.push(Rendition { uri: Some(uri(member)), track, channels: track_set.channels() });
+            codecs.push(track_set.codecs());
             rate = rate_of(member).max(rate);
         }
     }
     if codecs.is_empty() {
         renditions.clear();
     }
-    let variant = |member, lineup: &Lineup| {
-        let all: Option<Vec<String>> = [lineup.codecs()].into_iter().chain(codecs.iter().cloned()).collect();
+    let variant = |member, track_set: &TrackSet| {
+        let all: Option<Vec<String>> =
+            [track_set.codecs()].into_iter().chain(codecs.iter().cloned()).collect();
         let all = all.map(|all| {
             let mut names: Vec<&str> = all.iter().flat_map(|all| all.split(',')).collect();
             let mut known = std::collections::BTreeSet::new();
@@ -306,13 +320,13 @@ fn choices(
         Variant {
             uri: uri(member),
             bandwidth: (rate_of(member) + rate).max(former),
-            size: lineup.size(),
+            size: track_set.size(),
             codecs: all,
         }
     };
-    let mut variants = vec![variant(Member::Main, &cutting.lineup)];
+    let mut variants = vec![variant(Member::Main, &cutting.track_set)];
     for member in cutting.renditions.members().filter(|member| matches!(member, Member::Video(_))) {
-        variants.extend(cutting.renditions.lineup(member).map(|lineup| variant(member, lineup)));
+        variants.extend(cutting.renditions.track_set(member).map(|track_set| variant(member, track_set)));
     }
     Choices { renditions, variants }
 }
@@ -320,7 +334,7 @@ fn choices(
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use remux::Seen;
+    use remux::Probe;
 
     use super::*;
 
@@ -328,13 +342,13 @@ mod tests {
 
     #[test]
     fn a_beginning_between_key_frames_is_not_told_of() {
-        let mut lineup = Lineup::default();
+        let mut track_set = TrackSet::default();
         let header = [b"\x96\0avc1\x01", AVCC].concat();
-        lineup.see(Kind::Video, &header.into()).unwrap();
+        track_set.see(Kind::Video, &header.into()).unwrap();
         let mut picture = |is_key: bool| {
             let body =
                 [&[if is_key { 0x96 } else { 0xa6 }][..], b"\x01avc1\x01\0\0\0\0\0\0\x01\x65"].concat();
-            let Ok(Seen::Coded(coded)) = lineup.see(Kind::Video, &Bytes::from(body)) else {
+            let Ok(Probe::AccessUnit(coded)) = track_set.see(Kind::Video, &Bytes::from(body)) else {
                 panic!("a picture")
             };
             coded
@@ -342,8 +356,8 @@ mod tests {
         let (key, other) = (picture(true), picture(false));
         let mut renditions = Renditions::default();
         let mut told = |keys: [bool; 3]| {
-            renditions.retain(&lineup);
-            renditions.review(&lineup, true, false, false);
+            renditions.retain(&track_set);
+            renditions.review(&track_set, true, false, false);
             let mut told = Vec::new();
             for (is_key, dts_ms) in keys.into_iter().zip([0, 1000, 2000]) {
                 renditions.begin(false);

@@ -6,7 +6,7 @@ use media::Kind;
 use mp4::{Entry, TrackInfo};
 use ts::{AudioType, Tracks, VideoType};
 
-use super::{AudioTrack, Lineup, VideoTrack};
+use super::{AudioTrack, TrackSet, VideoTrack};
 
 impl VideoTrack {
     /// The codec.
@@ -131,7 +131,7 @@ pub fn mp4_id(kind: Kind, track: u8) -> u32 {
     1 + 2 * u32::from(track) + u32::from(kind == Kind::Audio)
 }
 
-impl Lineup {
+impl TrackSet {
     /// What there is of the tracks with this number: it is the first of what is returned, which has no further ones.
     #[must_use]
     pub fn of(&self, track: u8) -> Option<&Self> {
@@ -188,12 +188,12 @@ impl Lineup {
     /// The tracks but for those of a kind.
     #[must_use]
     pub fn without(&self, kind: Kind) -> Self {
-        let of = |lineup: &Self| Self {
-            video: lineup.video.clone().filter(|_| kind != Kind::Video),
-            audio: lineup.audio.clone().filter(|_| kind != Kind::Audio),
-            colours: lineup.colours.filter(|_| kind != Kind::Video),
+        let of = |track_set: &Self| Self {
+            video: track_set.video.clone().filter(|_| kind != Kind::Video),
+            audio: track_set.audio.clone().filter(|_| kind != Kind::Audio),
+            colours: track_set.colours.filter(|_| kind != Kind::Video),
             further: Vec::new(),
-            firsts: lineup.firsts,
+            firsts: track_set.firsts,
         };
         let further = self.further.iter().map(|(number, further)| (*number, of(further)));
         let further = further.filter(|(_, of)| *of != Self::default()).collect();

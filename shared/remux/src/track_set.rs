@@ -20,7 +20,7 @@ pub use carried::mp4_id;
 
 /// Why a packet can't be packed. It is the packet that is left out, never the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum RemuxError {
     /// A decoder configuration that can't be one.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -110,7 +110,7 @@ impl AudioTrack {
 
 /// Coded bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Coded {
+pub struct AccessUnit {
     /// Picture or sound.
     pub kind: Kind,
     /// Number of its track among those of its kind, 0 being the first.
@@ -123,7 +123,7 @@ pub struct Coded {
     pub data: Bytes,
 }
 
-impl Coded {
+impl AccessUnit {
     /// Whether it is of the first track of a kind.
     #[must_use]
     pub fn is_first(&self, kind: Kind) -> bool {
@@ -139,16 +139,16 @@ impl Coded {
 
 /// What a packet was.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Seen {
+pub enum Probe {
     /// A configuration; whether it is another than before (the first is, too).
     Config {
         /// It differs from what held so far.
         changed: bool,
     },
     /// Something to pack.
-    Coded(Coded),
+    AccessUnit(AccessUnit),
     /// Something to pack, of a track that nothing but its packets describes: it was not there before, or is another now.
-    Began(Coded),
+    Began(AccessUnit),
     /// Nothing to pack.
     Nothing,
 }
@@ -156,7 +156,7 @@ pub enum Seen {
 /// The tracks of a stream: one of each kind, and further ones. Of a kind that has no track 0 another can take its place
 /// ([`Self::with_firsts`]): here it is number 0, as everywhere behind this.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Lineup {
+pub struct TrackSet {
     /// Pictures, once their configuration is known.
     pub video: Option<VideoTrack>,
     /// Sounds, once their configuration is known.
@@ -169,13 +169,13 @@ pub struct Lineup {
     firsts: [u8; 2],
 }
 
-fn set<T: PartialEq>(place: &mut Option<T>, track: T) -> Seen {
+fn set<T: PartialEq>(place: &mut Option<T>, track: T) -> Probe {
     let changed = place.as_ref() != Some(&track);
     *place = Some(track);
-    Seen::Config { changed }
+    Probe::Config { changed }
 }
 
-impl Lineup {
+impl TrackSet {
     /// No tracks yet; those of these numbers are the first pictures and sounds of a stream, and have changed places with number 0.
     #[must_use]
     pub fn with_firsts(firsts: [u8; 2]) -> Self {
@@ -197,12 +197,16 @@ impl Lineup {
     /// Looks at the next packet, and says of each track in it what that was.
     ///
     /// # Errors
-    /// [`Refused`]: leave it out, or what there is of that track.
-    pub fn see_all(&mut self, kind: Kind, payload: &Bytes) -> Result<Vec<Result<Seen, Refused>>, Refused> {
+    /// [`RemuxError`]: leave it out, or what there is of that track.
+    pub fn see_all(
+        &mut self,
+        kind: Kind,
+        payload: &Bytes,
+    ) -> Result<Vec<Result<Probe, RemuxError>>, RemuxError> {
         if kind == Kind::Data {
             return Ok(Vec::new());
         }
-        let units = by_track(kind, payload).ok_or(Refused::Layout)?;
+        let units = by_track(kind, payload).ok_or(RemuxError::Layout)?;
         let units = units.into_iter();
         Ok(units.map(|(track, unit)| self.see_unit(kind, self.swapped(kind, track), unit)).collect())
     }
@@ -210,18 +214,18 @@ impl Lineup {
     /// Looks at the next packet, and says what it was of the first track that is in it.
     ///
     /// # Errors
-    /// [`Refused`]: leave it out.
-    pub fn see(&mut self, kind: Kind, payload: &Bytes) -> Result<Seen, Refused> {
+    /// [`RemuxError`]: leave it out.
+    pub fn see(&mut self, kind: Kind, payload: &Bytes) -> Result<Probe, RemuxError> {
         let mut seen = self.see_all(kind, payload)?;
-        if seen.is_empty() { Ok(Seen::Nothing) } else { seen.swap_remove(0) }
+        if seen.is_empty() { Ok(Probe::Nothing) } else { seen.swap_remove(0) }
     }
 
-    fn see_unit(&mut self, kind: Kind, track: u8, unit: Unit) -> Result<Seen, Refused> {
+    fn see_unit(&mut self, kind: Kind, track: u8, unit: Unit) -> Result<Probe, RemuxError> {
         if track == 0 {
             return self.see_own(kind, track, unit);
         }
         if usize::from(track) >= TRACKS {
-            return Err(Refused::Track(track));
+            return Err(RemuxError::Track(track));
         }
         let at = self.further.partition_point(|(number, _)| *number < track);
         if let Some((_, known)) = self.further.get_mut(at).filter(|(number, _)| *number == track) {
@@ -236,29 +240,29 @@ impl Lineup {
     }
 
     /// What a packet has of the track that is the first here, and has this number in the stream.
-    fn see_own(&mut self, kind: Kind, track: u8, unit: Unit) -> Result<Seen, Refused> {
+    fn see_own(&mut self, kind: Kind, track: u8, unit: Unit) -> Result<Probe, RemuxError> {
         match unit.body {
-            Body::Nothing => Ok(Seen::Nothing),
+            Body::Nothing => Ok(Probe::Nothing),
             Body::Metadata(metadata) => {
-                let Some(colours) = colours::read(&metadata) else { return Ok(Seen::Nothing) };
+                let Some(colours) = colours::read(&metadata) else { return Ok(Probe::Nothing) };
                 let is_other = std::mem::replace(&mut self.colours, colours) != colours;
                 // Before there are pictures nothing has been said of them yet.
-                Ok(Seen::Config { changed: is_other && self.video.is_some() })
+                Ok(Probe::Config { changed: is_other && self.video.is_some() })
             }
-            Body::OtherTrack(track) => Err(Refused::Track(track)),
+            Body::OtherTrack(track) => Err(RemuxError::Track(track)),
             Body::Config(record) => self.configure(unit.codec, record),
             Body::Coded { composition_ms, data } => {
                 if data.is_empty() {
-                    return Err(Refused::Frame(0));
+                    return Err(RemuxError::Frame(0));
                 }
                 let begins = self.accept(unit.codec, &data)?;
-                let coded = Coded { kind, track, is_key: unit.key_frame, composition_ms, data };
-                Ok(if begins { Seen::Began(coded) } else { Seen::Coded(coded) })
+                let coded = AccessUnit { kind, track, is_key: unit.key_frame, composition_ms, data };
+                Ok(if begins { Probe::Began(coded) } else { Probe::AccessUnit(coded) })
             }
         }
     }
 
-    fn configure(&mut self, codec: Codec, record: Bytes) -> Result<Seen, Refused> {
+    fn configure(&mut self, codec: Codec, record: Bytes) -> Result<Probe, RemuxError> {
         match codec {
             unit::H264 => Ok(set(&mut self.video, VideoTrack::Avc(AvcConfig::parse(&record)?))),
             unit::HEVC => Ok(set(&mut self.video, VideoTrack::Hevc(HevcConfig::parse(&record)?))),
@@ -267,7 +271,7 @@ impl Lineup {
                 Some(head) if head.len() >= 11 => {
                     Ok(set(&mut self.audio, AudioTrack::Opus(record.slice_ref(head))))
                 }
-                _ => Err(Refused::Layout),
+                _ => Err(RemuxError::Layout),
             },
             unit::AV1 if flv::av1::is_record(&record) => {
                 // Repeated, it is the same configuration.
@@ -279,7 +283,7 @@ impl Lineup {
                 Ok(set(&mut self.video, VideoTrack::Av1 { record, size }))
             }
             unit::VP9 => {
-                let record = record.slice_ref(flv::vp9::record(&record).ok_or(Refused::Layout)?);
+                let record = record.slice_ref(flv::vp9::record(&record).ok_or(RemuxError::Layout)?);
                 // The size is not in it: the same record is the same configuration.
                 let size = match &self.video {
                     Some(VideoTrack::Vp9 { record: known, size }) if *known == record => *size,
@@ -287,16 +291,16 @@ impl Lineup {
                 };
                 Ok(set(&mut self.video, VideoTrack::Vp9 { record, size }))
             }
-            unit::FLAC => Ok(set(&mut self.audio, flac(&record).ok_or(Refused::Layout)?)),
+            unit::FLAC => Ok(set(&mut self.audio, flac(&record).ok_or(RemuxError::Layout)?)),
             // These have none, and need none.
-            unit::AC3 | unit::EAC3 => Ok(Seen::Nothing),
-            unit::AV1 => Err(Refused::Layout),
-            codec => Err(Refused::Codec(codec)),
+            unit::AC3 | unit::EAC3 => Ok(Probe::Nothing),
+            unit::AV1 => Err(RemuxError::Layout),
+            codec => Err(RemuxError::Codec(codec)),
         }
     }
 
     /// Coded bytes of this codec: whether the track begins with them, or is another from them on.
-    fn accept(&mut self, codec: Codec, data: &[u8]) -> Result<bool, Refused> {
+    fn accept(&mut self, codec: Codec, data: &[u8]) -> Result<bool, RemuxError> {
         let known = match codec {
             unit::H264 => matches!(self.video, Some(VideoTrack::Avc(_))),
             unit::HEVC => matches!(self.video, Some(VideoTrack::Hevc(_))),
@@ -304,7 +308,7 @@ impl Lineup {
             unit::OPUS => matches!(self.audio, Some(AudioTrack::Opus(_))),
             // MP3 has no configuration of its own: each frame says what it is.
             unit::MP3 => {
-                let (sample_rate, channels) = mpeg_audio::describe(data).ok_or(Refused::Layout)?;
+                let (sample_rate, channels) = mpeg_audio::describe(data).ok_or(RemuxError::Layout)?;
                 return Ok(self.sounds_are(AudioTrack::Mp3 { sample_rate, channels }));
             }
             // Where the configuration does not say how large pictures are, the first one does.
@@ -324,12 +328,12 @@ impl Lineup {
             },
             unit::FLAC => matches!(self.audio, Some(AudioTrack::Flac { .. })),
             unit::AC3 | unit::EAC3 => {
-                let config = flv::ac3::describe(data, codec == unit::EAC3).ok_or(Refused::Layout)?;
+                let config = flv::ac3::describe(data, codec == unit::EAC3).ok_or(RemuxError::Layout)?;
                 return Ok(self.sounds_are(AudioTrack::Ac3(config)));
             }
-            codec => return Err(Refused::Codec(codec)),
+            codec => return Err(RemuxError::Codec(codec)),
         };
-        if known { Ok(false) } else { Err(Refused::NoConfig) }
+        if known { Ok(false) } else { Err(RemuxError::NoConfig) }
     }
 
     /// What a frame of sound says of its track. Whether that is news.
@@ -362,93 +366,94 @@ mod tests {
 
     #[test]
     fn a_size_that_becomes_known_makes_no_other_track() {
-        let mut lineup = Lineup::default();
-        let see =
-            |lineup: &mut Lineup, packet: &'static [u8]| lineup.see(Kind::Video, &Bytes::from_static(packet));
-        assert_eq!(see(&mut lineup, b"\x90av01\x81\x00\x0c\x00"), Ok(Seen::Config { changed: true }));
-        let before = lineup.clone();
+        let mut track_set = TrackSet::default();
+        let see = |track_set: &mut TrackSet, packet: &'static [u8]| {
+            track_set.see(Kind::Video, &Bytes::from_static(packet))
+        };
+        assert_eq!(see(&mut track_set, b"\x90av01\x81\x00\x0c\x00"), Ok(Probe::Config { changed: true }));
+        let before = track_set.clone();
         assert!(!before.has_pictures());
         let picture = b"\x91av01\x0a\x0b\x00\x00\x00\x04\x3d\x06\xd4\x02\xf8\x00\x40";
-        assert!(matches!(see(&mut lineup, picture), Ok(Seen::Began(_))));
-        assert!(lineup.has_pictures() && lineup != before && lineup.extends(&before));
-        assert_eq!(see(&mut lineup, b"\x90av01\x81\x00\x0c\x00"), Ok(Seen::Config { changed: false }));
-        assert_eq!(see(&mut lineup, b"\x90av01\x81\x01\x0c\x00"), Ok(Seen::Config { changed: true }));
-        assert!(!lineup.extends(&before));
+        assert!(matches!(see(&mut track_set, picture), Ok(Probe::Began(_))));
+        assert!(track_set.has_pictures() && track_set != before && track_set.extends(&before));
+        assert_eq!(see(&mut track_set, b"\x90av01\x81\x00\x0c\x00"), Ok(Probe::Config { changed: false }));
+        assert_eq!(see(&mut track_set, b"\x90av01\x81\x01\x0c\x00"), Ok(Probe::Config { changed: true }));
+        assert!(!track_set.extends(&before));
     }
 
     #[test]
     fn the_lowest_number_takes_the_place_of_a_track_that_is_not_there() {
         let header = |track: u8| Bytes::from([&b"\x95\x00mp4a"[..], &[track, 0x13, 0x88]].concat());
         let sound = |track: u8| Bytes::from([&b"\x95\x01mp4a"[..], &[track], b"x"].concat());
-        let see = |lineup: &mut Lineup, order: &[u8]| {
-            order.iter().for_each(|track| drop(lineup.see(Kind::Audio, &header(*track)).unwrap()));
+        let see = |track_set: &mut TrackSet, order: &[u8]| {
+            order.iter().for_each(|track| drop(track_set.see(Kind::Audio, &header(*track)).unwrap()));
             order
                 .iter()
-                .map(|track| lineup.see(Kind::Audio, &sound(*track)).unwrap())
+                .map(|track| track_set.see(Kind::Audio, &sound(*track)).unwrap())
                 .map(|seen| match seen {
-                    Seen::Coded(coded) => coded.track,
+                    Probe::AccessUnit(coded) => coded.track,
                     other => panic!("{other:?}"),
                 })
                 .collect::<Vec<u8>>()
         };
-        let mut lineup = Lineup::default();
-        assert_eq!(see(&mut lineup, &[5, 3]), [5, 3]);
-        assert_eq!((lineup.firsts(), lineup.lowest()), ([0, 0], [0, 3]));
-        let mut lineup = Lineup::with_firsts(lineup.lowest());
-        assert_eq!(see(&mut lineup, &[5, 3]), [5, 0]);
-        assert_eq!((lineup.lowest(), lineup.lacks_first()), ([0, 3], false));
-        assert_eq!(lineup.name(Kind::Audio, 0), "its sound, track 3, AAC");
+        let mut track_set = TrackSet::default();
+        assert_eq!(see(&mut track_set, &[5, 3]), [5, 3]);
+        assert_eq!((track_set.firsts(), track_set.lowest()), ([0, 0], [0, 3]));
+        let mut track_set = TrackSet::with_firsts(track_set.lowest());
+        assert_eq!(see(&mut track_set, &[5, 3]), [5, 0]);
+        assert_eq!((track_set.lowest(), track_set.lacks_first()), ([0, 3], false));
+        assert_eq!(track_set.name(Kind::Audio, 0), "its sound, track 3, AAC");
         // One that comes later gets the other's number.
-        assert_eq!(see(&mut lineup, &[0, 3]), [3, 0]);
-        assert_eq!(lineup.name(Kind::Audio, 3), "its sound, AAC");
-        assert_eq!(Lineup::with_firsts([200, 1]).firsts(), [0, 1]);
+        assert_eq!(see(&mut track_set, &[0, 3]), [3, 0]);
+        assert_eq!(track_set.name(Kind::Audio, 3), "its sound, AAC");
+        assert_eq!(TrackSet::with_firsts([200, 1]).firsts(), [0, 1]);
     }
 
     #[test]
     fn tracks_have_their_own_configurations() {
-        let mut lineup = Lineup::default();
+        let mut track_set = TrackSet::default();
         let sound = |bytes: &'static [u8]| Bytes::from_static(bytes);
-        lineup.see(Kind::Audio, &sound(b"\xaf\x00\x12\x10")).unwrap();
-        let before = lineup.clone();
+        track_set.see(Kind::Audio, &sound(b"\xaf\x00\x12\x10")).unwrap();
+        let before = track_set.clone();
         let header = sound(b"\x95\x00mp4a\x03\x13\x88");
-        assert_eq!(lineup.see(Kind::Audio, &header), Ok(Seen::Config { changed: true }));
-        assert_eq!(lineup.see(Kind::Audio, &header), Ok(Seen::Config { changed: false }));
-        assert!(lineup.extends(&before) && !before.extends(&lineup));
+        assert_eq!(track_set.see(Kind::Audio, &header), Ok(Probe::Config { changed: true }));
+        assert_eq!(track_set.see(Kind::Audio, &header), Ok(Probe::Config { changed: false }));
+        assert!(track_set.extends(&before) && !before.extends(&track_set));
         // A packet with something of both, and of one that has no configuration.
         let both = sound(b"\x95\x11mp4a\x00\0\0\x01x\x03\0\0\x01y\x02\0\0\x01z");
-        let seen = lineup.see_all(Kind::Audio, &both).unwrap();
-        let of = |seen: &Result<Seen, Refused>| match seen {
-            Ok(Seen::Coded(coded)) => Ok((coded.track, coded.data.to_vec())),
+        let seen = track_set.see_all(Kind::Audio, &both).unwrap();
+        let of = |seen: &Result<Probe, RemuxError>| match seen {
+            Ok(Probe::AccessUnit(coded)) => Ok((coded.track, coded.data.to_vec())),
             Err(error) => Err(*error),
             other => panic!("{other:?}"),
         };
-        let wanted = [Ok((0, b"x".to_vec())), Ok((3, b"y".to_vec())), Err(Refused::NoConfig)];
+        let wanted = [Ok((0, b"x".to_vec())), Ok((3, b"y".to_vec())), Err(RemuxError::NoConfig)];
         assert_eq!(seen.iter().map(of).collect::<Vec<_>>(), wanted);
-        assert_eq!(lineup.see(Kind::Audio, &sound(b"\x95\x01mp4a\x08x")), Err(Refused::Track(8)));
-        let ids: Vec<u32> = lineup.mp4_tracks().iter().map(|track| track.id).collect();
+        assert_eq!(track_set.see(Kind::Audio, &sound(b"\x95\x01mp4a\x08x")), Err(RemuxError::Track(8)));
+        let ids: Vec<u32> = track_set.mp4_tracks().iter().map(|track| track.id).collect();
         assert_eq!(ids, [2, 8]);
-        assert_eq!(lineup.without(Kind::Audio), Lineup::default());
-        assert_eq!(lineup.only(None, Some(3)).audio, lineup.of(3).unwrap().audio);
+        assert_eq!(track_set.without(Kind::Audio), TrackSet::default());
+        assert_eq!(track_set.only(None, Some(3)).audio, track_set.of(3).unwrap().audio);
     }
 
     #[test]
     fn configurations_are_followed_and_repeats_are_none() {
-        let mut lineup = Lineup::default();
+        let mut track_set = TrackSet::default();
         let header = Bytes::from_static(b"\xaf\x00\x12\x10");
         let frame = Bytes::from_static(b"\xaf\x01abc");
-        assert_eq!(lineup.see(Kind::Audio, &frame), Err(Refused::NoConfig));
-        assert_eq!(lineup.see(Kind::Audio, &header), Ok(Seen::Config { changed: true }));
-        assert_eq!(lineup.see(Kind::Audio, &header), Ok(Seen::Config { changed: false }));
-        assert!(matches!(lineup.see(Kind::Audio, &frame), Ok(Seen::Coded(_))));
+        assert_eq!(track_set.see(Kind::Audio, &frame), Err(RemuxError::NoConfig));
+        assert_eq!(track_set.see(Kind::Audio, &header), Ok(Probe::Config { changed: true }));
+        assert_eq!(track_set.see(Kind::Audio, &header), Ok(Probe::Config { changed: false }));
+        assert!(matches!(track_set.see(Kind::Audio, &frame), Ok(Probe::AccessUnit(_))));
         // An impossible configuration leaves the old one in place.
-        assert!(lineup.see(Kind::Audio, &Bytes::from_static(b"\xaf\x00\x12")).is_err());
-        assert!(lineup.audio.is_some());
+        assert!(track_set.see(Kind::Audio, &Bytes::from_static(b"\xaf\x00\x12")).is_err());
+        assert!(track_set.audio.is_some());
         let speex = Bytes::from_static(b"\xb6abc");
-        assert_eq!(lineup.see(Kind::Audio, &speex), Err(Refused::Codec(Codec::Audio(11))));
+        assert_eq!(track_set.see(Kind::Audio, &speex), Err(RemuxError::Codec(Codec::Audio(11))));
         let mp3 = Bytes::from_static(b"\x2f\xff\xfb\x90\x00");
-        assert!(matches!(lineup.see(Kind::Audio, &mp3), Ok(Seen::Began(_))));
-        assert!(matches!(lineup.see(Kind::Audio, &mp3), Ok(Seen::Coded(_))));
-        assert_eq!(lineup.audio, Some(AudioTrack::Mp3 { sample_rate: 44_100, channels: 2 }));
-        assert_eq!(lineup.see(Kind::Video, &Bytes::from_static(b"\x17\x02\0\0\0")), Ok(Seen::Nothing));
+        assert!(matches!(track_set.see(Kind::Audio, &mp3), Ok(Probe::Began(_))));
+        assert!(matches!(track_set.see(Kind::Audio, &mp3), Ok(Probe::AccessUnit(_))));
+        assert_eq!(track_set.audio, Some(AudioTrack::Mp3 { sample_rate: 44_100, channels: 2 }));
+        assert_eq!(track_set.see(Kind::Video, &Bytes::from_static(b"\x17\x02\0\0\0")), Ok(Probe::Nothing));
     }
 }
