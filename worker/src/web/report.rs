@@ -4,7 +4,6 @@ use super::clients::Clients;
 use super::connection::Connection;
 use super::server::Web;
 use super::site::Site;
-use crate::outputs::live::packet_queue::Format;
 use crate::outputs::media::Media;
 
 impl Web {
@@ -32,14 +31,7 @@ fn client(connection: &Connection, media: &Media, process: &str, now_ms: u64) ->
         page_url: connection.page_url.clone().unwrap_or_default(),
         swf_url: String::new(),
         tc_url: connection.target.clone(),
-        kind: match watched.map(|(viewer, _)| viewer.format) {
-            Some(Format::Flv) => "flv-play",
-            Some(Format::Ts) => "ts-play",
-            Some(Format::Mp4) => "mp4-play",
-            Some(Format::RawAudio) => "audio-play",
-            None => "http",
-        }
-        .to_owned(),
+        kind: watched.map_or("http", |(viewer, _)| viewer.format.client_type()).to_owned(),
         publish: false,
         #[expect(clippy::cast_precision_loss, reason = "seconds for people")]
         alive: alive_ms as f64 / 1000.0,

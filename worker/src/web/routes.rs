@@ -84,12 +84,8 @@ fn live_target(vhost: &Vhost, request: &Request, config: &Config) -> Option<(Str
     }
     let (app, stream, ending) = mount::stream_of(&vhost.http_remux.mount, request.path.components())?;
     let format = match ending.as_str() {
-        "flv" => Format::Flv,
-        "ts" => Format::Ts,
-        "mp4" => Format::Mp4,
-        "aac" | "mp3" => Format::RawAudio,
         "jpg" | "jpeg" if vhost.http_remux.snapshot_ffmpeg.is_some() => Format::Mp4,
-        _ => return None,
+        ending => Format::of_ending(ending)?,
     };
     let most = config.limits.name_bytes as usize;
     (app.len() <= most && stream.len() <= most)

@@ -25,6 +25,9 @@ pub(crate) enum Format {
 }
 
 impl Format {
+    /// How many there are.
+    pub(crate) const COUNT: usize = Self::ALL.len();
+
     pub(crate) const ALL: [Self; 4] = [Self::Flv, Self::Ts, Self::Mp4, Self::RawAudio];
 
     pub(crate) const fn index(self) -> usize {
@@ -33,6 +36,27 @@ impl Format {
             Self::Ts => 1,
             Self::Mp4 => 2,
             Self::RawAudio => 3,
+        }
+    }
+
+    /// The format that the ending of a path means.
+    pub(crate) fn of_ending(ending: &str) -> Option<Self> {
+        Some(match ending {
+            "flv" => Self::Flv,
+            "ts" => Self::Ts,
+            "mp4" => Self::Mp4,
+            "aac" | "mp3" => Self::RawAudio,
+            _ => return None,
+        })
+    }
+
+    /// What a client that takes it is called in lists.
+    pub(crate) const fn client_type(self) -> &'static str {
+        match self {
+            Self::Flv => "flv-play",
+            Self::Ts => "ts-play",
+            Self::Mp4 => "mp4-play",
+            Self::RawAudio => "audio-play",
         }
     }
 }

@@ -24,12 +24,12 @@ const BUT_FLV: &str = "every output but RTMP and FLV";
 #[derive(Debug)]
 pub(crate) struct LiveStream {
     key: StreamKey,
-    muxers: [Option<Muxer>; 4],
+    muxers: [Option<Muxer>; Format::COUNT],
     pub(crate) rules: Rules,
     /// Sound is packed though nobody listens.
     keeps_audio: bool,
     /// Viewers by format.
-    viewers: [usize; 4],
+    viewers: [usize; Format::COUNT],
     left_out: LeftOut,
 }
 
@@ -40,7 +40,7 @@ impl LiveStream {
             muxers: Default::default(),
             rules,
             keeps_audio: false,
-            viewers: [0; 4],
+            viewers: [0; Format::COUNT],
             left_out: LeftOut::default(),
         }
     }
