@@ -70,10 +70,10 @@ fn what_the_encoder_says_arrives_and_headers_describe_the_frames() {
             Running::start(command.arg(format!("{}/{path}.{ending}", server.web())))
         });
         wait_until("all who wait", || {
-            // A player of lists is one for a while after its last request.
+            // Not those who still hold connections on which they asked for something of the stream before.
             let clients = server.clients();
             let over_http = clients.iter().filter(|client| client.process.starts_with("http"));
-            over_http.filter(|client| client.kind != "hls-play").count() == curls.len()
+            over_http.filter(|client| client.tc_url.contains(&path)).count() == curls.len()
         });
         let mut publisher = publisher(&server.url(&path));
         for tag in &tags {

@@ -175,6 +175,11 @@ fn a_full_runtime_directory_harms_nobody() {
     }
     let names = |family: &[(String, u32)]| family.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     wait_until("successors", || names(&family(&server)) == names(&before));
+    // One that had hardly begun when its master dies is replaced by the next.
+    let serves_all = |list: api::ProcessList| {
+        list.processes.iter().all(|process| process.state == api::State::Serving && process.pid != 0)
+    };
+    wait_until("that they serve", || server.census().is_some_and(serves_all));
     let now = family(&server);
     server.kill_master();
     // The harness waits for ports.json, which has no room: the next master is asked by its clients alone.
