@@ -287,7 +287,9 @@ pub fn mask_path(path: &str) -> String {
         let shown = is_vhost(key) || is_domain(key);
         let given = value;
         let value = if shown && canonical_host(given).is_some() { given } else { "***" };
-        if value == "***" && (is_padding(given) || !is_plain(key)) {
+        // What dots divide, behind a question mark, may be a secret that has dots in it.
+        let is_dotted = ['?', '&'].iter().any(|sign| path.contains(&format!("{sign}{key}...")));
+        if value == "***" && (is_padding(given) || !is_plain(key) || is_dotted) {
             masked.push_str("***");
         } else {
             masked.push_str(&format!("{key}={value}"));
