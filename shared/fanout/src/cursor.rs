@@ -283,6 +283,7 @@ impl Cursor {
 
     /// What goes out as it lies there; `None` when [`Self::step`] has to decide.
     #[must_use]
+    #[inline]
     pub fn run(&self, window: &Window) -> Option<(u64, u64)> {
         (self.plain && window.follows(self)).then(|| (self.position, window.run_end(self.position)))
     }

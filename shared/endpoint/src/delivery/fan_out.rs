@@ -27,6 +27,14 @@ pub(crate) struct Progress {
     pub(crate) hold: Option<Hold>,
 }
 
+/// What sending to all viewers of a stream came to.
+#[derive(Debug, Default)]
+struct Sends {
+    over: Vec<(usize, Over)>,
+    /// Somebody's socket is full, or it waits for something else: it may lag.
+    may_lag: bool,
+}
+
 impl Delivery {
     /// Reads from a ring from now on, for the viewers of a stream.
     pub(crate) fn set_ring(&mut self, id: AudienceId, ring: RingReader, wakes: Wakes) {
@@ -62,15 +70,15 @@ impl Delivery {
         let capacity = audience.ring.as_ref().map_or(0, |ring| ring.shape().data_bytes);
         let is_gathered = audience.pace_ms.is_some();
         // Gathering must not bring anybody near the writer's tail.
-        let over = if is_gathered || gather == 0 || waiting > capacity / 4 {
-            self.fan_out(id)
-        } else {
-            if audience.due_ms.is_none() {
-                self.audiences.set_due(id, self.now_ms + gather);
-            }
-            Vec::new()
-        };
-        Progress { over, hold: self.watch_laggards(id) }
+        if is_gathered || gather == 0 || waiting > capacity / 4 {
+            let Sends { over, may_lag } = self.send_all(id);
+            // Mostly nobody does, and then they are not looked through once more.
+            return Progress { over, hold: if may_lag { self.watch_laggards(id) } else { None } };
+        }
+        if audience.due_ms.is_none() {
+            self.audiences.set_due(id, self.now_ms + gather);
+        }
+        Progress { over: Vec::new(), hold: self.watch_laggards(id) }
     }
 
     /// Nothing more comes for now (the publisher has gone): send what was gathered.
@@ -84,15 +92,18 @@ impl Delivery {
 
     /// Sends all viewers of a stream what their sockets take.
     pub(crate) fn fan_out(&mut self, id: AudienceId) -> Vec<(usize, Over)> {
+        self.send_all(id).over
+    }
+
+    fn send_all(&mut self, id: AudienceId) -> Sends {
         let now_ms = self.now_ms;
-        let Some(audience) = self.audiences.get_mut(id) else { return Vec::new() };
+        let Some(audience) = self.audiences.get_mut(id) else { return Sends::default() };
         audience.refresh();
         audience.due_ms = None;
         audience.flushed = audience.window.head_position();
         let mut key = 0;
         let mut sent = 0;
-        let mut over = Vec::new();
-        let mut slow = Vec::new();
+        let (mut over, mut slow, mut may_lag) = (Vec::new(), Vec::new(), false);
         // Viewers may leave while this goes on, so by key and not by iterator.
         let bound = audience.viewers.capacity();
         while key < bound {
@@ -106,17 +117,21 @@ impl Delivery {
                 Ok(false) => slow.push((key, connection)),
                 Err(end) => over.push((connection, Over::Ended(end))),
             }
-            sent += audience.viewers.get(key).map_or(0, |viewer| viewer.sent - before);
+            if let Some(viewer) = audience.viewers.get(key) {
+                sent += viewer.sent - before;
+                may_lag |= viewer.is_blocked();
+            }
             key += 1;
             if key.is_multiple_of(COUNTED_TOGETHER) {
                 self.counts.sent(audience.tally, std::mem::take(&mut sent));
             }
         }
         self.counts.sent(audience.tally, sent);
+        may_lag |= !slow.is_empty();
         for (viewer, connection) in slow {
             over.extend(self.serve(id, viewer, connection).map(|came| (connection, came)));
         }
-        over
+        Sends { over, may_lag }
     }
 
     /// Those who can't take their packets are moved on before the ring laps them.
