@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(messages[2], "READY=1\nSTATUS=generation 2\n");
         assert_eq!(messages[3..5], ["STATUS=2 streams\n", "WATCHDOG=1\n"]);
         assert!(messages[5].starts_with("STOPPING=1\n"));
-        assert_eq!(messages.len(), 7);
+        assert_eq!(messages.len(), 6);
     }
 
     #[test]
