@@ -14,6 +14,9 @@ use crate::spawn::{Ending, Running};
 
 /// When what found no room is given or asked for again, ms.
 const AGAIN_MS: u64 = 100;
+/// A process of which only threads are left that the kernel does not let go is given up after so long, ms: at an ordinary end they
+/// are there for a moment.
+const CORPSE_MS: u64 = 1_000;
 /// How long a child that has lost its channel may take to come again, ms.
 const PATIENCE_MS: u64 = 3_000;
 
@@ -84,6 +87,8 @@ pub(super) struct Child {
     /// What the process in this place is doing with bytes from outside, also when it has just died.
     pub(super) work: Option<WorkRecord>,
     running: Option<Running>,
+    /// Since when its main thread has ended and another one has not, monotonic ms.
+    corpse_since_ms: Option<u64>,
     channel: Option<Channel>,
     pid: u32,
     ready: bool,
@@ -107,6 +112,7 @@ impl Child {
             listening: Vec::new(),
             work: None,
             running: None,
+            corpse_since_ms: None,
             channel: None,
             pid: 0,
             ready: false,
@@ -155,9 +161,14 @@ impl Child {
     /// Takes out a process whose main thread has ended while another one hangs in the kernel (in a write to a disk that does
     /// not answer, say): it does no more work, and ends for good when the kernel lets it.
     pub(super) fn take_corpse(&mut self) -> Option<Running> {
-        if !matches!(self.running, Some(Running::Process(_) | Running::Adopted(_)))
-            || !crate::relatives::is_corpse(self.pid)
-        {
+        let is_process = matches!(self.running, Some(Running::Process(_) | Running::Adopted(_)));
+        if !is_process || !crate::relatives::is_corpse(self.pid) {
+            self.corpse_since_ms = None;
+            return None;
+        }
+        let now_ms = reactor::now_ms();
+        let since_ms = *self.corpse_since_ms.get_or_insert(now_ms);
+        if now_ms.saturating_sub(since_ms) < CORPSE_MS {
             return None;
         }
         self.running.take()
@@ -199,6 +210,7 @@ impl Child {
     /// The place is free again.
     pub(super) fn clear(&mut self) {
         self.running = None;
+        self.corpse_since_ms = None;
         self.channel = None;
         self.mending = Mending::default();
         self.state_told = 0;
