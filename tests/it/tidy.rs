@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use srs_tests::process::run;
-use srs_tests::program::source_tree;
+use srs_tests::program::{source_files, source_tree};
 use srs_tests::wait::SOON;
 
 /// Lines from which on a file has to be divided.
@@ -77,31 +77,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("srs-cli", &["api", "amf0", "conf", "http1"]),
 ];
 
-/// All Rust files of the source tree, with their paths in it.
-fn rust_files() -> Vec<(PathBuf, String)> {
-    fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(directory).unwrap().flatten() {
-            let path = entry.path();
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            if path.is_dir() && name != "target" && !name.starts_with('.') {
-                walk(&path, found);
-            } else if name.ends_with(".rs") {
-                found.push(path);
-            }
-        }
-    }
-    let (top, mut found) = (source_tree(), Vec::new());
-    walk(&top, &mut found);
-    found.sort();
-    let read = |path: PathBuf| {
-        let text = fs::read_to_string(&path).unwrap();
-        (path.strip_prefix(&top).unwrap().to_owned(), text)
-    };
-    found.into_iter().map(read).collect()
-}
-
-fn assert_none(rule: &str, faults: &[String]) {
+/// Fails with a list of what breaks a rule.
+pub(crate) fn assert_none(rule: &str, faults: &[String]) {
     assert!(faults.is_empty(), "{rule}:\n{}", faults.join("\n"));
 }
 
@@ -112,7 +89,7 @@ fn every_file_says_what_it_is() {
         (!said.is_some_and(|line| line.starts_with("//!"))).then(|| path.display().to_string())
     };
     // Unit tests in a file of their own are a part of their module.
-    let files = rust_files();
+    let files = source_files(".rs");
     let files = files.iter().filter(|(path, _)| !path.ends_with("tests.rs"));
     assert_none(
         "files without a first line that says what they are",
@@ -123,7 +100,7 @@ fn every_file_says_what_it_is() {
 #[test]
 fn no_file_is_too_long_and_no_name_is_empty() {
     let mut faults = Vec::new();
-    for (path, text) in rust_files() {
+    for (path, text) in source_files(".rs") {
         let name = path.file_name().unwrap().to_string_lossy();
         let lines = text.lines().count();
         if lines > MAX_LINES && !LONG_FILES.iter().any(|(long, _)| *long == name) {
@@ -142,7 +119,7 @@ fn no_file_is_too_long_and_no_name_is_empty() {
 fn unsafe_code_stands_in_named_files() {
     let mut faults = Vec::new();
     let is_looked_at = |path: &Path| !path.starts_with("fuzz") && !path.ends_with("tidy.rs");
-    for (path, text) in rust_files().iter().filter(|(path, _)| is_looked_at(path)) {
+    for (path, text) in source_files(".rs").iter().filter(|(path, _)| is_looked_at(path)) {
         let shown = path.display();
         let is_code = |line: &&str| !line.trim_start().starts_with("//");
         let has = |words: &str| text.lines().filter(is_code).any(|line| line.contains(words));
@@ -208,7 +185,7 @@ fn imports_go_downwards_only() {
 #[test]
 fn only_the_executable_knows_all_roles() {
     let mut faults = Vec::new();
-    for (path, text) in rust_files() {
+    for (path, text) in source_files(".rs") {
         let in_main = path.starts_with("srs") || path.starts_with("tests");
         if !in_main && text.contains("backsource::") && text.contains("worker::") {
             faults.push(path.display().to_string());
@@ -289,7 +266,7 @@ fn field_of(sources: &str, name: &str) -> Vec<String> {
 
 #[test]
 fn every_directive_that_works_is_read_by_somebody() {
-    let files = rust_files();
+    let files = source_files(".rs");
     let of_conf = |path: &Path| path.starts_with("shared/conf");
     let mut sources = String::new();
     for (path, text) in

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use srs_tests::program::source_tree;
+use srs_tests::program::{source_files, source_tree};
+
+use crate::tidy::assert_none;
 
 /// What may not be in the executable: no async runtime in any process, one TLS (as in deny.toml, for which cargo-deny is
 /// needed).
@@ -29,29 +31,6 @@ const FOR_OTHERS: [(&str, &str); 12] = [
 /// Items that are a whole only together with what is used.
 const COMPLETE: [(&str, &str); 1] =
     [("pack_delta", "the form that the ring writes in parts, in one piece: readers are tested with it")];
-
-fn files(extension: &str) -> Vec<(PathBuf, String)> {
-    fn walk(directory: &Path, extension: &str, found: &mut Vec<(PathBuf, String)>) {
-        for entry in fs::read_dir(directory).unwrap().flatten() {
-            let path = entry.path();
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            if path.is_dir() && name != "target" && !name.starts_with('.') {
-                walk(&path, extension, found);
-            } else if name.ends_with(extension) {
-                let text = fs::read_to_string(&path).unwrap();
-                found.push((path, text));
-            }
-        }
-    }
-    let mut found = Vec::new();
-    walk(&source_tree(), extension, &mut found);
-    found
-}
-
-fn assert_none(rule: &str, faults: &[String]) {
-    assert!(faults.is_empty(), "{rule}:\n{}", faults.join("\n"));
-}
 
 #[test]
 fn no_crate_brings_a_runtime_and_none_comes_from_elsewhere() {
@@ -89,13 +68,13 @@ fn dependencies(manifest: &str) -> Vec<&str> {
 
 #[test]
 fn every_dependency_is_used() {
-    let sources = files(".rs");
+    let sources = source_files(".rs");
     let mut faults = Vec::new();
-    for (path, manifest) in files("Cargo.toml") {
+    for (path, manifest) in source_files("Cargo.toml") {
         let room = path.parent().unwrap();
         // The targets of fuzzing are tried by a test of the benchmarks, too.
-        let is_fuzzed = |file: &Path| room.ends_with("bench") && file.starts_with(source_tree().join("fuzz"));
-        let is_of = |file: &Path| (file.starts_with(room) && room != source_tree()) || is_fuzzed(file);
+        let is_fuzzed = |file: &Path| room.ends_with("bench") && file.starts_with("fuzz");
+        let is_of = |file: &Path| (file.starts_with(room) && room != Path::new("")) || is_fuzzed(file);
         let text: Vec<&str> =
             sources.iter().filter(|(file, _)| is_of(file)).map(|(_, text)| text.as_str()).collect();
         for name in dependencies(&manifest) {
@@ -123,11 +102,10 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn what_is_public_is_used() {
     let is_product = |path: &Path| {
-        let path = path.strip_prefix(source_tree()).unwrap();
         let is_test = path.ends_with("tests.rs") || path.iter().any(|part| part == "tests");
         !is_test && !path.starts_with("fuzz") && !path.starts_with("bench")
     };
-    let product: Vec<(PathBuf, String)> = files(".rs")
+    let product: Vec<(PathBuf, String)> = source_files(".rs")
         .into_iter()
         .filter(|(path, _)| is_product(path))
         .map(|(path, text)| (path, code(&text)))
@@ -170,7 +148,7 @@ fn what_is_public_is_used() {
 fn the_lexicon_names_crates_and_types_that_there_are() {
     let text = fs::read_to_string(source_tree().join("docs/lexicon.md")).unwrap();
     let (_, table) = text.split_once("## Nouns by crate").unwrap();
-    let sources = files(".rs");
+    let sources = source_files(".rs");
     let mut faults = Vec::new();
     let mut rows = BTreeSet::new();
     for line in table.lines().filter(|line| line.starts_with("| `")) {
@@ -178,10 +156,8 @@ fn the_lexicon_names_crates_and_types_that_there_are() {
         let name = quoted.next().unwrap();
         rows.insert(name.to_owned());
         let room = Path::new(name).join("src");
-        let is_of = |path: &Path| {
-            let path = path.strip_prefix(source_tree()).unwrap();
-            path.starts_with(&room) || path.starts_with(Path::new("shared").join(&room))
-        };
+        let is_of =
+            |path: &Path| path.starts_with(&room) || path.starts_with(Path::new("shared").join(&room));
         let texts: Vec<&String> =
             sources.iter().filter(|(path, _)| is_of(path)).map(|(_, text)| text).collect();
         let is_there = |noun: &str| {
@@ -196,9 +172,9 @@ fn the_lexicon_names_crates_and_types_that_there_are() {
         let nouns = quoted.filter(|noun| noun.starts_with(|c: char| c.is_ascii_uppercase()));
         faults.extend(nouns.filter(|noun| !is_there(noun)).map(|noun| format!("{name}: {noun}")));
     }
-    for (path, manifest) in files("Cargo.toml") {
+    for (path, manifest) in source_files("Cargo.toml") {
         let room = path.parent().unwrap();
-        let name = room.file_name().unwrap().to_string_lossy().into_owned();
+        let name = room.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let is_ours = manifest.contains("[package]") && !["fuzz", "tests", "srs"].contains(&name.as_str());
         if is_ours && !rows.contains(&name) {
             faults.push(format!("{name} is in no row"));

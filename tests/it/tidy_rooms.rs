@@ -2,10 +2,9 @@
 //! another, the disk knows no output, nothing below knows the web server, and there is no circle.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use srs_tests::program::source_tree;
+use srs_tests::program::source_files;
 
 /// Rooms, from the bottom up: a file or folder below `worker/src`, and the rooms that it may name.
 const ROOMS: &[(&str, &[&str])] = &[
@@ -98,24 +97,12 @@ const SHELLS: [&str; 2] = ["lib", "outputs"];
 
 /// The sources of the worker: module paths (`outputs/hls/stream`), and their text without unit tests.
 fn sources() -> Vec<(String, String)> {
-    fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(directory).unwrap().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                walk(&path, found);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                found.push(path);
-            }
-        }
-    }
-    let (top, mut found) = (source_tree().join("worker/src"), Vec::new());
-    walk(&top, &mut found);
-    let read = |path: PathBuf| {
-        let module = path.strip_prefix(&top).unwrap().with_extension("").to_string_lossy().into_owned();
-        let text = fs::read_to_string(&path).unwrap();
-        (module, text.split("\n#[cfg(test)]").next().unwrap_or_default().to_owned())
+    let module = |(path, text): (PathBuf, String)| {
+        let below = path.strip_prefix("worker/src").ok().filter(|path| !path.ends_with("tests.rs"))?;
+        let text = text.split("\n#[cfg(test)]").next().unwrap_or_default().to_owned();
+        Some((below.with_extension("").to_string_lossy().into_owned(), text))
     };
-    found.into_iter().filter(|path| !path.ends_with("tests.rs")).map(read).collect()
+    source_files(".rs").into_iter().filter_map(module).collect()
 }
 
 /// The room that a module is in.

@@ -1,5 +1,6 @@
 //! Finds the programs that tests run: ours, built on first use, and those of others.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -32,7 +33,7 @@ pub fn skip(reason: &str) {
     let Some(path) = std::env::var_os(SKIPPED_VARIABLE) else { return };
     let thread = std::thread::current();
     let line = format!("{}: {reason}\n", thread.name().unwrap_or("a test"));
-    let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+    let file = fs::OpenOptions::new().create(true).append(true).open(path);
     let _ = file.and_then(|mut file| file.write_all(line.as_bytes()));
 }
 
@@ -75,6 +76,35 @@ pub fn find(program: &str) -> PathBuf {
 pub fn source_tree() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     tests.parent().expect("tests stands in the source tree").to_owned()
+}
+
+/// All files of the source tree with this ending, by their paths in it, with their texts. What was built, and what is hidden, is
+/// passed over.
+///
+/// # Panics
+/// When one can't be read.
+#[must_use]
+pub fn source_files(ending: &str) -> Vec<(PathBuf, String)> {
+    fn walk(directory: &Path, ending: &str, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(directory).unwrap().flatten() {
+            let path = entry.path();
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if path.is_dir() && name != "target" && !name.starts_with('.') {
+                walk(&path, ending, found);
+            } else if name.ends_with(ending) {
+                found.push(path);
+            }
+        }
+    }
+    let (top, mut found) = (source_tree(), Vec::new());
+    walk(&top, ending, &mut found);
+    found.sort();
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        (path.strip_prefix(&top).unwrap().to_owned(), text)
+    };
+    found.into_iter().map(read).collect()
 }
 
 /// Whether a program is on the path.

@@ -84,7 +84,7 @@ impl Processes {
         processes.wait_for_adopted();
         // The sockets that children brought, and new ones where nobody did.
         let configuration = &processes.configuration;
-        let brought = processes.children.places();
+        let brought = processes.children.iter().as_slice();
         processes.listening = Listening::restore(configuration.asked(), configuration.in_force(), brought)?;
         for slot in processes.children.slots() {
             processes.complete_adopted(slot, unfinished.contains(&slot));

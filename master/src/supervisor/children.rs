@@ -69,11 +69,6 @@ impl Children {
         0..self.places.len()
     }
 
-    /// The places of all slots in their order.
-    pub(super) fn places(&self) -> &[Child] {
-        &self.places
-    }
-
     pub(super) fn iter(&self) -> std::slice::Iter<'_, Child> {
         self.places.iter()
     }
